@@ -1,0 +1,28 @@
+//! Named limits: every length read from a file is checked against one of these before memory is taken.
+
+/// Largest crop side the generator may have, pixels.
+pub const MAX_RESOLUTION: u32 = 1024;
+/// Largest side of a camera frame, pixels.
+pub const MAX_FRAME_SIDE: u32 = 16_384;
+/// Most rows of a W+ latent: `2 log2(1024) - 2`.
+pub const MAX_LATENT_ROWS: usize = 18;
+/// Widest W+ row.
+pub const MAX_LATENT_DIM: usize = 512;
+/// Most tensors in an identity's tuned weights.
+pub const MAX_TUNED_TENSORS: usize = 256;
+/// Most values in all tuned tensors together (the published 1024 generator has 30 M).
+pub const MAX_TUNED_VALUES: usize = 40_000_000;
+/// Largest identity, bytes.
+pub const MAX_IDENTITY_BYTES: usize = 64 << 20;
+/// Largest packet of one frame or frame group, bytes.
+pub const MAX_PACKET_BYTES: usize = 64 << 10;
+/// Largest stream metadata (all keys and values), bytes.
+pub const MAX_METADATA_BYTES: usize = 64 << 10;
+/// Longest tensor name, identity name or metadata key, bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+/// Largest thumbnail (PNG), bytes.
+pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
+/// Largest pack file, bytes.
+pub const MAX_PACK_BYTES: u64 = 4 << 30;
+/// Most frames in one stream: 24 hours at 120 frames per second.
+pub const MAX_FRAMES: u64 = 24 * 3600 * 120;
