@@ -167,7 +167,8 @@ libtorch() {
     touch "$set/.complete"
 }
 
-# Lets plain `cargo build` find libtorch; a LIBTORCH in the environment still wins over this file.
+# Lets plain `cargo build` find libtorch; a LIBTORCH in the environment still wins over this file. The run path of everything
+# else is set by build.rs, whose linker settings cargo does not pass on to documentation tests.
 cargo_setting() {
     local file=$root/.cargo/config.toml mark='# Written by scripts/setup.sh; delete this line to keep your own changes.'
     if [ -f "$file" ] && ! grep -qxF "$mark" "$file"; then
@@ -175,7 +176,13 @@ cargo_setting() {
         return
     fi
     mkdir -p "$root/.cargo"
-    printf '%s\n[env]\nLIBTORCH = "%s"\n' "$mark" "$LIBTORCH" >"$file.new"
+    cat >"$file.new" <<END
+$mark
+[env]
+LIBTORCH = "$LIBTORCH"
+[build]
+rustdocflags = ["-C", "link-arg=-Wl,-rpath,$LIBTORCH/lib"]
+END
     if cmp -s "$file.new" "$file"; then
         rm "$file.new"
     else
