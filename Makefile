@@ -1,0 +1,27 @@
+# Short names for the usual work; scripts/ does it. CLIP names the video for `make demo` (empty: the demo's own).
+
+.PHONY: build setup test bench demo clean help
+CLIP ?=
+
+build: setup ## set up, then build the release command and libraries
+	cargo build --release
+
+setup: ## install system packages and libtorch (does nothing when they are there)
+	@scripts/setup.sh
+
+test: setup ## every check that a change must pass
+	@scripts/check.sh
+
+bench: setup ## speed of the bitstream, decoder and encoder
+	cargo bench
+
+demo: setup ## build, then encode and decode a clip and show the figures: make demo CLIP=face.mp4
+	cargo build --release
+	cargo run --release --quiet -- demo $(if $(CLIP),'$(CLIP)')
+
+clean: ## remove build products and the demo's output; libtorch stays in the cache folder
+	cargo clean
+	rm -rf demo-out
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16

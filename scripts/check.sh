@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Runs every check that a change must pass and ends with a summary; fails if one of them fails.
+# Run scripts/setup.sh first, or both with `make test`. Arguments choose checks: scripts/check.sh format header
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+# Linking against libtorch is most of the time; debug sections double it.
+export CARGO_PROFILE_DEV_DEBUG=${CARGO_PROFILE_DEV_DEBUG:-0}
+chosen=("$@")
+results=()
+failures=0
+
+# wanted NAME: true if the check is to run.
+wanted() {
+    local name
+    [ ${#chosen[@]} -eq 0 ] && return 0
+    for name in "${chosen[@]}"; do [ "$name" = "$1" ] && return 0; done
+    return 1
+}
+
+# check NAME COMMAND...: runs the command and notes how it went. Status 77 means skipped.
+check() {
+    local name=$1 begun=$SECONDS status=0 word
+    shift
+    wanted "$name" || return 0
+    printf '\n=== %s: %s\n' "$name" "$*"
+    "$@" || status=$?
+    case $status in
+        0) word=ok ;;
+        77) word=skipped ;;
+        *) word=FAILED; failures=$((failures + 1)) ;;
+    esac
+    results+=("$(printf '%-8s %5d s  %s' "$word" $((SECONDS - begun)) "$name")")
+}
+
+missing() { printf '%s is not installed: skipped\n' "$1"; return 77; }
+
+# Feature sets from the lowest layer up; each must build alone.
+features() {
+    case $1 in
+        none) echo --no-default-features ;;
+        default) ;;
+        *) echo --no-default-features --features "$1" ;;
+    esac
+}
+
+lint() {
+    local set args
+    for set in none decode analysis default; do
+        read -ra args < <(features "$set"; echo)
+        printf 'clippy: features %s\n' "$set"
+        cargo clippy --all-targets "${args[@]}" -- -D warnings || return 1
+    done
+}
+
+tests() {
+    local args
+    read -ra args < <(features "$1"; echo)
+    cargo test "${args[@]}"
+}
+
+documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps; }
+
+# The public header must compile alone, in the oldest dialects it promises.
+header() {
+    local strict=(-Wall -Wextra -pedantic -Werror -fsyntax-only -I include)
+    echo '#include "effigy.h"' | cc -std=c99 "${strict[@]}" -x c - || return 1
+    echo '#include "effigy.h"' | c++ -std=c++11 "${strict[@]}" -x c++ -
+}
+
+# The C programs must build without warnings and start with an empty environment.
+c_programs() {
+    local target program out
+    cargo build || return 1
+    target=${CARGO_TARGET_DIR:-target}/debug
+    out=$(mktemp -d) || return 1
+    for program in bindings/c/*.c; do
+        cc -std=c99 -Wall -Wextra -pedantic -Werror -I include "$program" -o "$out/$(basename "$program" .c)" \
+            -L "$target" -leffigy -Wl,-rpath,"$(realpath "$target")" || return 1
+    done
+    env -i "$out/decode_ppm" --version || return 1
+    if env -i "$out/decode_ppm" no-such.safetensors no-such.effigy "$out"; then
+        echo 'decode_ppm: expected a failure for a missing pack'
+        return 1
+    fi
+    env -i "$target/effigy" --version || return 1
+    rm -rf "$out"
+}
+
+# The advisory database cannot be fetched everywhere, so advisories are not part of this.
+dependencies() {
+    command -v cargo-deny >/dev/null || { missing cargo-deny; return; }
+    cargo deny check bans licenses sources
+}
+
+shell_scripts() {
+    command -v shellcheck >/dev/null || { missing shellcheck; return; }
+    shellcheck scripts/*.sh .ci/run
+}
+
+check format cargo fmt --check
+check shell shell_scripts
+check dependencies dependencies
+check header header
+check lint lint
+check test-none tests none
+check test-decode tests decode
+check test-analysis tests analysis
+check test-default tests default
+check documentation documentation
+check c c_programs
+
+printf '\n=== summary (%d s)\n' "$SECONDS"
+[ ${#results[@]} -gt 0 ] || { echo "no check is called: ${chosen[*]}"; exit 1; }
+printf '%s\n' "${results[@]}"
+if [ "$failures" -gt 0 ]; then
+    printf '%d of %d checks failed\n' "$failures" ${#results[@]}
+    exit 1
+fi
+echo 'all checks passed'
