@@ -6,4 +6,7 @@ pub mod limits;
 pub mod params;
 pub mod progress;
 
+#[cfg(feature = "decode")]
+pub mod net;
+
 pub use error::{Error, Result};

@@ -1,0 +1,234 @@
+//! The built-in analysis network: one convolutional trunk over the crop `[B, 3, R, R]` in [-1, 1] and a head per task.
+//!
+//! Tasks: encoder (w of the mapping network), predictor (yaw, pitch, expression), identity embedding, region parser, and the
+//! trunk's own features as a perceptual distance in the manner of LPIPS (Zhang et al. 2018). All learn from the parametric
+//! heads' ground truth, so that the pack needs no outside weights.
+
+use super::flow::{PITCH_UNIT, YAW_UNIT};
+use super::ops::{channels_last, leaky_from_scaled, Calc, LEAKY_SCALE};
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::params::EXPRESSIONS;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Shape of the analysis network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaceNetConfig {
+    /// Side that crops are brought to before the trunk.
+    pub input: i64,
+    /// Channels at `input`, `input/2`, ...; the last level's side is `input >> (len - 1)`.
+    pub widths: Vec<i64>,
+    /// Units of the shared hidden layer.
+    pub hidden: i64,
+    /// Width of w.
+    pub style_dim: i64,
+    /// Width of the identity embedding.
+    pub identity_dim: i64,
+    /// Region classes of the parser.
+    pub classes: i64,
+    /// Channels of the parser's top-down path.
+    pub parser_width: i64,
+}
+
+impl FaceNetConfig {
+    fn last_side(&self) -> i64 {
+        self.input >> (self.widths.len() - 1)
+    }
+
+    /// Checks ranges before anything is allocated by them.
+    pub fn check(&self) -> Result<()> {
+        let small = |v: i64| (1..=1024).contains(&v);
+        let fine = small(self.input)
+            && (2..=8).contains(&self.widths.len())
+            && self.widths.iter().all(|w| small(*w))
+            && [self.hidden, self.style_dim, self.identity_dim, self.classes, self.parser_width].into_iter().all(small)
+            && self.last_side() >= 1;
+        if !fine {
+            return Err(Error::Malformed(format!("analysis network configuration out of range: {self:?}")));
+        }
+        Ok(())
+    }
+
+    /// Every tensor that the weights must hold, with its shape.
+    pub fn tensors(&self) -> Vec<(String, Vec<i64>)> {
+        let mut out = Vec::new();
+        let mut add = |name: String, shape: Vec<i64>| {
+            out.push((format!("{name}.bias"), vec![shape[0]]));
+            out.push((format!("{name}.weight"), shape));
+        };
+        add("trunk.0".into(), vec![self.widths[0], 3, 3, 3]);
+        for (i, pair) in self.widths.windows(2).enumerate() {
+            add(format!("trunk.{}.down", i + 1), vec![pair[1], pair[0], 3, 3]);
+            add(format!("trunk.{}.same", i + 1), vec![pair[1], pair[1], 3, 3]);
+        }
+        let top = self.widths[self.widths.len() - 1];
+        add("hidden".into(), vec![self.hidden, top * self.last_side() * self.last_side()]);
+        add("pose".into(), vec![2, self.hidden]);
+        add("expression".into(), vec![EXPRESSIONS as i64, self.hidden]);
+        add("identity".into(), vec![self.identity_dim, self.hidden]);
+        add("encoder.0".into(), vec![self.hidden, self.hidden]);
+        add("encoder.1".into(), vec![self.style_dim, self.hidden]);
+        for level in 1..self.widths.len() {
+            add(format!("parser.{level}"), vec![self.parser_width, self.widths[level], 1, 1]);
+        }
+        add("parser.mix".into(), vec![self.parser_width, self.parser_width, 3, 3]);
+        add("parser.out".into(), vec![self.classes, self.parser_width, 1, 1]);
+        out
+    }
+}
+
+/// What the trunk computed for a batch.
+#[derive(Debug)]
+pub struct Features {
+    /// One `[B, width, side, side]` per level, finest first.
+    pub levels: Vec<Tensor>,
+}
+
+/// The analysis network with its weights.
+#[derive(Debug)]
+pub struct FaceNet {
+    cfg: FaceNetConfig,
+    weights: Weights,
+}
+
+impl FaceNet {
+    /// Takes the weights; missing or misshapen tensors are reported by name.
+    pub fn new(cfg: FaceNetConfig, weights: Weights) -> Result<Self> {
+        cfg.check()?;
+        for (name, shape) in cfg.tensors() {
+            weights.shaped(&name, &shape)?;
+        }
+        Ok(FaceNet { cfg, weights })
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &FaceNetConfig {
+        &self.cfg
+    }
+
+    /// Its tensors.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Trunk features of crops of any size; convolutions run in `kind`.
+    pub fn features(&self, images: &Tensor, kind: Kind) -> Result<Features> {
+        let mut x = images.shallow_clone();
+        let side = images.size()[2];
+        if side > self.cfg.input {
+            x = x.f_adaptive_avg_pool2d([self.cfg.input; 2])?;
+        } else if side < self.cfg.input {
+            x = x.f_upsample_bilinear2d([self.cfg.input; 2], false, None, None)?;
+        }
+        let mut x = self.conv("trunk.0", &channels_last(&x.f_to_kind(kind)?)?, 1, true)?;
+        let mut levels = vec![x.shallow_clone()];
+        for level in 1..self.cfg.widths.len() {
+            x = self.conv(&format!("trunk.{level}.down"), &x, 2, true)?;
+            // The sum of two unit-variance signals is brought back to unit variance.
+            x = x.plus(&self.conv(&format!("trunk.{level}.same"), &x, 1, true)?)?.scale(std::f64::consts::FRAC_1_SQRT_2)?;
+            levels.push(x.shallow_clone());
+        }
+        Ok(Features { levels })
+    }
+
+    fn hidden(&self, features: &Features) -> Result<Tensor> {
+        let top = &features.levels[features.levels.len() - 1];
+        let flat = top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?;
+        leaky_from_scaled(&self.linear("hidden", &flat)?.scale(LEAKY_SCALE)?)
+    }
+
+    /// Yaw and pitch in degrees `[B, 2]` and expression `[B, 32]` in the units of the parametric heads.
+    pub fn predict(&self, features: &Features) -> Result<(Tensor, Tensor)> {
+        let hidden = self.hidden(features)?;
+        let units = super::ops::from_vec(&[YAW_UNIT as f32, PITCH_UNIT as f32], &[1, 2], hidden.device())?;
+        Ok((self.linear("pose", &hidden)?.times(&units)?, self.linear("expression", &hidden)?))
+    }
+
+    /// w `[B, dim]`: the encoder's inversion, the same in every W+ row.
+    pub fn encode(&self, features: &Features) -> Result<Tensor> {
+        let hidden = self.linear("encoder.0", &self.hidden(features)?)?;
+        self.linear("encoder.1", &leaky_from_scaled(&hidden.scale(LEAKY_SCALE)?)?)
+    }
+
+    /// Identity numbers `[B, identity_dim]` before normalisation.
+    pub fn identity(&self, features: &Features) -> Result<Tensor> {
+        self.linear("identity", &self.hidden(features)?)
+    }
+
+    /// Identity embedding `[B, identity_dim]` of unit length: compare by the cosine.
+    pub fn embed(&self, features: &Features) -> Result<Tensor> {
+        let e = self.identity(features)?;
+        let norm = e.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?.shift(1e-8)?.f_rsqrt()?;
+        e.times(&norm)
+    }
+
+    /// Region logits `[B, classes, input/2, input/2]`.
+    pub fn parse(&self, features: &Features) -> Result<Tensor> {
+        let last = self.cfg.widths.len() - 1;
+        let mut x = self.conv(&format!("parser.{last}"), &features.levels[last], 1, false)?;
+        for level in (1..last).rev() {
+            let side = self.cfg.input >> level;
+            let lateral = self.conv(&format!("parser.{level}"), &features.levels[level], 1, false)?;
+            x = leaky_from_scaled(&x.f_upsample_nearest2d([side, side], None, None)?.plus(&lateral)?.scale(LEAKY_SCALE)?)?;
+        }
+        let x = self.conv("parser.mix", &x, 1, true)?;
+        Ok(self.conv("parser.out", &x, 1, false)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// Perceptual distance `[B]`: per level, features normalised over channels, squared difference averaged over places where
+    /// `weight` `[B or 1, 1, H, H]` (any side, mean 1) says how much they count.
+    pub fn distance(&self, a: &Features, b: &Features, weight: Option<&Tensor>) -> Result<Tensor> {
+        let mut total: Option<Tensor> = None;
+        for (x, y) in a.levels.iter().zip(&b.levels) {
+            let difference = normalised(x)?.minus(&normalised(y)?)?;
+            let mut map = difference.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?;
+            if let Some(weight) = weight {
+                map = map.times(&resize_weight(weight, x.size()[2])?)?;
+            }
+            let mean = map.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?;
+            total = Some(match total {
+                Some(sum) => sum.plus(&mean)?,
+                None => mean,
+            });
+        }
+        total.ok_or_else(|| Error::Misuse("features without levels".into()))
+    }
+
+    fn conv(&self, name: &str, x: &Tensor, stride: i64, activate: bool) -> Result<Tensor> {
+        let weight = self.weights.get(&format!("{name}.weight"))?;
+        let bias = self.weights.get(&format!("{name}.bias"))?;
+        let gain = if activate { LEAKY_SCALE } else { 1.0 };
+        let padding = weight.size()[2] / 2;
+        let weight = weight.scale(gain)?.f_to_kind(x.kind())?;
+        let y = x.f_conv2d(&weight, Some(&bias.scale(gain)?.f_to_kind(x.kind())?), stride, padding, 1, 1)?;
+        if activate {
+            leaky_from_scaled(&y)
+        } else {
+            Ok(y)
+        }
+    }
+
+    fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        let weight = self.weights.get(&format!("{name}.weight"))?;
+        Ok(x.f_linear(weight, Some(self.weights.get(&format!("{name}.bias"))?))?)
+    }
+}
+
+/// A weight map brought to another side by averaging or interpolation.
+fn resize_weight(weight: &Tensor, side: i64) -> Result<Tensor> {
+    if weight.size()[2] > side {
+        Ok(weight.f_adaptive_avg_pool2d([side, side])?)
+    } else if weight.size()[2] < side {
+        Ok(weight.f_upsample_bilinear2d([side, side], false, None, None)?)
+    } else {
+        Ok(weight.shallow_clone())
+    }
+}
+
+/// Features scaled to unit length over the channels at each place.
+fn normalised(x: &Tensor) -> Result<Tensor> {
+    let x = x.f_to_kind(Kind::Float)?;
+    let norm = x.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?.shift(1e-6)?.f_rsqrt()?;
+    x.times(&norm)
+}

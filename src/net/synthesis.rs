@@ -1,0 +1,323 @@
+//! StyleGAN2 generator: W+ `[B, rows, dim]` to StyleSpace vectors to an image `[B, 3, R, R]` in about [-1, 1].
+//! Source: Karras et al. 2020, section 2 and appendix B; StyleSpace: Wu et al. 2021. Key layout of the published PyTorch port.
+//!
+//! The modulation is applied to the input of each convolution and the demodulation to its output. That equals scaling the kernel
+//! per sample, but lets one convolution serve the whole batch.
+
+use super::mapping::mapping;
+use super::ops::{blur_kernel, channels_last, equal_linear, leaky_from_scaled, Calc, LEAKY_SCALE};
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+/// Shape of a generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorConfig {
+    /// Side of the image: a power of two, 32 to 1024.
+    pub resolution: i64,
+    /// Width of z, w and of each W+ row.
+    pub style_dim: i64,
+    /// Layers of the mapping network.
+    pub mapping_layers: i64,
+    /// Feature channels at 4, 8, 16, ... up to `resolution`.
+    pub channels: Vec<i64>,
+}
+
+impl GeneratorConfig {
+    /// The published plan: 512 channels up to 32 x 32, then `multiplier` times 256, 128, 64, 32, 16.
+    pub fn published(resolution: i64, style_dim: i64, mapping_layers: i64, multiplier: i64) -> Self {
+        let channels = (2..=resolution.max(4).ilog2()).map(|b| match b {
+            0..=5 => 512,
+            _ => multiplier * (256 >> (b - 6)),
+        });
+        GeneratorConfig { resolution, style_dim, mapping_layers, channels: channels.collect() }
+    }
+
+    /// Rows of W+: `2 log2(R) - 2`.
+    pub fn rows(&self) -> i64 {
+        2 * self.channels.len() as i64
+    }
+
+    /// Checks ranges before anything is allocated by them.
+    pub fn check(&self) -> Result<()> {
+        let r = self.resolution;
+        let fail = |what: String| Err(Error::Malformed(format!("generator configuration: {what}")));
+        if !(32..=crate::limits::MAX_RESOLUTION as i64).contains(&r) || r & (r - 1) != 0 {
+            return fail(format!("resolution {r} is not a power of two from 32 to {}", crate::limits::MAX_RESOLUTION));
+        }
+        if self.channels.len() as u32 != r.ilog2() - 1 || self.channels.iter().any(|c| !(1..=1024).contains(c)) {
+            return fail(format!("{} channel counts for resolution {r}, each must be 1 to 1024", self.channels.len()));
+        }
+        if !(1..=crate::limits::MAX_LATENT_DIM as i64).contains(&self.style_dim) || !(1..=16).contains(&self.mapping_layers) {
+            return fail(format!("style width {} or {} mapping layers out of range", self.style_dim, self.mapping_layers));
+        }
+        Ok(())
+    }
+
+    /// All style inputs in execution order.
+    pub fn layers(&self) -> Vec<Layer> {
+        let mut out = vec![Layer::conv("conv1".into(), 0, self.channels[0], self.channels[0], 4, false)];
+        out.push(Layer::rgb("to_rgb1".into(), 1, self.channels[0], 4));
+        for (b, pair) in self.channels.windows(2).enumerate() {
+            let (row, side) = (2 * b as i64 + 1, 8i64 << b);
+            out.push(Layer::conv(format!("convs.{}", 2 * b), row, pair[0], pair[1], side, true));
+            out.push(Layer::conv(format!("convs.{}", 2 * b + 1), row + 1, pair[1], pair[1], side, false));
+            out.push(Layer::rgb(format!("to_rgbs.{b}"), row + 2, pair[1], side));
+        }
+        out
+    }
+
+    /// Every tensor that the weights must hold, with its shape.
+    pub fn tensors(&self) -> Vec<(String, Vec<i64>)> {
+        let dim = self.style_dim;
+        let mut out: Vec<(String, Vec<i64>)> = Vec::new();
+        for i in 1..=self.mapping_layers {
+            out.push((format!("style.{i}.weight"), vec![dim, dim]));
+            out.push((format!("style.{i}.bias"), vec![dim]));
+        }
+        out.push(("input.input".into(), vec![1, self.channels[0], 4, 4]));
+        for layer in self.layers() {
+            let name = &layer.name;
+            let k = layer.kernel();
+            out.push((format!("{name}.conv.weight"), vec![1, layer.outputs, layer.inputs, k, k]));
+            out.push((format!("{name}.conv.modulation.weight"), vec![layer.inputs, dim]));
+            out.push((format!("{name}.conv.modulation.bias"), vec![layer.inputs]));
+            if layer.to_rgb {
+                out.push((format!("{name}.bias"), vec![1, 3, 1, 1]));
+            } else {
+                out.push((format!("{name}.activate.bias"), vec![layer.outputs]));
+            }
+        }
+        out
+    }
+}
+
+/// One convolution with a style input.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Prefix of its tensors.
+    pub name: String,
+    /// The W+ row that its style comes from.
+    pub row: i64,
+    /// Input channels: the width of its StyleSpace vector.
+    pub inputs: i64,
+    /// Output channels.
+    pub outputs: i64,
+    /// Side of its output.
+    pub side: i64,
+    /// Whether it doubles the side.
+    pub up: bool,
+    /// Whether it makes colours (1 x 1, no demodulation).
+    pub to_rgb: bool,
+}
+
+impl Layer {
+    fn conv(name: String, row: i64, inputs: i64, outputs: i64, side: i64, up: bool) -> Self {
+        Layer { name, row, inputs, outputs, side, up, to_rgb: false }
+    }
+    fn rgb(name: String, row: i64, inputs: i64, side: i64) -> Self {
+        Layer { name, row, inputs, outputs: 3, side, up: false, to_rgb: true }
+    }
+    fn kernel(&self) -> i64 {
+        if self.to_rgb {
+            1
+        } else {
+            3
+        }
+    }
+}
+
+/// A StyleSpace channel of V, the expression channels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Index into [`GeneratorConfig::layers`].
+    pub layer: usize,
+    /// Channel of that layer's style vector.
+    pub channel: i64,
+    /// What is added to the style per unit of alpha.
+    pub gain: f32,
+    /// Name of what it moves ("jaw_open").
+    pub feature: String,
+    /// Facial region it acts on: `mouth`, `eyes`, `brows`, `pupils` or `face`.
+    pub region: String,
+    /// Gamma: perceptual change of the region per unit of alpha.
+    pub sensitivity: f32,
+}
+
+/// The generator with its weights.
+#[derive(Debug)]
+pub struct Generator {
+    cfg: GeneratorConfig,
+    layers: Vec<Layer>,
+    weights: Weights,
+    device: Device,
+}
+
+impl Generator {
+    /// Takes weights in the published key layout; missing or misshapen tensors are reported by name.
+    pub fn new(cfg: GeneratorConfig, weights: Weights) -> Result<Self> {
+        cfg.check()?;
+        for (name, shape) in cfg.tensors() {
+            weights.shaped(&name, &shape)?;
+        }
+        let layers = cfg.layers();
+        let device = weights.get("input.input")?.device();
+        Ok(Generator { cfg, layers, weights, device })
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &GeneratorConfig {
+        &self.cfg
+    }
+
+    /// Its style inputs in execution order.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Its tensors.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Where its tensors live.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// A generator with its own copy of the weights, to be tuned.
+    pub fn duplicate(&self, device: Device) -> Result<Generator> {
+        Generator::new(self.cfg.clone(), self.weights.copy_to(device)?)
+    }
+
+    /// w `[B, dim]` from z `[B, dim]`.
+    pub fn map(&self, z: &Tensor) -> Result<Tensor> {
+        mapping(&self.cfg, &self.weights, z)
+    }
+
+    /// W+ `[B, rows, dim]` with `w` `[B, dim]` in every row, drawn towards `mean` `[dim]`: `mean + psi (w - mean)`.
+    pub fn broadcast(&self, w: &Tensor, truncation: Option<(f64, &Tensor)>) -> Result<Tensor> {
+        let w = match truncation {
+            Some((psi, mean)) if psi < 1.0 => mean.plus(&w.minus(mean)?.scale(psi)?)?,
+            _ => w.shallow_clone(),
+        };
+        Ok(w.f_unsqueeze(1)?.f_repeat([1, self.cfg.rows(), 1])?)
+    }
+
+    /// StyleSpace vectors s = A(w), one `[B, inputs]` per layer, from W+ `[B, rows, dim]`.
+    pub fn styles(&self, w_plus: &Tensor) -> Result<Vec<Tensor>> {
+        let want = [self.cfg.rows(), self.cfg.style_dim];
+        if w_plus.size().get(1..) != Some(&want) {
+            return Err(Error::Misuse(format!("W+ has shape {:?}, expected [batch, {}, {}]", w_plus.size(), want[0], want[1])));
+        }
+        let mut out = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let weight = self.weights.get(&format!("{}.conv.modulation.weight", layer.name))?;
+            let bias = self.weights.get(&format!("{}.conv.modulation.bias", layer.name))?;
+            out.push(equal_linear(&w_plus.f_select(1, layer.row)?, weight, bias, 1.0, false)?);
+        }
+        Ok(out)
+    }
+
+    /// Adds `alpha` `[B, channels.len()]` to the chosen StyleSpace channels: scatter(alpha, V) of the paper's equation 13.
+    pub fn offset(&self, styles: &[Tensor], alpha: &Tensor, channels: &[Channel]) -> Result<Vec<Tensor>> {
+        let mut out: Vec<Tensor> = styles.iter().map(Tensor::shallow_clone).collect();
+        for (index, style) in out.iter_mut().enumerate() {
+            let width = self.layers[index].inputs;
+            let mut scatter = vec![0f32; channels.len() * width as usize];
+            let mut used = false;
+            for (i, c) in channels.iter().enumerate().filter(|(_, c)| c.layer == index) {
+                scatter[i * width as usize + c.channel as usize] = c.gain;
+                used = true;
+            }
+            if used {
+                let scatter = super::ops::from_vec(&scatter, &[channels.len() as i64, width], self.device)?;
+                *style = style.plus(&alpha.f_matmul(&scatter)?)?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// The image `[B, 3, R, R]` from styles. Convolutions run in `kind`; styles, demodulation and colours stay in single precision.
+    pub fn synthesis(&self, styles: &[Tensor], kind: Kind) -> Result<Tensor> {
+        if styles.len() != self.layers.len() {
+            return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
+        }
+        let batch = styles[0].size()[0];
+        let mut x = channels_last(&self.weights.get("input.input")?.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?)?;
+        let mut image: Option<Tensor> = None;
+        let mut noise = 0;
+        for (layer, style) in self.layers.iter().zip(styles) {
+            if layer.to_rgb {
+                let rgb = self.colours(layer, &x, style)?;
+                image = Some(match image {
+                    Some(previous) if previous.size()[2] < layer.side => self.grow(&previous)?.plus(&rgb)?,
+                    Some(previous) => previous.plus(&rgb)?,
+                    None => rgb,
+                });
+            } else {
+                x = self.styled(layer, &x, style, noise)?;
+                noise += 1;
+            }
+        }
+        image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
+    }
+
+    /// Modulated 3 x 3 convolution, demodulation, noise, bias, activation.
+    fn styled(&self, layer: &Layer, x: &Tensor, style: &Tensor, noise: usize) -> Result<Tensor> {
+        let kind = x.kind();
+        let weight = self.weights.get(&format!("{}.conv.weight", layer.name))?.f_select(0, 0)?;
+        let weight = weight.scale(1.0 / ((layer.inputs * 9) as f64).sqrt())?;
+        // Half precision overflows where styles are large; demodulation makes their common size irrelevant.
+        let style = if kind == Kind::Half {
+            style.over(&style.f_abs()?.f_amax([1i64].as_slice(), true)?.shift(1e-8)?)?
+        } else {
+            style.shallow_clone()
+        };
+        let power = weight.f_square()?.f_sum_dim_intlist([2i64, 3].as_slice(), false, Kind::Float)?;
+        let demodulation = style.f_square()?.f_matmul(&power.f_transpose(0, 1)?)?.shift(1e-8)?.f_rsqrt()?;
+        let x = x.times(&style.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?;
+        let weight = weight.f_to_kind(kind)?;
+        let y = if layer.up {
+            let wide = x.f_conv_transpose2d(&weight.f_transpose(0, 1)?, None::<&Tensor>, 2, 0, 0, 1, 1)?;
+            let blur = blur_kernel(layer.outputs, 4.0, self.device)?.f_to_kind(kind)?;
+            wide.f_conv2d(&blur, None::<&Tensor>, 1, 1, 1, layer.outputs)?
+        } else {
+            x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
+        };
+        let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
+        let bias = match self.noise(layer, noise)? {
+            Some(n) => channels_last(&bias.plus(&n.scale(LEAKY_SCALE)?)?)?,
+            None => bias,
+        };
+        let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
+        leaky_from_scaled(&bias.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?)
+    }
+
+    /// Fixed noise `[1, 1, side, side]` times its strength; packs without noise leave the tensors out.
+    fn noise(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
+        let strength = format!("{}.noise.weight", layer.name);
+        if !self.weights.has(&strength) {
+            return Ok(None);
+        }
+        let map = self.weights.shaped(&format!("noises.noise_{index}"), &[1, 1, layer.side, layer.side])?;
+        Ok(Some(map.times(self.weights.shaped(&strength, &[1])?)?))
+    }
+
+    /// Modulated 1 x 1 convolution to colours, without demodulation.
+    fn colours(&self, layer: &Layer, x: &Tensor, style: &Tensor) -> Result<Tensor> {
+        let weight = self.weights.get(&format!("{}.conv.weight", layer.name))?.f_select(0, 0)?;
+        let weight = weight.scale(1.0 / (layer.inputs as f64).sqrt())?.f_to_kind(x.kind())?;
+        let modulated = x.times(&style.f_to_kind(x.kind())?.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?;
+        let rgb = modulated.f_conv2d(&weight, None::<&Tensor>, 1, 0, 1, 1)?;
+        rgb.f_to_kind(Kind::Float)?.plus(self.weights.get(&format!("{}.bias", layer.name))?)
+    }
+
+    /// Doubles the side of the colour image with the blur kernel.
+    fn grow(&self, image: &Tensor) -> Result<Tensor> {
+        let kernel = blur_kernel(3, 4.0, self.device)?;
+        // Zero insertion, padding (2, 1) and a symmetric 4-tap kernel are a transposed convolution with stride 2 and padding 1.
+        Ok(image.f_conv_transpose2d(&kernel, None::<&Tensor>, 2, 1, 0, 3, 1)?)
+    }
+}

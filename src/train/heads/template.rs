@@ -1,0 +1,248 @@
+//! The unit head: a closed grid of rings around the skull, face and neck, with slits for the eyes and the mouth.
+//!
+//! Output: positions, texture coordinates and triangles of the neutral average head. Units: the distance of the eyes;
+//! x to the viewer's right, y up, z towards the viewer; the eyes at y = 0, the mouth at y = -1.12.
+//! Each ring is given by its foremost, outermost and rearmost point, after average adult head measurements.
+
+use super::math::{bell, cos, exp, mix, pow, sin, smooth, V3};
+
+/// Height of the closed mouth line on the unit head.
+pub(super) const MOUTH_Y: f32 = -1.12;
+/// Half the width of the mouth slit.
+pub(super) const MOUTH_HALF: f32 = 0.40;
+/// Half the width of the eye slit.
+pub(super) const EYE_HALF: f32 = 0.245;
+/// Ring key of the eye line and of the mouth line.
+const EYE_KEY: f32 = 6.0;
+const MOUTH_KEY: f32 = 9.0;
+/// Vertices around one ring.
+pub(super) const COLUMNS: usize = 89;
+
+/// One ring: foremost (y, z), half width, outermost (y, z), rearmost (y, z).
+type Ring = [f32; 7];
+
+const RINGS: [Ring; 17] = [
+    [1.70, -1.10, 0.02, 1.70, -1.15, 1.70, -1.20],
+    [1.61, -0.60, 0.62, 1.58, -1.18, 1.52, -1.90],
+    [1.36, -0.20, 0.94, 1.30, -1.18, 1.20, -2.40],
+    [1.00, 0.02, 1.10, 0.95, -1.14, 0.85, -2.62],
+    [0.62, 0.14, 1.15, 0.60, -1.10, 0.50, -2.70],
+    [0.30, 0.18, 1.145, 0.29, -1.06, 0.10, -2.65],
+    [0.00, 0.08, 1.12, 0.00, -1.02, -0.20, -2.55],
+    [-0.40, 0.12, 1.10, -0.35, -1.00, -0.50, -2.35],
+    [-0.80, 0.17, 1.06, -0.66, -1.00, -0.80, -2.15],
+    [MOUTH_Y, 0.18, 1.00, -0.90, -1.00, -1.05, -2.00],
+    [-1.40, 0.10, 0.95, -1.06, -1.02, -1.30, -1.92],
+    [-1.62, 0.06, 0.89, -1.20, -1.05, -1.50, -1.90],
+    [-1.75, -0.08, 0.81, -1.32, -1.08, -1.65, -1.88],
+    [-1.78, -0.36, 0.74, -1.44, -1.12, -1.80, -1.87],
+    [-1.88, -0.60, 0.69, -1.66, -1.18, -2.00, -1.88],
+    [-2.25, -0.68, 0.69, -2.10, -1.26, -2.30, -1.92],
+    [-3.00, -0.66, 0.74, -2.80, -1.30, -2.80, -2.00],
+];
+
+/// Ring keys of the grid: (from, to, rings); dense where the face moves.
+const ROWS: [(f32, f32, usize); 12] = [
+    (0.0, 3.0, 8),
+    (3.0, 5.0, 15),
+    (5.0, EYE_KEY, 14),
+    (EYE_KEY, 7.0, 13),
+    (7.0, 8.0, 13),
+    (8.0, MOUTH_KEY, 13),
+    (MOUTH_KEY, 10.0, 12),
+    (10.0, 11.0, 7),
+    (11.0, 12.0, 5),
+    (12.0, 13.0, 4),
+    (13.0, 14.0, 3),
+    (14.0, 16.0, 5),
+];
+
+/// Which side of a slit a vertex belongs to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Side {
+    /// Not on a slit.
+    Free,
+    /// Upper lid or upper lip edge.
+    Upper,
+    /// Lower lid or lower lip edge.
+    Lower,
+}
+
+/// One vertex of the unit head with what the shape functions need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site {
+    /// Position with the neutral features on it.
+    pub pos: V3,
+    /// Position before features: the coordinates in which features and textures are placed.
+    pub x: f32,
+    pub y: f32,
+    /// Unrolled x: continues around the back of the head, for textures.
+    pub u: f32,
+    /// Ring key 0 (crown) to 16 (neck base), and angle around the head (0 front, radians).
+    pub key: f32,
+    pub theta: f32,
+    /// Slit edges.
+    pub side: Side,
+    /// Fades face features out towards the sides and the back: 1 in front.
+    pub front: f32,
+}
+
+impl Site {
+    /// True above the mouth line.
+    pub fn above_mouth(&self) -> bool {
+        match self.side {
+            Side::Upper => true,
+            Side::Lower => self.key < MOUTH_KEY - 0.5,
+            Side::Free => self.key < MOUTH_KEY,
+        }
+    }
+
+    /// True above the eye line.
+    pub fn above_eyes(&self) -> bool {
+        match self.side {
+            Side::Upper => self.key < EYE_KEY + 0.5,
+            Side::Lower => false,
+            Side::Free => self.key < EYE_KEY,
+        }
+    }
+
+    /// How far the vertex turns with the head: 1 on the head, 0 at the base of the neck.
+    pub fn sway(&self) -> f32 {
+        1.0 - smooth(12.8, 15.6, self.key)
+    }
+}
+
+/// The grid: `rows * COLUMNS` sites.
+pub(super) struct Grid {
+    /// Row-major sites.
+    pub sites: Vec<Site>,
+    /// Ring key of every row.
+    pub keys: Vec<f32>,
+    /// Two triangles per cell, except across slits.
+    pub tris: Vec<[u32; 3]>,
+    /// Vertices of the slit edges, in pairs to be backed by a rim: (first vertex of the row, side, eye or mouth).
+    pub slit_rows: Vec<(usize, Side, bool)>,
+}
+
+/// Catmull-Rom interpolation of the ring table.
+pub(super) fn ring(keys: &[Ring], k: f32) -> Ring {
+    let i = (k.floor() as usize).min(keys.len() - 2);
+    let t = k - i as f32;
+    let at = |j: isize| keys[j.clamp(0, keys.len() as isize - 1) as usize];
+    let (a, b, c, d) = (at(i as isize - 1), at(i as isize), at(i as isize + 1), at(i as isize + 2));
+    std::array::from_fn(|n| {
+        let (m0, m1) = ((c[n] - a[n]) * 0.5, (d[n] - b[n]) * 0.5);
+        let (t2, t3) = (t * t, t * t * t);
+        (2.0 * t3 - 3.0 * t2 + 1.0) * b[n] + (t3 - 2.0 * t2 + t) * m0 + (3.0 * t2 - 2.0 * t3) * c[n] + (t3 - t2) * m1
+    })
+}
+
+/// A point of a ring at angle `theta`; the front is a little flatter than an ellipse.
+pub(super) fn ring_point(r: &Ring, theta: f32) -> V3 {
+    let (s, c) = (sin(theta), cos(theta));
+    let flat = pow(c.abs(), 0.86);
+    let x = r[2] * s;
+    if c >= 0.0 {
+        [x, mix(r[3], r[0], c), mix(r[4], r[1], flat)]
+    } else {
+        [x, mix(r[3], r[5], -c), mix(r[4], r[6], flat)]
+    }
+}
+
+/// Angle of column `c`: denser in front.
+pub(super) fn column_angle(c: usize) -> f32 {
+    let u = 2.0 * c as f32 / (COLUMNS - 1) as f32 - 1.0;
+    std::f32::consts::PI * u * (0.40 + 0.60 * u * u)
+}
+
+/// Height of the nose ridge over the face at height `y`.
+fn nose_ridge(y: f32) -> f32 {
+    let rise = smooth(0.30, -0.62, y);
+    let fall = smooth(-0.84, -0.67, y);
+    (0.05 + 0.43 * rise * mix(rise, 1.0, 0.55)) * fall * smooth(0.40, 0.12, y)
+}
+
+/// Depth features of the neutral face at `(x, y)`: sockets, brow ridge, nose, lips, chin, cheekbones.
+fn relief(x: f32, y: f32) -> f32 {
+    let ax = x.abs();
+    let width = mix(0.105, 0.17, smooth(-0.1, -0.62, y));
+    let mut z = nose_ridge(y) * exp(-(x / width) * (x / width));
+    z += 0.17 * bell(ax, y, 0.20, -0.69, 0.085, 0.09) - 0.05 * bell(ax, y, 0.31, -0.66, 0.06, 0.12);
+    z -= 0.15 * bell(ax, y, 0.46, -0.01, 0.24, 0.17) + 0.07 * bell(ax, y, 0.20, 0.02, 0.09, 0.13);
+    z += 0.07 * bell(ax, y, 0.40, 0.30, 0.34, 0.11);
+    z += 0.06 * bell(ax, y, 0.66, -0.36, 0.26, 0.20) + 0.05 * bell(ax, y, 0.45, -0.75, 0.25, 0.3);
+    let lip = |c: f32, s: f32| exp(-((y - c) / s) * ((y - c) / s));
+    let across = smooth(0.46, 0.16, ax);
+    z += across * (0.085 * lip(-1.055, 0.055) + 0.10 * lip(-1.19, 0.065)) + 0.06 * smooth(0.5, 0.1, ax) * lip(-1.1, 0.25);
+    z -= 0.03 * across * lip(MOUTH_Y, 0.018) + 0.05 * bell(ax, y, 0.44, -1.12, 0.07, 0.06);
+    z -= 0.025 * bell(x, y, 0.0, -0.93, 0.035, 0.08);
+    z -= 0.07 * bell(x, y, 0.0, -1.36, 0.26, 0.07);
+    z + 0.09 * bell(x, y, 0.0, -1.58, 0.24, 0.14)
+}
+
+fn site(key: f32, theta: f32, side: Side) -> Site {
+    let p = ring_point(&ring(&RINGS, key), theta);
+    let front = smooth(1.75, 1.15, theta.abs());
+    let mut pos = p;
+    pos[2] += relief(p[0], p[1]) * front;
+    // The tip of the nose hangs over the nostrils, the temples are hollow.
+    pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.70, 0.22, 0.10) * front;
+    pos[0] -= p[0] * 0.04 * bell(p[0].abs(), p[1], 1.0, 0.25, 0.3, 0.25);
+    let beyond = (theta.abs() - std::f32::consts::FRAC_PI_2).max(0.0);
+    let u = if beyond > 0.0 { theta.signum() * (1.12 + beyond) } else { p[0] };
+    Site { pos, x: p[0], y: p[1], u, key, theta, side, front }
+}
+
+/// Rows with their slit side: the eye line and the mouth line appear twice.
+fn rows() -> Vec<(f32, Side)> {
+    let mut out = vec![(0.0, Side::Free)];
+    for (from, to, n) in ROWS {
+        for i in 1..=n {
+            let key = mix(from, to, i as f32 / n as f32);
+            if i == n && (to == EYE_KEY || to == MOUTH_KEY) {
+                out.push((to, Side::Upper));
+                out.push((to, Side::Lower));
+            } else {
+                out.push((key, Side::Free));
+            }
+        }
+    }
+    out
+}
+
+impl Grid {
+    /// Builds the unit head.
+    pub fn new() -> Self {
+        let rows = rows();
+        let mut grid = Grid { sites: Vec::new(), keys: Vec::new(), tris: Vec::new(), slit_rows: Vec::new() };
+        for (r, &(key, side)) in rows.iter().enumerate() {
+            grid.keys.push(key);
+            if side != Side::Free {
+                grid.slit_rows.push((r * COLUMNS, side, key == EYE_KEY));
+            }
+            grid.sites.extend((0..COLUMNS).map(|c| site(key, column_angle(c), side)));
+            if r == 0 || side == Side::Lower {
+                continue;
+            }
+            for c in 0..COLUMNS - 1 {
+                let low = (r * COLUMNS + c) as u32;
+                let up = low - COLUMNS as u32;
+                grid.tris.push([up, low, low + 1]);
+                grid.tris.push([up, low + 1, up + 1]);
+            }
+        }
+        grid
+    }
+
+    /// Index of the free or upper site nearest to `(x, y)` on the front of the face.
+    pub fn nearest(&self, x: f32, y: f32, side: Side) -> usize {
+        let mut best = (f32::MAX, 0);
+        for (i, s) in self.sites.iter().enumerate() {
+            let d = (s.x - x) * (s.x - x) + (s.y - y) * (s.y - y);
+            if s.theta.abs() < 1.6 && s.side == side && d < best.0 {
+                best = (d, i);
+            }
+        }
+        best.1
+    }
+}
