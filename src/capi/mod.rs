@@ -1,0 +1,16 @@
+//! The C interface: packs in, decoded pictures out. `include/effigy.h` is generated from this module.
+//!
+//! Input: paths, bytes and buffers of a C caller. Output: status numbers, 8-bit RGB rows, time stamps in ticks.
+//!
+//! - [`entry`] holds every function that C sees and all `unsafe` code of the crate: it turns pointers into Rust values and back.
+//! - `guard` runs the body of a function: it stops panics, turns results into status numbers and keeps the last message.
+//! - [`status`] lists the status numbers.
+//! - [`stream`] is the work itself, safe code over the public Rust interface.
+
+pub mod entry;
+mod guard;
+pub mod status;
+pub mod stream;
+
+/// Version of the C interface. It grows when a function is added and its first part when one changes: `major * 1000 + minor`.
+pub const ABI_VERSION: u32 = 1000;
