@@ -119,7 +119,7 @@ typedef struct {
      */
     uint32_t time_base_den;
     /**
-     * Frames in the stream, or 0 if that is not known before its end.
+     * Frames in the stream that can be decoded; 0 while that is not known, which may be until its end.
      */
     uint64_t frames;
     /**
@@ -127,9 +127,13 @@ typedef struct {
      */
     uint64_t decoded;
     /**
-     * Packets found damaged or missing so far; decoding goes on after them.
+     * Damaged stretches passed over so far; decoding goes on behind them.
      */
     uint64_t damaged;
+    /**
+     * Frames known to be missing so far, by gaps in their numbers.
+     */
+    uint64_t lost;
 } effigy_stream_properties;
 
 #ifdef __cplusplus

@@ -42,16 +42,18 @@ pub struct StreamProperties {
     pub time_base_num: u32,
     /// See `time_base_num`.
     pub time_base_den: u32,
-    /// Frames in the stream, or 0 if that is not known before its end.
+    /// Frames in the stream that can be decoded; 0 while that is not known, which may be until its end.
     pub frames: u64,
     /// Frames handed out so far.
     pub decoded: u64,
-    /// Packets found damaged or missing so far; decoding goes on after them.
+    /// Damaged stretches passed over so far; decoding goes on behind them.
     pub damaged: u64,
+    /// Frames known to be missing so far, by gaps in their numbers.
+    pub lost: u64,
 }
 
 /// Bytes of `StreamProperties` in version 1.0 of the interface, the least a caller can have.
-const PROPERTIES_1_0: usize = size_of::<usize>() + 4 * size_of::<u32>() + 3 * size_of::<u64>();
+const PROPERTIES_1_0: usize = size_of::<usize>() + 4 * size_of::<u32>() + 4 * size_of::<u64>();
 
 /// The version of the library as text, such as "0.1.0". The text is part of the library: never free it.
 #[no_mangle]

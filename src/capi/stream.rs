@@ -1,0 +1,98 @@
+//! One stream being decoded for a C caller. Input: a pack and the bytes of a stream that carries its identity. Output: RGB
+//! pictures with time stamps in ticks of the stream's time base, in order.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use super::entry::StreamProperties;
+use crate::bitstream::{FrameRecord, Identity, StreamReader};
+use crate::decode::{DecodeOptions, Decoder};
+use crate::frame::TimedFrame;
+use crate::pack::Pack;
+use crate::{Error, Result};
+
+/// A stream and the decoder of its identity. It holds what it needs of the pack.
+pub struct Stream {
+    reader: StreamReader<Box<dyn Read + Send>>,
+    decoder: Decoder,
+    /// Frames of the packet read last that are not rendered yet.
+    waiting: VecDeque<FrameRecord>,
+    decoded: u64,
+}
+
+impl Stream {
+    /// Opens the stream in a file.
+    ///
+    /// # Errors
+    /// As [`Stream::open_memory`], and when the file cannot be read.
+    pub fn open_file(pack: &Pack, path: &Path) -> Result<Stream> {
+        let file = File::open(path).map_err(|source| Error::io("open", path, source))?;
+        Stream::open(pack, Box::new(file))
+    }
+
+    /// Opens a stream over its bytes.
+    ///
+    /// # Errors
+    /// Malformed, unsupported or over a limit in header or identity; unsupported without an identity inside; misuse for a
+    /// stream of another pack; device.
+    pub fn open_memory(pack: &Pack, bytes: Vec<u8>) -> Result<Stream> {
+        Stream::open(pack, Box::new(Cursor::new(bytes)))
+    }
+
+    fn open(pack: &Pack, source: Box<dyn Read + Send>) -> Result<Stream> {
+        let reader = StreamReader::open(source)?;
+        let Some(bytes) = &reader.identity().bytes else {
+            return Err(Error::Unsupported("stream: its identity travels apart; this call needs it inside".into()));
+        };
+        let identity = Identity::from_bytes(bytes)?;
+        if identity.resolution != reader.header().resolution {
+            let (stream, own) = (reader.header().resolution, identity.resolution);
+            return Err(Error::Malformed(format!("stream: resolution {stream}, but its identity has {own}")));
+        }
+        let decoder = Decoder::new(pack, &identity, &DecodeOptions::default())?;
+        Ok(Stream { reader, decoder, waiting: VecDeque::new(), decoded: 0 })
+    }
+
+    /// What is known so far; `size` is left to the caller. The number of frames is known once the last one is out.
+    pub fn properties(&self) -> StreamProperties {
+        let (header, counts) = (self.reader.header(), self.reader.info());
+        let over = self.reader.ending().is_some();
+        StreamProperties {
+            size: 0,
+            width: header.resolution,
+            height: header.resolution,
+            time_base_num: header.time_base.num,
+            time_base_den: header.time_base.den,
+            frames: if over { counts.frames } else { 0 },
+            decoded: self.decoded,
+            damaged: counts.damaged,
+            lost: counts.lost_frames,
+        }
+    }
+
+    /// The next frame, nothing at the end. Damaged packets are passed over.
+    ///
+    /// # Errors
+    /// Input/output and device. The frame that failed is gone; the next call goes on behind it.
+    pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
+        while self.waiting.is_empty() {
+            let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
+            self.waiting.extend(packet.frames);
+        }
+        let Some(record) = self.waiting.pop_front() else { return Ok(None) };
+        let frame = self.decoder.render(&record.params)?;
+        self.decoded += 1;
+        Ok(Some(TimedFrame { pts: record.pts, frame }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_stream_may_move_between_threads() {
+        fn movable<T: Send>() {}
+        movable::<super::Stream>();
+    }
+}
