@@ -143,11 +143,14 @@ check_libraries() {
 libtorch() {
     local kind=${EFFIGY_TORCH:-} set
     if [ -n "${LIBTORCH:-}" ]; then
-        [ -d "$LIBTORCH/lib" ] && [ -d "$LIBTORCH/include" ] || die "LIBTORCH=$LIBTORCH: expected folders lib and include in it"
+        if [ ! -d "$LIBTORCH/lib" ] || [ ! -d "$LIBTORCH/include" ]; then
+            die "LIBTORCH=$LIBTORCH: expected folders lib and include in it"
+        fi
         say "using your libtorch in $LIBTORCH"
         return
     fi
-    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || die "no libtorch recipe for $(uname -s) $(uname -m): set LIBTORCH to a libtorch $torch_version"
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
+        die "no libtorch recipe for $(uname -s) $(uname -m): set LIBTORCH to a libtorch $torch_version"
     if [ -z "$kind" ]; then
         if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then kind=cuda; else kind=cpu; fi
     fi
