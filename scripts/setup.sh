@@ -14,9 +14,9 @@ wheels=$cache/wheels
 torch_version=2.11.0   # the version tch 0.24 is made for
 rust_minimum=1.85      # rust-version in Cargo.toml
 # The wheel's Python tag only names a file: no Python code of it is used, so the system's Python may be any version.
-wheel_tags=(--only-binary=:all: --python-version 3.11 --implementation cp
-    --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64
-    --platform manylinux_2_24_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64)
+# Asked for one platform, pip takes no older one, so each is named.
+wheel_tags=(--only-binary=:all: --python-version 3.11 --implementation cp --platform manylinux2014_x86_64)
+for minor in $(seq 28 -1 17); do wheel_tags+=(--platform "manylinux_2_${minor}_x86_64"); done
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -127,7 +127,7 @@ install_cpu() {
 install_cuda() {
     rm -rf "$1.partial" "$1"
     mkdir -p "$1.partial" "$wheels"
-    python3 -m pip install --quiet --find-links "$wheels" "${wheel_tags[@]}" --target "$1.partial" "torch==$torch_version"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --find-links "$wheels" "${wheel_tags[@]}" --target "$1.partial" "torch==$torch_version"
     rm -rf "$1.partial/triton"   # compiles kernels for Python programs; 0.6 GB that nothing here loads
     echo "$torch_version+cuda" >"$1.partial/torch/build-version"
     mv "$1.partial" "$1"
