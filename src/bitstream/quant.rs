@@ -118,7 +118,7 @@ fn check_steps(steps: &[i32; 3]) -> std::result::Result<(), String> {
 }
 
 /// 2^(k/8) for k in 0..8, rounded to 16 significant bits so that a product with a 16-bit level has few ties.
-const EIGHTHS: [u32; 8] = [0x8000, 0x8b96, 0x9838, 0xa5ff, 0xb505, 0xc568, 0xd745, 0xeac1];
+const EIGHTHS: [u32; 8] = [0x8000, 0x8b96, 0x9838, 0xa5ff, 0xb505, 0xc567, 0xd745, 0xeac1];
 
 /// The quantiser step of a code: about 2^(code/8), exactly `EIGHTHS[code mod 8] * 2^(floor(code/8) - 15)`.
 pub fn step_from_code(code: i16) -> f32 {

@@ -16,9 +16,6 @@ pub(super) trait Wire {
     /// `len` bytes, a number that both directions already know and that the caller has checked against its cap.
     fn sized(&mut self, value: &mut Vec<u8>, len: usize, what: &str) -> Result<()>;
 
-    /// True for the direction that fills values in.
-    fn reading(&self) -> bool;
-
     fn u8(&mut self, value: &mut u8, what: &str) -> Result<()> {
         self.fixed(std::slice::from_mut(value), what)
     }
@@ -138,10 +135,6 @@ impl Wire for Put {
         }
         self.fixed(value, what)
     }
-
-    fn reading(&self) -> bool {
-        false
-    }
 }
 
 /// The reading direction: what is left of a slice. Never allocates more than the slice holds.
@@ -178,10 +171,6 @@ impl Wire for Take<'_> {
     fn sized(&mut self, value: &mut Vec<u8>, len: usize, what: &str) -> Result<()> {
         *value = self.slice(len, what)?.to_vec();
         Ok(())
-    }
-
-    fn reading(&self) -> bool {
-        true
     }
 }
 

@@ -1,0 +1,27 @@
+//! Streams and identities as bytes. No networks, no pictures: integers, floats and checks only.
+//!
+//! Reading order: [`quant`] (numbers of the wire), `wire` (byte syntax for both directions), [`range`] (adaptive binary
+//! range coder), `packet`, `header`, `index`, `container` (writer and counts), `parser` (push), `reader` (pull), `tuned` and
+//! `identity`. The normative text is `docs/bitstream.md`.
+
+mod container;
+mod header;
+mod identity;
+mod index;
+mod packet;
+mod parser;
+pub mod quant;
+pub mod range;
+mod reader;
+mod tuned;
+mod wire;
+
+pub use container::{StreamInfo, StreamWriter};
+pub use header::{Coding, StreamHeader, StreamIdentity, STREAM_MAGIC, STREAM_VERSION};
+pub use identity::{identity_hash, latent_as_sent, Identity, IDENTITY_MAGIC, IDENTITY_VERSION};
+pub use index::{IndexEntry, INDEX_SPACING};
+pub use packet::{FrameRecord, Packet, MAX_PACKET_FRAMES, MAX_PTS, MAX_RECORD_BYTES};
+pub use parser::{Damage, Ending, Event, Parser};
+pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
+pub use reader::StreamReader;
+pub use tuned::{StepRule, TunedTensor};
