@@ -186,13 +186,13 @@ fn read_scalars(bytes: &[u8]) -> Result<Scalars> {
     }
 }
 
-/// Largest level of a latent of `count` numbers: as fine as fits about 6 kB, which is 10, 7 or 6 bits per number.
+/// Largest level of a latent of `count` numbers: as fine as fits about 6 kB, which is about 11, 8 or 7 bits per number before coding.
 /// It depends on nothing but the size, so that encoding a decoded latent takes the same one.
 fn half_range(count: usize) -> i32 {
     match count {
         0..=4096 => 1023,
-        4097..=6656 => 127,
-        _ => 63,
+        4097..=5632 => 127,
+        _ => 52,
     }
 }
 

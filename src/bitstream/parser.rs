@@ -254,8 +254,7 @@ impl Parser {
 
     fn skip(&mut self, bytes: usize, reason: &str, cut: bool) {
         let offset = self.offset;
-        let (damage, _) =
-            self.skipped.get_or_insert_with(|| (Damage { offset, bytes: 0, reason: reason.into() }, cut));
+        let (damage, _) = self.skipped.get_or_insert_with(|| (Damage { offset, bytes: 0, reason: reason.into() }, cut));
         damage.bytes += bytes as u64;
         self.consume(bytes);
     }

@@ -88,8 +88,7 @@ pub fn raw16_round(params: &FrameParams) -> Result<FrameParams> {
 pub fn placement_to_steps(placement: &Placement) -> Result<[i32; 3]> {
     let mut steps = [0; 3];
     for (step, (value, name)) in steps.iter_mut().zip([(placement.x, "x"), (placement.y, "y"), (placement.side, "side")]) {
-        // Written so that a NaN is refused too.
-        if !(value.abs() <= MAX_PLACEMENT) {
+        if value.is_nan() || value.abs() > MAX_PLACEMENT {
             return Err(Error::Misuse(format!("placement {name}: {value} pixels, at most {MAX_PLACEMENT} either way")));
         }
         *step = (value * PLACEMENT_SCALE).round() as i32;

@@ -417,8 +417,9 @@ mod tests {
         // Many seeds of direct bits near all ones: long runs of 0xff with carries behind them.
         for seed in 0..500 {
             let mut state = seed;
-            let words: Vec<u32> =
-                (0..60).map(|_| if splitmix(&mut state) % 8 == 0 { splitmix(&mut state) as u32 } else { 0 }).collect();
+            let words: Vec<u32> = (0..60)
+                .map(|_| if splitmix(&mut state).trailing_zeros() > 2 { splitmix(&mut state) as u32 } else { 0 })
+                .collect();
             let mut enc = RangeEncoder::default();
             let mut models = [Bit::default(); 4];
             for w in &words {
@@ -470,7 +471,11 @@ mod tests {
                 .map(|_| {
                     let shift = splitmix(&mut state) % 16;
                     let m = (splitmix(&mut state) as i32 & MAX_LEVEL) >> shift;
-                    if splitmix(&mut state) & 1 == 0 { m } else { -m }
+                    if splitmix(&mut state) & 1 == 0 {
+                        m
+                    } else {
+                        -m
+                    }
                 })
                 .chain([MAX_LEVEL, -MAX_LEVEL, 0])
                 .collect();

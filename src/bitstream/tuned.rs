@@ -47,7 +47,10 @@ impl TunedTensor {
     pub fn quantise(name: &str, shape: &[usize], difference: &[f32], rule: StepRule) -> Result<Self> {
         let count = volume(name, shape)?;
         if difference.len() != count {
-            return Err(Error::Misuse(format!("tensor {name} of shape {shape:?}: {count} values needed, {} given", difference.len())));
+            return Err(Error::Misuse(format!(
+                "tensor {name} of shape {shape:?}: {count} values needed, {} given",
+                difference.len()
+            )));
         }
         if let Some(v) = difference.iter().find(|v| !v.is_finite()) {
             return Err(Error::Misuse(format!("tensor {name}: difference {v} is not finite")));
@@ -180,7 +183,8 @@ pub(super) fn write_tuned<W: Wire>(tensors: &[TunedTensor], wire: &mut W) -> Res
     let (mut step_model, mut model) = (LevelModel::default(), LevelModel::default());
     for t in tensors {
         let mut last = 0;
-        let rises: Vec<i32> = t.steps.iter().map(|&code| i32::from(code) - std::mem::replace(&mut last, i32::from(code))).collect();
+        let rises: Vec<i32> =
+            t.steps.iter().map(|&code| i32::from(code) - std::mem::replace(&mut last, i32::from(code))).collect();
         encode_levels(&mut coder, &mut step_model, &rises, Strides { inner: 1, row: 1 })?;
         encode_levels(&mut coder, &mut model, &t.values, TunedTensor::strides(&t.shape))?;
     }
