@@ -1,0 +1,161 @@
+//! Parts beside the skin: eyeballs, inside of the mouth, ears, body, glasses; and how much light reaches the skin.
+
+use super::look::Look;
+use super::math::{add, bell, cos, mix, mul, pow, sin, smooth, V3};
+use super::mesh::{Material, Mesh};
+use super::pose::{Eye, EYE_RADIUS};
+use super::shape::jaw_turn;
+use super::template::{column_angle, ring, ring_point, Grid, Site, COLUMNS};
+use super::{channel, IDENTITY};
+
+/// Share of ambient light at a site of the unit head: less in sockets, beside the nose, under lip and chin.
+pub(super) fn openness(s: &Site) -> f32 {
+    let (ax, y) = (s.x.abs(), s.y);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| s.front * bell(ax, y, cx, cy, sx, sy);
+    let mut o = 1.0;
+    o -= 0.34 * b(0.24, 0.08, 0.12, 0.13) + 0.22 * b(0.5, 0.12, 0.3, 0.10);
+    o -= 0.20 * b(0.30, -0.72, 0.05, 0.09) + 0.35 * b(0.10, -0.80, 0.12, 0.04);
+    o -= 0.22 * b(0.0, -1.34, 0.26, 0.06) + 0.20 * b(0.44, -1.12, 0.06, 0.06);
+    o -= 0.55 * smooth(12.2, 13.2, s.key) * mix(1.0, 0.45, smooth(13.6, 15.0, s.key));
+    o -= 0.25 * bell(s.theta.abs(), y, 1.75, -0.4, 0.25, 0.5);
+    o.clamp(0.15, 1.0)
+}
+
+/// Adds the eyeballs; gives the vertices at the middles of the pupils.
+pub(super) fn eyes(mesh: &mut Mesh, eyes: &[Eye; 2]) -> Vec<usize> {
+    const N: usize = 11;
+    let mut pupils = Vec::new();
+    for (k, eye) in eyes.iter().enumerate() {
+        mesh.grid(N, N, Material::Eye, |r, c| {
+            let u = 2.0 * c as f32 / (N - 1) as f32 - 1.0;
+            let v = 1.0 - 2.0 * r as f32 / (N - 1) as f32;
+            let (a, b) = (u * 1.25, v * 1.05);
+            let dir = [sin(a) * cos(b), sin(b), cos(a) * cos(b)];
+            (add(eye.centre, mul(dir, EYE_RADIUS)), [dir[0] + 4.0 * k as f32, dir[1]], 1.0, 1.0)
+        });
+        pupils.push(mesh.vertex(add(eye.centre, mul(eye.gaze, EYE_RADIUS)), [0.0; 2], 1.0, 1.0) as usize);
+    }
+    pupils
+}
+
+/// Adds teeth, tongue and the dark behind them; `lip` is the neutral middle of the mouth.
+pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
+    let jaw = e[channel::JAW_OPEN];
+    let side = 0.16 * e[channel::JAW_SIDE];
+    let follow = |p: V3| {
+        let t = jaw_turn(p);
+        add(p, [side, t[1] * jaw, t[2] * jaw])
+    };
+    let (oy, oz) = (lip[1], lip[2]);
+    mesh.grid(9, 9, Material::Cavity, |r, c| {
+        let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 8.0);
+        let p = [0.62 * u, oy + 0.42 - 0.75 * v, oz - 0.42 - 0.45 * u * u];
+        let t = follow(p);
+        (mix_point(p, t, v), [u, v], 0.3, 1.0)
+    });
+    for lower in [false, true] {
+        mesh.grid(4, 21, Material::Teeth, |r, c| {
+            let (u, v) = (c as f32 / 10.0 - 1.0, r as f32 / 3.0);
+            let z = oz - 0.145 - 0.28 * u * u - if lower { 0.03 } else { 0.0 };
+            let (x, y) = if lower { (0.30 * u, mix(-0.035, -0.19, v)) } else { (0.34 * u, mix(0.15, -0.02, v)) };
+            let p = [x, oy + y, z - 0.03 * v * if lower { 0.0 } else { -0.5 }];
+            let shown = if lower { 1.0 - v } else { v };
+            (if lower { follow(p) } else { p }, [u + if lower { 4.0 } else { 0.0 }, shown], 0.75, 1.0)
+        });
+    }
+    let out = e[channel::TONGUE_OUT];
+    mesh.grid(8, 9, Material::Tongue, |r, c| {
+        let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 7.0);
+        // From the throat (v 0) over the back of the tongue to the tip, which bends down outside.
+        let arch = 1.0 - u * u;
+        let z = oz - 0.62 + (0.40 + 0.34 * out) * smooth(0.0, 0.8, v);
+        let y = oy - 0.17 + (0.06 + 0.11 * out) * arch.max(0.0).sqrt() - (0.10 + 0.17 * out) * smooth(0.65, 1.0, v);
+        let width = 0.25 * (1.0 - 0.55 * pow(v, 4.0));
+        (follow([width * u, y, z]), [u, v], 0.5 + 0.3 * out, 1.0)
+    });
+}
+
+fn mix_point(a: V3, b: V3, t: f32) -> V3 {
+    super::math::mix3(a, b, t)
+}
+
+/// Adds the ears beside the head.
+pub(super) fn ears(mesh: &mut Mesh, id: &[f32; IDENTITY], pos: &[V3], grid: &Grid) {
+    let row = grid.keys.iter().position(|k| *k >= 6.9).unwrap_or(0);
+    let size = 1.0 + 0.10 * id[26];
+    let stick = 0.42 + 0.12 * id[27];
+    for sign in [-1.0f32, 1.0] {
+        let c = (0..COLUMNS).find(|c| sign * column_angle(*c) >= 1.62).unwrap_or(0);
+        let c = if sign < 0.0 { (0..COLUMNS).rev().find(|c| column_angle(*c) <= -1.62).unwrap_or(0) } else { c };
+        let base = pos[row * COLUMNS + c];
+        mesh.grid(7, 17, Material::Ear, |r, a| {
+            let rad = r as f32 / 6.0;
+            let angle = a as f32 / 16.0 * std::f32::consts::TAU;
+            let (s, co) = (sin(angle), cos(angle));
+            let up = 0.31 * size * s * rad * if s > 0.0 { 1.0 } else { 0.95 };
+            let back = size * (0.10 + co * rad * (0.15 + 0.05 * s));
+            let rim = 0.075 * smooth(0.55, 0.85, rad) * smooth(1.25, 0.9, rad) - 0.03 * smooth(0.6, 0.2, rad);
+            let out = back * sin(stick) + rim * (0.6 - 0.6 * co.min(0.0)) - 0.02;
+            let p = [base[0] + sign * out, base[1] + 0.02 + up, base[2] - back * cos(stick)];
+            (p, [rad, angle], mix(0.45, 1.0, smooth(0.35, 0.8, rad)), 1.0)
+        });
+    }
+}
+
+const BODY: [[f32; 7]; 7] = [
+    [-2.00, -0.58, 0.70, -1.86, -1.24, -1.85, -2.00],
+    [-2.14, -0.50, 0.88, -1.96, -1.26, -1.90, -2.15],
+    [-2.38, -0.36, 1.35, -2.14, -1.28, -2.05, -2.30],
+    [-2.70, -0.18, 2.00, -2.40, -1.30, -2.30, -2.40],
+    [-3.10, -0.02, 2.50, -2.78, -1.30, -2.70, -2.45],
+    [-4.20, 0.15, 2.75, -4.00, -1.20, -4.00, -2.40],
+    [-7.50, 0.25, 2.80, -7.50, -1.10, -7.50, -2.40],
+];
+
+/// Adds shoulders and chest; bare skin and cloth are told apart by the shader.
+pub(super) fn body(mesh: &mut Mesh, id: &[f32; IDENTITY], look: &Look) {
+    let broad = 1.0 + 0.04 * id[28] + 0.02 * id[2];
+    let raise = 0.10 + if look.collar > 0.8 { 0.12 } else { 0.0 };
+    mesh.grid(19, 49, Material::Cloth, |r, c| {
+        let k = r as f32 / 3.0;
+        let theta = (c as f32 / 24.0 - 1.0) * std::f32::consts::PI;
+        let mut p = ring_point(&ring(&BODY, k), theta);
+        p[0] *= broad;
+        p[1] += raise * smooth(3.0, 0.0, k) - 0.05;
+        (p, [theta, k], mix(0.55, 1.0, smooth(0.0, 2.0, k)), 0.0)
+    });
+}
+
+/// Adds the frame of the glasses; `bridge` is the root of the nose.
+pub(super) fn glasses(mesh: &mut Mesh, look: &Look, eyes: &[Eye; 2], bridge: V3) {
+    let mid = (eyes[1].centre[0] - eyes[0].centre[0]) * 0.5;
+    let half = (0.345 * look.glasses_size).min(mid - 0.10);
+    let tall = half * mix(0.68, 1.0, look.glasses_shape);
+    let power = mix(0.5, 1.0, look.glasses_shape);
+    let thick = mix(0.034, 0.020, look.glasses_shape);
+    let z = |x: f32| bridge[2] + 0.14 - 0.20 * x * x;
+    let y0 = eyes[0].centre[1] - 0.06;
+    for eye in eyes {
+        let path: Vec<V3> = (0..28)
+            .map(|i| {
+                let a = i as f32 / 28.0 * std::f32::consts::TAU;
+                let shape = |v: f32| v.signum() * pow(v.abs(), power);
+                let x = eye.centre[0] * 1.02 + half * shape(cos(a));
+                [x, y0 + tall * shape(sin(a)), z(x)]
+            })
+            .collect();
+        mesh.tube(&path, thick, true, Material::Glasses);
+        let sign = eye.centre[0].signum();
+        let x = eye.centre[0] * 1.02 + sign * half;
+        let arm = [[x, y0 + 0.08, z(x)], [sign * 1.06, y0 + 0.10, z(x) - 0.2], [sign * 1.20, y0 + 0.08, -1.15]];
+        mesh.tube(&arm, thick * 0.9, false, Material::Glasses);
+    }
+    let inner = mid * 1.02 - half;
+    let path: Vec<V3> = (0..7)
+        .map(|i| {
+            let t = i as f32 / 3.0 - 1.0;
+            [inner * t, y0 + 0.05 + 0.05 * (1.0 - t * t), z(0.0)]
+        })
+        .collect();
+    mesh.tube(&path, thick * 0.9, false, Material::Glasses);
+}
