@@ -1,5 +1,6 @@
 //! Talking-head video codec.
 
+pub mod bitstream;
 mod error;
 pub mod frame;
 pub mod limits;
@@ -7,6 +8,10 @@ pub mod params;
 pub mod progress;
 
 #[cfg(feature = "decode")]
+pub mod decode;
+#[cfg(feature = "decode")]
 pub mod net;
+#[cfg(feature = "decode")]
+pub mod pack;
 
 pub use error::{Error, Result};

@@ -296,7 +296,7 @@ impl Generator {
     }
 
     /// Fixed noise `[1, 1, side, side]` times its strength; packs without noise leave the tensors out.
-    fn noise(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
+    pub(super) fn noise(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
         let strength = format!("{}.noise.weight", layer.name);
         if !self.weights.has(&strength) {
             return Ok(None);

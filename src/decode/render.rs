@@ -1,0 +1,116 @@
+//! Parameters to pictures: posed rows and constant rows to styles, alpha added to V, synthesis, 8-bit RGB.
+//!
+//! Only the styles of the four posed rows are computed per frame; those of the other rows are constants of the identity.
+
+use super::identity::{latent_tensor, tuned_generator};
+use super::posed::{GridOptions, PosedGrid};
+use crate::bitstream::Identity;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::net::flow::POSED_ROWS;
+use crate::net::ops::{from_vec, to_frames, Calc};
+use crate::net::Frozen;
+use crate::pack::Pack;
+use crate::params::{FrameParams, EXPRESSIONS};
+use tch::{no_grad, Device, Kind, Tensor};
+
+/// Everything that turns one identity's parameters into pictures.
+#[derive(Debug)]
+pub(super) struct Renderer {
+    frozen: Frozen,
+    posed: PosedGrid,
+    styles: Vec<Style>,
+    resolution: u32,
+}
+
+/// How one StyleSpace vector comes about.
+#[derive(Debug)]
+struct Style {
+    /// The vector of a row that the pose leaves alone `[1, inputs]`.
+    constant: Option<Tensor>,
+    /// What one unit of each alpha adds `[32, inputs]`, if any does.
+    offsets: Option<Tensor>,
+}
+
+impl Renderer {
+    pub(super) fn new(pack: &Pack, identity: &Identity, device: Device, kind: Kind, grid: &GridOptions) -> Result<Renderer> {
+        no_grad(|| {
+            let generator = tuned_generator(pack, identity, device)?;
+            let latent = latent_tensor(pack, identity, device)?;
+            let frozen = Frozen::new(&generator, kind)?;
+            let mut styles = Vec::with_capacity(frozen.style_count());
+            for (index, layer) in generator.layers().iter().enumerate() {
+                let constant = match layer.row < POSED_ROWS {
+                    true => None,
+                    false => Some(frozen.style(index, &latent.f_select(1, layer.row)?)?),
+                };
+                styles.push(Style { constant, offsets: offsets(pack, index, layer.inputs, device)? });
+            }
+            let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
+            Ok(Renderer { frozen, posed, styles, resolution: identity.resolution })
+        })
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.frozen.device()
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.frozen.kind()
+    }
+
+    pub(super) fn resolution(&self) -> u32 {
+        self.resolution
+    }
+
+    /// Frames per batch beyond which nothing is gained: about half a million pixels on the CPU, more on a GPU.
+    pub(super) fn good_batch(&self) -> usize {
+        let pixels = (self.resolution as usize).pow(2);
+        let (budget, most) = if self.device() == Device::Cpu { (1 << 17, 8) } else { (1 << 22, 64) };
+        (budget / pixels).clamp(1, most)
+    }
+
+    pub(super) fn frames(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
+        if params.iter().any(|p| p.alpha.iter().any(|a| !a.is_finite())) {
+            return Err(Error::Misuse("expression offsets must be finite".into()));
+        }
+        no_grad(|| {
+            let styles = self.styles(params)?;
+            to_frames(&self.frozen.synthesis(&styles)?)
+        })
+    }
+
+    /// A(LH_t) + scatter(alpha_t, V).
+    fn styles(&mut self, params: &[FrameParams]) -> Result<Vec<Tensor>> {
+        let rows = self.posed.rows(params)?;
+        let batch = params.len() as i64;
+        let alpha: Vec<f32> = params.iter().flat_map(|p| p.alpha).collect();
+        let alpha = from_vec(&alpha, &[batch, EXPRESSIONS as i64], self.device())?;
+        let mut out = Vec::with_capacity(self.styles.len());
+        for (index, style) in self.styles.iter().enumerate() {
+            let base = match &style.constant {
+                Some(constant) => constant.f_expand([batch, -1], false)?,
+                None => self.frozen.style(index, &rows.f_select(1, self.frozen.row(index))?)?,
+            };
+            out.push(match &style.offsets {
+                Some(offsets) => base.plus(&alpha.f_matmul(offsets)?)?,
+                None => base,
+            });
+        }
+        Ok(out)
+    }
+}
+
+/// The rows of V that belong to one layer, as a matrix from alpha to its style.
+fn offsets(pack: &Pack, layer: usize, width: i64, device: Device) -> Result<Option<Tensor>> {
+    let mut matrix = vec![0f32; EXPRESSIONS * width as usize];
+    let mut used = false;
+    for (i, c) in pack.config().channels.iter().enumerate().filter(|(_, c)| c.layer == layer) {
+        matrix[i * width as usize + c.channel as usize] = c.gain;
+        used = true;
+    }
+    match used {
+        true => from_vec(&matrix, &[EXPRESSIONS as i64, width], device).map(Some),
+        false => Ok(None),
+    }
+}

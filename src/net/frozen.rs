@@ -1,0 +1,183 @@
+//! The generator prepared for rendering: posed rows and StyleSpace vectors to images `[B, 3, R, R]`, without gradients.
+//!
+//! It computes what [`Generator::synthesis`] computes, with all that does not change from frame to frame done once: equalised,
+//! cast and transposed kernels, the kernels' power for the demodulation, blur kernels, bias with its noise.
+
+use super::ops::{blur_kernel, channels_last, Calc};
+use super::synthesis::{Generator, Layer};
+use crate::error::{Error, Result};
+use std::f64::consts::SQRT_2;
+use tch::{no_grad, Device, Kind, Tensor};
+
+/// A generator whose weights stay as they are.
+#[derive(Debug)]
+pub struct Frozen {
+    layers: Vec<Prepared>,
+    /// The learned constant, in the kind of the convolutions.
+    start: Tensor,
+    /// Slope of the activation below zero, for `prelu`.
+    slope: Tensor,
+    /// Kernel that doubles one colour plane.
+    grow: Tensor,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    layer: Layer,
+    /// A of the paper for this layer: `[inputs, dim]` and `[inputs]`.
+    affine: (Tensor, Tensor),
+    /// Kernel in the kind of the convolutions; `[inputs, outputs, 3, 3]` when it doubles the side.
+    kernel: Tensor,
+    /// Sums of squares of the kernel `[inputs, outputs]`; colours are not demodulated.
+    power: Option<Tensor>,
+    blur: Option<Tensor>,
+    /// Bias and noise, the activation's gain included.
+    bias: Tensor,
+}
+
+impl Frozen {
+    /// Prepares a generator; convolutions will run in `kind`.
+    ///
+    /// # Errors
+    /// Device, when libtorch fails.
+    pub fn new(generator: &Generator, kind: Kind) -> Result<Frozen> {
+        no_grad(|| {
+            let device = generator.device();
+            let mut layers = Vec::with_capacity(generator.layers().len());
+            let mut noise = 0;
+            for layer in generator.layers() {
+                layers.push(Prepared::new(generator, layer, noise, kind)?);
+                noise += usize::from(!layer.to_rgb);
+            }
+            let start = channels_last(&generator.weights().get("input.input")?.f_to_kind(kind)?)?;
+            let slope = Tensor::f_from_slice(&[0.2f32])?.f_to_kind(kind)?.f_to_device(device)?;
+            Ok(Frozen { layers, start, slope, grow: blur_kernel(1, 4.0, device)?, kind })
+        })
+    }
+
+    /// Where it renders.
+    pub fn device(&self) -> Device {
+        self.start.device()
+    }
+
+    /// The kind its convolutions run in.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Number of StyleSpace vectors.
+    pub fn style_count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The W+ row that StyleSpace vector `index` comes from.
+    pub fn row(&self, index: usize) -> i64 {
+        self.layers[index].layer.row
+    }
+
+    /// StyleSpace vector `index` `[B, inputs]` from its W+ row `[B, dim]`.
+    ///
+    /// # Errors
+    /// Device, when libtorch fails.
+    pub fn style(&self, index: usize, w: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = &self.layers[index].affine;
+        Ok(w.f_linear(weight, Some(bias))?)
+    }
+
+    /// The image `[B, 3, R, R]` in about [-1, 1], from all StyleSpace vectors in execution order, in single precision.
+    ///
+    /// # Errors
+    /// Misuse for another number of vectors; device.
+    pub fn synthesis(&self, styles: &[Tensor]) -> Result<Tensor> {
+        if styles.len() != self.layers.len() {
+            return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
+        }
+        no_grad(|| {
+            let mut x = self.start.shallow_clone();
+            let mut image: Option<Tensor> = None;
+            for (prepared, style) in self.layers.iter().zip(styles) {
+                if prepared.layer.to_rgb {
+                    let rgb = prepared.colours(&x, style)?;
+                    image = Some(match image {
+                        Some(previous) => self.grown(&previous)?.plus(&rgb)?,
+                        None => rgb,
+                    });
+                } else {
+                    x = prepared.styled(&x, style, &self.slope)?;
+                }
+            }
+            image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
+        })
+    }
+
+    /// Doubles the side; the planes go through as a batch, since a grouped transposed convolution is slow on the CPU.
+    fn grown(&self, image: &Tensor) -> Result<Tensor> {
+        let size = image.size();
+        let planes = image.f_contiguous()?.f_view([size[0] * 3, 1, size[2], size[3]])?;
+        let wide = planes.f_conv_transpose2d(&self.grow, None::<&Tensor>, 2, 1, 0, 1, 1)?;
+        Ok(wide.f_reshape([size[0], 3, 2 * size[2], 2 * size[3]])?)
+    }
+}
+
+impl Prepared {
+    fn new(generator: &Generator, layer: &Layer, noise: usize, kind: Kind) -> Result<Prepared> {
+        let get = |part: &str| generator.weights().get(&format!("{}.{part}", layer.name));
+        let weight = get("conv.weight")?.f_select(0, 0)?;
+        let size = weight.size();
+        let weight = weight.scale(1.0 / ((size[1] * size[2] * size[3]) as f64).sqrt())?;
+        let dim = generator.config().style_dim as f64;
+        let affine = (get("conv.modulation.weight")?.scale(1.0 / dim.sqrt())?, get("conv.modulation.bias")?.copy());
+        let (mut power, mut blur) = (None, None);
+        let bias = if layer.to_rgb {
+            get("bias")?.copy()
+        } else {
+            let sums = weight.f_square()?.f_sum_dim_intlist([2i64, 3].as_slice(), false, Kind::Float)?;
+            power = Some(sums.f_transpose(0, 1)?.f_contiguous()?);
+            if layer.up {
+                blur = Some(blur_kernel(layer.outputs, 4.0, generator.device())?.f_to_kind(kind)?);
+            }
+            let bias = get("activate.bias")?.f_view([1, -1, 1, 1])?;
+            let bias = match generator.noise(layer, noise)? {
+                Some(map) => channels_last(&bias.plus(&map)?)?,
+                None => bias,
+            };
+            bias.scale(SQRT_2)?.f_to_kind(kind)?
+        };
+        let kernel = if layer.up { weight.f_transpose(0, 1)? } else { weight };
+        Ok(Prepared { layer: layer.clone(), affine, kernel: kernel.f_to_kind(kind)?.f_contiguous()?, power, blur, bias })
+    }
+
+    /// Modulated convolution, demodulation, bias, activation.
+    fn styled(&self, x: &Tensor, style: &Tensor, slope: &Tensor) -> Result<Tensor> {
+        let kind = self.kernel.kind();
+        // Half precision overflows where styles are large; demodulation makes their common size irrelevant.
+        let style = if kind == Kind::Half {
+            style.over(&style.f_abs()?.f_amax([1i64].as_slice(), true)?.shift(1e-8)?)?
+        } else {
+            style.shallow_clone()
+        };
+        let power = self.power.as_ref().ok_or_else(|| Error::Misuse("a colour layer is not demodulated".into()))?;
+        let demodulation = style.f_square()?.f_matmul(power)?.shift(1e-8)?.f_rsqrt()?.scale(SQRT_2)?;
+        let x = x.times(&spread(&style, kind)?)?;
+        let y = match &self.blur {
+            Some(blur) => {
+                let wide = x.f_conv_transpose2d(&self.kernel, None::<&Tensor>, 2, 0, 0, 1, 1)?;
+                wide.f_conv2d(blur, None::<&Tensor>, 1, 1, 1, self.layer.outputs)?
+            }
+            None => x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?,
+        };
+        Ok(self.bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)
+    }
+
+    /// Modulated 1 x 1 convolution to colours, in single precision from here on.
+    fn colours(&self, x: &Tensor, style: &Tensor) -> Result<Tensor> {
+        let rgb = x.times(&spread(style, self.kernel.kind())?)?.f_conv2d(&self.kernel, None::<&Tensor>, 1, 0, 1, 1)?;
+        rgb.f_to_kind(Kind::Float)?.plus(&self.bias)
+    }
+}
+
+/// `[B, C]` as `[B, C, 1, 1]` in `kind`.
+fn spread(x: &Tensor, kind: Kind) -> Result<Tensor> {
+    Ok(x.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?)
+}

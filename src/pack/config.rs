@@ -1,0 +1,131 @@
+//! What a pack says of itself: shapes of the networks, channel table V, ranges, labels, origin. Checked before anything is
+//! allocated by it.
+
+use crate::error::{Error, Result};
+#[cfg(feature = "analysis")]
+use crate::net::facenet::FaceNetConfig;
+use crate::net::{Channel, FlowConfig, GeneratorConfig};
+use crate::params::{EXPRESSIONS, PARAMS};
+use serde::{Deserialize, Serialize};
+
+/// Version of the pack format that this build reads and writes.
+pub const FORMAT: u32 = 1;
+/// Widest hidden layer of a pose flow.
+const MAX_FLOW_HIDDEN: i64 = 4096;
+/// Most region classes: labels are bytes.
+const MAX_LABELS: usize = 256;
+
+/// Shape of the analysis network; only carried along in builds without the feature `analysis`.
+#[cfg(feature = "analysis")]
+pub type AnalysisConfig = FaceNetConfig;
+/// Shape of the analysis network; only carried along in builds without the feature `analysis`.
+#[cfg(not(feature = "analysis"))]
+pub type AnalysisConfig = serde_json::Value;
+
+/// Where an upright frontal face lies in the crop that the pack was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Framing {
+    /// Middle between the eye centres, fractions of the crop side from the left and from the top.
+    pub eye_middle: [f32; 2],
+    /// Distance of the eye centres, fraction of the crop side.
+    pub eye_distance: f32,
+}
+
+impl Default for Framing {
+    /// The framing of the FFHQ photographs and of the parametric heads.
+    fn default() -> Self {
+        Framing { eye_middle: [0.5, 0.47], eye_distance: 0.25 }
+    }
+}
+
+/// Configuration of a pack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackConfig {
+    /// Format version: [`FORMAT`].
+    pub format: u32,
+    /// Name for people to read.
+    pub name: String,
+    /// Shape of the generator.
+    pub generator: GeneratorConfig,
+    /// Shape of the pose flow.
+    pub flow: FlowConfig,
+    /// Shape of the analysis network; absent in packs that only decode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<AnalysisConfig>,
+    /// V: the 32 expression channels, in the order of alpha.
+    pub channels: Vec<Channel>,
+    /// Plausible smallest and largest value of the 35 parameters, in the order of the stream; degrees for the first three.
+    pub ranges: Vec<[f32; 2]>,
+    /// Mean of w over the domain, `style_dim` numbers.
+    pub latent_mean: Vec<f32>,
+    /// Names of the region classes, by class number.
+    pub labels: Vec<String>,
+    /// Where the face lies in the crop.
+    #[serde(default)]
+    pub framing: Framing,
+    /// What the pack was made from.
+    pub provenance: String,
+    /// Licence of the weights.
+    pub licence: String,
+    /// The command that made it.
+    pub command: String,
+}
+
+impl PackConfig {
+    /// Checks every number against its range.
+    ///
+    /// # Errors
+    /// Unsupported for another format version; malformed names the field, what was expected and what was found.
+    pub fn check(&self) -> Result<()> {
+        if self.format != FORMAT {
+            return Err(Error::Unsupported(format!("pack of format {}, this build reads format {FORMAT}", self.format)));
+        }
+        self.generator.check()?;
+        let dim = self.generator.style_dim;
+        let flow = &self.flow;
+        if flow.style_dim != dim || !(1..=MAX_FLOW_HIDDEN).contains(&flow.hidden) {
+            return fail(format!("pose flow {flow:?} does not fit styles of width {dim}, hidden 1 to {MAX_FLOW_HIDDEN}"));
+        }
+        #[cfg(feature = "analysis")]
+        if let Some(analysis) = &self.analysis {
+            analysis.check()?;
+        }
+        self.check_channels()?;
+        if self.ranges.len() != PARAMS {
+            return fail(format!("{} parameter ranges, expected {PARAMS}", self.ranges.len()));
+        }
+        if let Some(i) = self.ranges.iter().position(|r| !(r[0].is_finite() && r[1].is_finite() && r[0] < r[1])) {
+            return fail(format!("range {i} is {:?}, expected a smaller and a larger number", self.ranges[i]));
+        }
+        if self.latent_mean.len() as i64 != dim || self.latent_mean.iter().any(|v| !v.is_finite()) {
+            return fail(format!("latent mean of {} numbers, expected {dim} finite ones", self.latent_mean.len()));
+        }
+        if self.labels.len() > MAX_LABELS {
+            return fail(format!("{} region labels, at most {MAX_LABELS}", self.labels.len()));
+        }
+        let [x, y] = self.framing.eye_middle;
+        if ![x, y, self.framing.eye_distance].iter().all(|v| (0.0..=1.0).contains(v)) {
+            return fail(format!("framing {:?} lies outside the crop", self.framing));
+        }
+        Ok(())
+    }
+
+    fn check_channels(&self) -> Result<()> {
+        if self.channels.len() != EXPRESSIONS {
+            return fail(format!("{} expression channels, expected {EXPRESSIONS}", self.channels.len()));
+        }
+        let layers = self.generator.layers();
+        for (i, c) in self.channels.iter().enumerate() {
+            let inside = layers.get(c.layer).is_some_and(|l| (0..l.inputs).contains(&c.channel));
+            if !inside || !c.gain.is_finite() || !c.sensitivity.is_finite() || c.sensitivity < 0.0 {
+                return fail(format!("expression channel {i} is {c:?}: no such style, or its gain or sensitivity is unusable"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fail(what: String) -> Result<()> {
+    Err(Error::Malformed(format!("pack configuration: {what}")))
+}
