@@ -12,6 +12,8 @@ use super::template::{column_angle, Grid, COLUMNS};
 const KEY_LENGTH: f32 = 0.35;
 /// Rows of a sheet.
 const ROWS: usize = 30;
+/// Steps of the table of strand ends over half the head.
+const TIP_STEPS: usize = 256;
 
 /// How the hair of one head is cut and combed.
 pub(super) struct Comb {
@@ -21,6 +23,8 @@ pub(super) struct Comb {
     pub wave: f32,
     pub part: f32,
     recess: f32,
+    /// [`Comb::tip`] at 0 to pi in equal steps for the left and the right half of the head.
+    tips: [Vec<f32>; 2],
 }
 
 /// Ring key of the natural edge of the hair at an angle from the front.
@@ -32,14 +36,26 @@ fn hairline(a: f32, recess: f32) -> f32 {
 
 impl Comb {
     fn new(look: &Look) -> Self {
-        Comb {
+        let mut comb = Comb {
+            tips: [Vec::new(), Vec::new()],
             style: look.style,
             length: look.length,
             volume: look.volume,
             wave: look.wave,
             part: look.part,
             recess: look.recess,
-        }
+        };
+        comb.tips = [-1.0f32, 1.0]
+            .map(|s| (0..=TIP_STEPS).map(|i| comb.tip(s * std::f32::consts::PI * i as f32 / TIP_STEPS as f32)).collect());
+        comb
+    }
+
+    /// [`Comb::tip`] from the table: asked for at every sample.
+    fn tip_at(&self, theta: f32) -> f32 {
+        let f = (theta.abs() * (TIP_STEPS as f32 / std::f32::consts::PI)).min(TIP_STEPS as f32 - 1e-3);
+        let i = f as usize;
+        let t = &self.tips[usize::from(theta > 0.0)];
+        mix(t[i], t[i + 1], f - i as f32)
     }
 
     /// Length of the hanging part at an angle, in eye distances.
@@ -97,8 +113,7 @@ impl Comb {
 
     /// True if the sheet is hair at angle `theta` and `along` the strand; `shell`: the thin outer sheet of loose strands.
     pub fn keeps(&self, theta: f32, along: f32, shell: bool) -> bool {
-        let tip = self.tip(theta);
-        let near = tip - along;
+        let near = self.tip_at(theta) - along;
         if near > 1.2 && !shell {
             return true;
         }

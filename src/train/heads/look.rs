@@ -144,7 +144,7 @@ pub(super) fn clamped(head: &Head) -> [f32; IDENTITY] {
 fn pick_style(id: &[f32; IDENTITY], female: f32) -> Style {
     // Preferences shift with the second-to-none visible trait, so that styles and beards combine as people wear them.
     let bias = [
-        mix(0.2, -1.6, female),
+        mix(0.9, -1.6, female),
         mix(1.2, -0.9, female),
         mix(0.7, 0.0, female),
         mix(-1.0, 0.9, female),
@@ -179,7 +179,7 @@ fn light(id: &[f32; IDENTITY]) -> (V3, V3, V3) {
     let (se, ce) = (super::math::sin(el), super::math::cos(el));
     let warm = id[slot::WARMTH] * 0.045;
     let gain = 1.0 + 0.10 * id[slot::EXPOSURE];
-    let key = mul([1.0 + warm, 1.0, 1.0 - 1.3 * warm], gain * (0.80 + 0.10 * id[slot::KEY]));
+    let key = mul([1.0 + warm, 1.0, 1.0 - 1.3 * warm], gain * (0.86 + 0.10 * id[slot::KEY]));
     let amb = mul([1.0 - 0.4 * warm, 1.0, 1.02 + 0.6 * warm], gain * (0.27 + 0.06 * id[slot::AMBIENT]));
     ([s * ce, se, c * ce], key, amb)
 }

@@ -17,6 +17,7 @@ mod pose;
 mod raster;
 mod sample;
 mod shade;
+mod shadow;
 mod shape;
 mod skin;
 mod template;

@@ -49,15 +49,15 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
     let (oy, oz) = (lip[1], lip[2]);
     mesh.grid(9, 9, Material::Cavity, |r, c| {
         let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 8.0);
-        let p = [0.62 * u, oy + 0.42 - 0.75 * v, oz - 0.42 - 0.45 * u * u];
+        let p = [0.43 * u, oy + 0.36 - 0.62 * v, oz - 0.42 - 0.30 * u * u];
         let t = follow(p);
         (mix_point(p, t, v), [u, v], 0.3, 1.0)
     });
     for lower in [false, true] {
         mesh.grid(4, 21, Material::Teeth, |r, c| {
             let (u, v) = (c as f32 / 10.0 - 1.0, r as f32 / 3.0);
-            let z = oz - 0.145 - 0.28 * u * u - if lower { 0.03 } else { 0.0 };
-            let (x, y) = if lower { (0.30 * u, mix(-0.035, -0.19, v)) } else { (0.34 * u, mix(0.15, -0.02, v)) };
+            let z = oz - 0.145 - 0.28 * u * u - if lower { 0.06 + 0.04 * v } else { 0.0 };
+            let (x, y) = if lower { (0.30 * u, mix(-0.035, -0.16, v)) } else { (0.34 * u, mix(0.15, -0.02, v)) };
             let p = [x, oy + y, z - 0.03 * v * if lower { 0.0 } else { -0.5 }];
             let shown = if lower { 1.0 - v } else { v };
             (if lower { follow(p) } else { p }, [u + if lower { 4.0 } else { 0.0 }, shown], 0.75, 1.0)
@@ -68,7 +68,7 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
         let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 7.0);
         // From the throat (v 0) over the back of the tongue to the tip, which bends down outside.
         let arch = 1.0 - u * u;
-        let z = oz - 0.62 + (0.40 + 0.34 * out) * smooth(0.0, 0.8, v);
+        let z = oz - 0.70 + (0.38 + 0.44 * out) * smooth(0.0, 0.8, v);
         let y = oy - 0.17 + (0.06 + 0.11 * out) * arch.max(0.0).sqrt() - (0.10 + 0.17 * out) * smooth(0.65, 1.0, v);
         let width = 0.25 * (1.0 - 0.55 * pow(v, 4.0));
         (follow([width * u, y, z]), [u, v], 0.5 + 0.3 * out, 1.0)
@@ -103,9 +103,9 @@ pub(super) fn ears(mesh: &mut Mesh, id: &[f32; IDENTITY], pos: &[V3], grid: &Gri
 }
 
 const BODY: [[f32; 7]; 7] = [
-    [-2.00, -0.58, 0.70, -1.86, -1.24, -1.85, -2.00],
-    [-2.14, -0.50, 0.88, -1.96, -1.26, -1.90, -2.15],
-    [-2.38, -0.36, 1.35, -2.14, -1.28, -2.05, -2.30],
+    [-2.00, -0.58, 0.70, -1.86, -1.24, -2.15, -2.00],
+    [-2.14, -0.50, 0.88, -1.96, -1.26, -2.20, -2.15],
+    [-2.38, -0.36, 1.35, -2.14, -1.28, -2.30, -2.30],
     [-2.70, -0.18, 2.00, -2.40, -1.30, -2.30, -2.40],
     [-3.10, -0.02, 2.50, -2.78, -1.30, -2.70, -2.45],
     [-4.20, 0.15, 2.75, -4.00, -1.20, -4.00, -2.40],

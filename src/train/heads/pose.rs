@@ -161,22 +161,23 @@ fn lids(pos: &mut [V3], id: &[f32; IDENTITY], e: &[f32; 32], model: &Model, eyes
         let upper = 0.108 * size - droop + 0.055 * wide + 0.03 * look - 0.035 * squint;
         let lower = -0.068 * size - 0.012 * wide + 0.012 * look + 0.045 * squint;
         let closed = -0.045 * size;
-        *edge = [mix(upper, closed, blink), mix(lower, closed, blink * blink), blink];
+        *edge = [mix(upper, closed - 0.004, blink), mix(lower, closed + 0.004, blink * blink), blink];
         eyes[k].edge = edge[0] / EYE_RADIUS - 0.08;
     }
     for lid in &model.lids {
         let edge = edges[lid.eye];
-        let t = (lid.along * if lid.above { 1.0 } else { 0.97 }).clamp(-1.0, 1.0);
+        let t = lid.along.clamp(-1.0, 1.0);
         let arch = (1.0 - t * t).max(0.0);
         // Upper lids peak towards the nose, lower lids towards the temple.
-        let lean = if lid.above { 1.0 - 0.12 * t } else { 1.0 + 0.15 * t };
+        // Closed lids share one line.
+        let lean = 1.0 + if lid.above { -0.12 } else { 0.15 } * t * (1.0 - edge[2]);
         let profile = arch * (1.55 - 0.55 * arch) * lean;
         let fall = super::math::exp(-(lid.away / 0.21) * (lid.away / 0.21));
         let p = &mut pos[lid.site];
         p[1] += profile * fall * if lid.above { edge[0] } else { edge[1] };
         let c = eyes[lid.eye].centre;
         let (dx, dy) = (p[0] - c[0], p[1] - c[1]);
-        let r = EYE_RADIUS + 0.018;
+        let r = EYE_RADIUS + 0.022;
         let q = r * r - dx * dx - dy * dy;
         if q > 0.0 {
             p[2] = p[2].max(c[2] + q.sqrt());

@@ -18,6 +18,8 @@ struct Point {
     uv: [f32; 2],
     normal: V3,
     open: f32,
+    /// Share of the main light that is not in shadow.
+    sun: f32,
 }
 
 /// Everything the materials look at.
@@ -25,6 +27,8 @@ struct Scene<'a> {
     posed: &'a Posed,
     look: &'a Look,
     screen: &'a Screen,
+    /// Per vertex: see [`super::shadow`].
+    sun: Vec<f32>,
     /// Half-way between light and viewer: where highlights sit.
     half: V3,
 }
@@ -160,7 +164,7 @@ impl Scene<'_> {
             Material::Hair | Material::Shell => [0.35; 3],
             _ => [0.2; 3],
         };
-        let shadow = mix(0.35, 1.0, p.open);
+        let shadow = mix(0.35, 1.0, p.open) * mix(0.22, 1.0, p.sun);
         let direct: V3 = std::array::from_fn(|k| {
             let v = ((d + wrap[k]) / (1.0 + wrap[k])).max(0.0);
             look.key[k] * v * shadow
@@ -220,6 +224,7 @@ impl Scene<'_> {
                 mul(self.screen.normals[k], c),
             )),
             open: blend(&|v| mesh.open[v]),
+            sun: blend(&|v| self.sun[v]),
         })
     }
 
@@ -258,7 +263,8 @@ pub(super) fn shade(
     width: usize,
     height: usize,
 ) -> (Vec<u8>, Vec<u8>) {
-    let scene = Scene { posed, look, screen, half: normalize(add(look.light, [0.0, 0.0, 1.0])) };
+    let sun = super::shadow::lit_share(&screen.placed, look.light);
+    let scene = Scene { posed, look, screen, sun, half: normalize(add(look.light, [0.0, 0.0, 1.0])) };
     let mut data = Vec::with_capacity(3 * width * height);
     let mut labels = Vec::with_capacity(width * height);
     let side = width.min(height) as f32;

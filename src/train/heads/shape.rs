@@ -4,7 +4,7 @@
 //! posing a head is a few sparse sums. Lengths are in eye distances. Lids and gaze are not here: see [`super::pose`].
 
 use super::math::{add, bell, exp, mix, smooth, V3};
-use super::template::{Grid, Site, MOUTH_HALF, MOUTH_Y};
+use super::template::{mouth_line, Grid, Site, MOUTH_HALF, MOUTH_Y};
 
 /// How many of the identity numbers shape the head; they come first.
 pub(super) const SHAPES: usize = 32;
@@ -26,7 +26,7 @@ fn mouth_arch(x: f32) -> f32 {
 /// How far a site follows the jaw: 1 on the lower lip and chin, 0 on the upper lip, blended on the cheeks.
 pub(super) fn jaw_weight(s: &Site) -> f32 {
     let ax = s.x.abs();
-    let d = s.y - MOUTH_Y;
+    let d = s.y - mouth_line(ax);
     let corner = 0.36;
     let arch = mouth_arch(s.x);
     let reach = smooth(13.6, 12.3, s.key) * smooth(1.6, 1.2, s.theta.abs());
@@ -53,7 +53,7 @@ fn shape_delta(n: usize, s: &Site) -> V3 {
     let [px, py, pz] = s.pos;
     let f = s.front;
     let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * bell(ax, y, cx, cy, sx, sy);
-    let dy = y - MOUTH_Y;
+    let dy = y - mouth_line(ax);
     match n {
         0 => [0.045 * px * s.sway(), 0.0, 0.0],
         1 => [0.0, -0.10 * smooth(-0.1, -1.6, y) * s.sway(), 0.0],
@@ -63,20 +63,24 @@ fn shape_delta(n: usize, s: &Site) -> V3 {
         5 => [0.10 * px * b(0.25, -1.65, 0.3, 0.25), 0.0, 0.0],
         6 => [0.04 * sg * b(0.75, -0.35, 0.3, 0.25), 0.0, 0.05 * b(0.68, -0.34, 0.24, 0.18)],
         7 => [0.05 * sg * b(0.75, -0.95, 0.35, 0.35), 0.0, 0.06 * b(0.6, -0.9, 0.3, 0.3)],
-        8 => [0.0, -0.06 * b(0.0, -0.72, 0.35, 0.25), 0.0],
+        8 => [0.0, -0.048 * b(0.0, -0.72, 0.35, 0.25), 0.0],
         9 => [0.16 * px * b(0.12, -0.66, 0.25, 0.2), 0.0, 0.0],
         10 => [0.0, 0.0, 0.045 * b(0.0, -0.15, 0.13, 0.28)],
         11 => [0.0, 0.035 * b(0.0, -0.68, 0.16, 0.1), 0.012 * b(0.0, -0.66, 0.15, 0.1)],
-        12 => [0.0, 0.0, 0.06 * b(0.0, -0.6, 0.2, 0.2)],
+        12 => [0.0, 0.0, 0.042 * b(0.0, -0.6, 0.2, 0.2)],
         14 => [0.022 * sg * smooth(0.05, 0.4, ax) * b(0.5, 0.05, 0.4, 0.35), 0.0, 0.0],
         15 => [0.0, 0.028 * (ax - 0.5) / 0.25 * b(0.5, 0.0, 0.35, 0.2), 0.0],
         16 => [0.0, 0.0, -0.025 * b(0.48, 0.02, 0.3, 0.2)],
-        17 if s.above_mouth() => {
-            [0.0, 0.22 * dy * smooth(0.32, 0.06, dy) * b(0.0, MOUTH_Y, 0.5, 0.3), 0.014 * b(0.0, -1.05, 0.3, 0.07)]
-        }
-        18 if !s.above_mouth() => {
-            [0.0, 0.22 * dy * smooth(-0.36, -0.08, dy) * b(0.0, MOUTH_Y, 0.5, 0.3), 0.016 * b(0.0, -1.2, 0.3, 0.08)]
-        }
+        17 if s.above_mouth() => [
+            0.0,
+            0.22 * dy * smooth(0.32, 0.06, dy) * b(0.0, MOUTH_Y, 0.5, 0.3),
+            0.014 * b(0.0, -1.05, 0.3, 0.07) * smooth(0.42, 0.3, ax),
+        ],
+        18 if !s.above_mouth() => [
+            0.0,
+            0.22 * dy * smooth(-0.36, -0.08, dy) * b(0.0, MOUTH_Y, 0.5, 0.3),
+            0.016 * b(0.0, -1.2, 0.3, 0.08) * smooth(0.42, 0.3, ax),
+        ],
         19 => [0.11 * px * b(0.2, MOUTH_Y, 0.4, 0.22), 0.0, 0.0],
         20 => [0.0, 0.03 * b(0.42, 0.34, 0.5, 0.2), 0.0],
         22 => [0.0, 0.028 * (b(0.62, 0.36, 0.18, 0.14) - 0.5 * b(0.25, 0.33, 0.15, 0.12)), 0.0],
@@ -99,7 +103,7 @@ fn smile(s: &Site, sign: f32) -> V3 {
     let h = half(s.x, sign) * s.front;
     let corner = h * bell(s.x.abs(), s.y, 0.42, -1.10, 0.25, 0.22);
     let cheek = h * bell(s.x.abs(), s.y, 0.56, -0.52, 0.27, 0.24);
-    [sign * (0.125 * corner + 0.02 * cheek), 0.135 * corner + 0.05 * cheek, -0.10 * corner + 0.06 * cheek]
+    [sign * (0.14 * corner + 0.02 * cheek), 0.185 * corner + 0.05 * cheek, -0.10 * corner + 0.06 * cheek]
 }
 
 fn frown(s: &Site, sign: f32) -> V3 {
@@ -109,7 +113,7 @@ fn frown(s: &Site, sign: f32) -> V3 {
 
 fn mouth_delta(name: &str, s: &Site) -> V3 {
     let (x, y, f) = (s.x, s.y, s.front);
-    let d = y - MOUTH_Y;
+    let d = y - mouth_line(x.abs());
     let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * bell(x.abs(), y, cx, cy, sx, sy);
     let zone = b(0.0, MOUTH_Y, 0.55, 0.28);
     let up = if s.above_mouth() { f * mouth_arch(x) * exp(-(d / 0.16) * (d / 0.16)) } else { 0.0 };
@@ -123,7 +127,7 @@ fn mouth_delta(name: &str, s: &Site) -> V3 {
             let t = jaw_turn(s.pos);
             [-0.10 * x * w * b(0.3, MOUTH_Y, 0.4, 0.3), t[1] * w, t[2] * w]
         }
-        "jaw_side" => [0.16 * jaw_weight(s), 0.0, 0.0],
+        "jaw_side" => [0.14 * jaw_weight(s) * jaw_weight(s) * smooth(1.0, 0.35, x.abs()), 0.0, 0.0],
         "pucker" => [-0.62 * x * zone, 0.03 * up - 0.03 * down, 0.17 * b(0.0, MOUTH_Y, 0.34, 0.2)],
         "funnel" => [-0.34 * x * zone, 0.09 * up - 0.12 * down, 0.11 * b(0.0, MOUTH_Y, 0.36, 0.22)],
         "lip_press" => [0.12 * x * zone, -0.62 * d * b(0.0, MOUTH_Y, 0.5, 0.15), -0.05 * b(0.0, MOUTH_Y, 0.4, 0.13)],

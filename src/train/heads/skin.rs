@@ -5,7 +5,7 @@
 use super::look::{Look, Style};
 use super::math::{bell, mix, mix3, mul, noise, smooth, tint, V3};
 use super::pose::Posed;
-use super::template::{EYE_HALF, MOUTH_Y};
+use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
 use super::{channel, label};
 
 /// What the light falls on.
@@ -19,7 +19,7 @@ pub(super) struct Surface {
 /// Height of the brow's middle at distance `ax` from the middle of the face.
 fn brow_line(ax: f32) -> f32 {
     let t = (ax - 0.18) / 0.70;
-    0.285 + 0.20 * t - 0.175 * t * t
+    0.268 + 0.26 * t - 0.205 * t * t
 }
 
 /// Cover of the brow hair, 0..1.
@@ -38,12 +38,13 @@ fn brow(x: f32, y: f32, thick: f32) -> f32 {
 /// Signed depth inside the lips: positive inside, in eye distances.
 fn lips(x: f32, y: f32) -> f32 {
     let ax = x.abs();
-    let q = 1.0 - (ax / 0.405) * (ax / 0.405);
+    let q = 1.0 - (ax / 0.425) * (ax / 0.425);
     if q <= 0.0 {
         return -0.1;
     }
-    let upper = MOUTH_Y + 0.105 * q * (1.35 - 0.35 * q) - 0.016 * bell(x, 0.0, 0.0, 0.0, 0.055, 1.0);
-    let lower = MOUTH_Y - 0.135 * q.sqrt() * (0.45 + 0.55 * q);
+    let line = mouth_line(ax);
+    let upper = line + 0.105 * q * (1.35 - 0.35 * q) - 0.016 * bell(x, 0.0, 0.0, 0.0, 0.055, 1.0);
+    let lower = line - 0.135 * q.sqrt() * (0.45 + 0.55 * q);
     (upper - y).min(y - lower)
 }
 
@@ -180,7 +181,7 @@ pub(super) fn skin(x: f32, y: f32, look: &Look, posed: &Posed) -> Surface {
     if lip > -0.02 {
         let cover = smooth(-0.016, 0.014, lip);
         let lines = 1.0 + 0.10 * noise(x * 30.0, y * 5.0);
-        let seam = 1.0 - 0.55 * smooth(0.016, 0.0, (y - MOUTH_Y).abs());
+        let seam = 1.0 - 0.55 * smooth(0.016, 0.0, (y - mouth_line(ax)).abs());
         c = mix3(c, mul(look.lip, lines * seam), cover);
         gloss = mix(gloss, 0.34 + 0.3 * look.makeup, cover);
         if lip > 0.0 {

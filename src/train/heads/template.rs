@@ -8,8 +8,14 @@ use super::math::{bell, cos, exp, mix, pow, sin, smooth, V3};
 
 /// Height of the closed mouth line on the unit head.
 pub(super) const MOUTH_Y: f32 = -1.12;
+/// Height of the mouth line at distance `ax` from the middle: the ring of the mouth rises towards the sides.
+pub(super) fn mouth_line(ax: f32) -> f32 {
+    let s = (ax / 0.96).min(1.0);
+    -0.82 - 0.30 * (1.0 - s * s).sqrt()
+}
+
 /// Half the width of the mouth slit.
-pub(super) const MOUTH_HALF: f32 = 0.40;
+pub(super) const MOUTH_HALF: f32 = 0.42;
 /// Half the width of the eye slit.
 pub(super) const EYE_HALF: f32 = 0.245;
 /// Ring key of the eye line and of the mouth line.
@@ -31,7 +37,7 @@ const RINGS: [Ring; 17] = [
     [0.00, 0.08, 1.12, 0.00, -1.02, -0.20, -2.55],
     [-0.40, 0.12, 1.10, -0.35, -1.00, -0.50, -2.35],
     [-0.80, 0.17, 1.06, -0.66, -1.00, -0.80, -2.15],
-    [MOUTH_Y, 0.18, 0.96, -0.88, -1.00, -1.05, -2.00],
+    [MOUTH_Y, 0.18, 0.96, -0.82, -1.00, -1.05, -2.00],
     [-1.38, 0.10, 0.88, -1.02, -1.00, -1.30, -1.92],
     [-1.58, 0.06, 0.78, -1.14, -0.98, -1.50, -1.90],
     [-1.71, -0.07, 0.67, -1.25, -0.98, -1.65, -1.88],
@@ -159,7 +165,7 @@ pub(super) fn column_angle(c: usize) -> f32 {
 fn nose_ridge(y: f32) -> f32 {
     let rise = smooth(0.30, -0.62, y);
     let fall = smooth(-0.84, -0.67, y);
-    (0.07 + 0.33 * rise * mix(rise, 1.0, 0.5)) * fall * smooth(0.40, 0.12, y)
+    (0.07 + 0.285 * rise * mix(rise, 1.0, 0.5)) * fall * smooth(0.40, 0.12, y)
 }
 
 /// Depth features of the neutral face at `(x, y)`: sockets, brow ridge, nose, lips, chin, cheekbones.
@@ -167,7 +173,7 @@ fn relief(x: f32, y: f32) -> f32 {
     let ax = x.abs();
     let width = mix(0.10, 0.145, smooth(-0.25, -0.62, y)) + 0.05 * smooth(0.0, 0.3, y);
     let mut z = nose_ridge(y) * exp(-(x / width) * (x / width));
-    z += 0.10 * bell(x, y, 0.0, -0.635, 0.13, 0.11);
+    z += 0.085 * bell(x, y, 0.0, -0.64, 0.14, 0.11);
     z += 0.15 * bell(ax, y, 0.20, -0.69, 0.085, 0.085) - 0.03 * bell(ax, y, 0.32, -0.66, 0.06, 0.12);
     z -= 0.15 * bell(ax, y, 0.46, -0.01, 0.24, 0.17) + 0.07 * bell(ax, y, 0.20, 0.02, 0.09, 0.13);
     z += 0.07 * bell(ax, y, 0.40, 0.30, 0.34, 0.11);
@@ -188,6 +194,9 @@ fn site(key: f32, theta: f32, side: Side) -> Site {
     pos[2] += relief(p[0], p[1]) * front;
     // The tip of the nose hangs over the nostrils, the temples are hollow.
     pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.70, 0.22, 0.10) * front;
+    // Corners of mouth and eyes are drawn up a little: a calm face, not a sad one.
+    pos[1] +=
+        (0.03 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18)) * front;
     pos[0] -= p[0] * 0.04 * bell(p[0].abs(), p[1], 1.0, 0.25, 0.3, 0.25);
     let beyond = (theta.abs() - std::f32::consts::FRAC_PI_2).max(0.0);
     let u = if beyond > 0.0 { theta.signum() * (1.12 + beyond) } else { p[0] };
