@@ -119,7 +119,7 @@ pub fn head_at(spec: &ClipSpec, i: u64) -> Head {
     head.yaw = 14.0 * drift(seed, 1, t, 7.0) + 6.0 * drift(seed, 6, t, 2.1);
     head.pitch = 8.0 * drift(seed, 2, t, 5.0) + 4.0 * drift(seed, 5, t, 1.7);
     head.framing = if spec.camera.is_some() {
-        let scale = 0.58 + 0.04 * drift(seed, 7, t, 9.0);
+        let scale = 0.72 + 0.04 * drift(seed, 7, t, 9.0);
         let (x, y) = (0.5 + 0.05 * drift(seed, 8, t, 8.0), 0.5 + 0.03 * drift(seed, 9, t, 6.0));
         Framing::Camera { x, y, scale, roll_degrees: roll }
     } else {

@@ -146,12 +146,15 @@ impl Comb {
 
     /// Bumps of the surface: locks, curls.
     fn bump(&self, theta: f32, along: f32) -> f32 {
-        match self.style {
+        // The sheet closes at the back of the head: no bumps there, so that its edges meet.
+        let seam = smooth(std::f32::consts::PI, 2.7, theta.abs());
+        let height = match self.style {
             Style::Curly => 0.11 * noise(theta * 5.0, along * 1.9) + 0.05 * noise(theta * 11.0 + 7.0, along * 4.1),
             Style::Short => 0.03 * noise(theta * 9.0, along * 1.5),
             Style::Tied => 0.006 * noise(theta * 12.0, 0.0),
             _ => 0.03 * noise(theta * 6.0, along * 0.35) + 0.03 * self.wave * noise(theta * 3.0, along * 1.1),
-        }
+        };
+        height * seam
     }
 }
 

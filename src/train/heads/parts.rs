@@ -68,8 +68,10 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
         let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 7.0);
         // From the throat (v 0) over the back of the tongue to the tip, which bends down outside.
         let arch = 1.0 - u * u;
-        let z = oz - 0.70 + (0.38 + 0.44 * out) * smooth(0.0, 0.8, v);
-        let y = oy - 0.17 + (0.06 + 0.11 * out) * arch.max(0.0).sqrt() - (0.10 + 0.17 * out) * smooth(0.65, 1.0, v);
+        let z = oz - 0.70 + (0.38 + 0.60 * out) * smooth(0.0, 0.8, v);
+        // Outside the lips the tongue hangs down; behind them it must not touch the chin from inside.
+        let curl = mix(0.10, 0.0, smooth(0.0, 0.4, out)) * smooth(0.65, 1.0, v) + 0.9 * (z - oz).max(0.0);
+        let y = oy + mix(-0.17, -0.07, out) + (0.06 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
         let width = 0.25 * (1.0 - 0.55 * pow(v, 4.0));
         (follow([width * u, y, z]), [u, v], 0.5 + 0.3 * out, 1.0)
     });

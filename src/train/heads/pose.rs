@@ -6,9 +6,9 @@ use super::hair::{self, Comb};
 use super::look::Look;
 use super::math::{cos, mix, normalize, sin, smooth, V3};
 use super::mesh::{Material, Mesh};
-use super::shape::{self, Sparse, SHAPES};
+use super::shape::{self, Sparse};
 use super::template::{Grid, Side, COLUMNS, EYE_HALF, MOUTH_Y};
-use super::{channel, parts, Head, EXPRESSION_NAMES, IDENTITY};
+use super::{channel, parts, Head, IDENTITY};
 
 /// Radius of the eyeball.
 pub(super) const EYE_RADIUS: f32 = 0.24;
@@ -218,12 +218,12 @@ impl Posed {
         let model = model();
         let e = clamp_expression(&head.expression);
         let mut id_pos: Vec<V3> = model.grid.sites.iter().map(|s| s.pos).collect();
-        for n in 0..SHAPES {
-            shape::apply(&mut id_pos, &model.identity[n], id[n]);
+        for (table, amount) in model.identity.iter().zip(id) {
+            shape::apply(&mut id_pos, table, *amount);
         }
         let mut pos = id_pos.clone();
-        for n in 0..EXPRESSION_NAMES.len() {
-            shape::apply(&mut pos, &model.expression[n], e[n]);
+        for (table, amount) in model.expression.iter().zip(e) {
+            shape::apply(&mut pos, table, amount);
         }
         let mut eyes = eyes(&id_pos, model, &e);
         lids(&mut pos, id, &e, model, &mut eyes);

@@ -263,7 +263,7 @@ pub(super) fn shade(
     width: usize,
     height: usize,
 ) -> (Vec<u8>, Vec<u8>) {
-    let sun = super::shadow::lit_share(&screen.placed, look.light);
+    let sun = super::shadow::lit_share(&screen.placed, &screen.normals, look.light);
     let scene = Scene { posed, look, screen, sun, half: normalize(add(look.light, [0.0, 0.0, 1.0])) };
     let mut data = Vec::with_capacity(3 * width * height);
     let mut labels = Vec::with_capacity(width * height);

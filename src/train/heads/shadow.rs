@@ -13,8 +13,8 @@ const MIDDLE: V3 = [0.0, -0.5, -1.0];
 /// How much nearer to the light an occluder must be: smaller differences are the surface itself.
 const BIAS: f32 = 0.14;
 
-/// Share of direct light at every vertex.
-pub(super) fn lit_share(placed: &[V3], light: V3) -> Vec<f32> {
+/// Share of direct light at every vertex; `normals` are unit vectors.
+pub(super) fn lit_share(placed: &[V3], normals: &[V3], light: V3) -> Vec<f32> {
     let right = normalize(cross([0.0, 1.0, 0.0], light));
     let up = cross(light, right);
     let scale = CELLS as f32 / (2.0 * REACH);
@@ -35,15 +35,18 @@ pub(super) fn lit_share(placed: &[V3], light: V3) -> Vec<f32> {
     }
     spots
         .iter()
-        .map(|s| {
+        .zip(normals)
+        .map(|(s, n)| {
             if !inside(s[0]) || !inside(s[1]) {
                 return 1.0;
             }
             let (x, y) = (s[0] as usize, s[1] as usize);
+            // A surface that the light grazes spans much depth within one cell.
+            let bias = BIAS + 0.30 * (1.0 - dot(*n, light).clamp(0.0, 1.0));
             let mut dark = 0.0;
             for row in y - 1..=y + 1 {
                 for depth in &map[row * CELLS + x - 1..=row * CELLS + x + 1] {
-                    dark += smooth(BIAS, 2.0 * BIAS, depth - s[2]);
+                    dark += smooth(bias, bias + 0.14, depth - s[2]);
                 }
             }
             1.0 - dark / 9.0
