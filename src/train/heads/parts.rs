@@ -57,7 +57,11 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
         mesh.grid(4, 21, Material::Teeth, |r, c| {
             let (u, v) = (c as f32 / 10.0 - 1.0, r as f32 / 3.0);
             let z = oz - 0.145 - 0.28 * u * u - if lower { 0.06 + 0.04 * v } else { 0.0 };
-            let (x, y) = if lower { (0.30 * u, mix(-0.035, -0.16, v)) } else { (0.34 * u, mix(0.15, -0.02, v)) };
+            let (x, y) = if lower {
+                (0.30 * u, mix(-0.055 + 0.03 * u * u, -0.16, v))
+            } else {
+                (0.34 * u, mix(0.15, -0.06 + 0.045 * u * u, v))
+            };
             let p = [x, oy + y, z - 0.03 * v * if lower { 0.0 } else { -0.5 }];
             let shown = if lower { 1.0 - v } else { v };
             (if lower { follow(p) } else { p }, [u + if lower { 4.0 } else { 0.0 }, shown], 0.75, 1.0)
@@ -71,9 +75,9 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
         let z = oz - 0.70 + (0.38 + 0.60 * out) * smooth(0.0, 0.8, v);
         // Outside the lips the tongue hangs down; behind them it must not touch the chin from inside.
         let curl = mix(0.10, 0.0, smooth(0.0, 0.4, out)) * smooth(0.65, 1.0, v) + 0.9 * (z - oz).max(0.0);
-        let y = oy + mix(-0.17, -0.07, out) + (0.06 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
+        let y = oy + mix(-0.15, -0.07, out) + (0.07 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
         let width = 0.25 * (1.0 - 0.55 * pow(v, 4.0));
-        (follow([width * u, y, z]), [u, v], 0.5 + 0.3 * out, 1.0)
+        (follow([width * u, y, z]), [u, v], 0.75 + 0.15 * out, 1.0)
     });
 }
 

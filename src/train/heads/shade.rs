@@ -127,7 +127,11 @@ fn mouth_surface(p: &Point) -> Surface {
         Material::Tongue => {
             let groove = 1.0 - 0.3 * smooth(0.12, 0.0, u.abs());
             let bumps = 1.0 + 0.12 * noise(u * 14.0, v * 22.0);
-            Surface { colour: mul([0.46, 0.15, 0.15], groove * bumps * mix(0.25, 1.0, v)), label: inner, gloss: 0.25 }
+            Surface {
+                colour: mul([0.46, 0.15, 0.15], groove * bumps * mix(0.35, 1.0, smooth(0.0, 0.6, v))),
+                label: inner,
+                gloss: 0.25,
+            }
         }
         _ => Surface { colour: [0.035, 0.010, 0.010], label: inner, gloss: 0.0 },
     }
@@ -164,7 +168,9 @@ impl Scene<'_> {
             Material::Hair | Material::Shell => [0.35; 3],
             _ => [0.2; 3],
         };
-        let shadow = mix(0.35, 1.0, p.open) * mix(0.22, 1.0, p.sun);
+        // Light that comes in between the lips is scattered about: tongue and teeth are never black.
+        let sun = if matches!(p.mat, Material::Tongue | Material::Teeth) { 0.55 + 0.45 * p.sun } else { p.sun };
+        let shadow = mix(0.35, 1.0, p.open) * mix(0.22, 1.0, sun);
         let direct: V3 = std::array::from_fn(|k| {
             let v = ((d + wrap[k]) / (1.0 + wrap[k])).max(0.0);
             look.key[k] * v * shadow
