@@ -1,0 +1,71 @@
+//! Frames per second of the decoder on the shape of the built-in pack (128 x 128), rule-made weights.
+//!
+//! `cargo bench --no-default-features -F decode --bench decode`: a table of precision, threads and batch, then criterion's own
+//! statistics of the usual case.
+
+use criterion::{criterion_group, Criterion, Throughput};
+use effigy::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
+use effigy::pack::fixture;
+use effigy::params::FrameParams;
+use std::time::{Duration, Instant};
+
+/// A head that turns and talks: 120 frames that touch many cells of the pose grid.
+fn track() -> Vec<FrameParams> {
+    let frame = |i: usize| {
+        let t = i as f32 / 30.0;
+        let mut p = FrameParams { yaw: 15.0 * t.sin(), pitch: 8.0 * (1.3 * t).cos(), ..FrameParams::default() };
+        p.alpha.iter_mut().enumerate().for_each(|(k, a)| *a = 0.3 * (5.0 * t + k as f32).sin());
+        p
+    };
+    (0..120).map(frame).collect()
+}
+
+fn decoder(precision: Precision, threads: usize, batch: usize) -> Decoder {
+    let pack = fixture::pack(&fixture::Shape::full(), 0).expect("the fixture is valid");
+    let identity = fixture::identity(&pack, 0).expect("the fixture is valid");
+    let options =
+        DecodeOptions { device: DeviceChoice::Cpu, precision, threads: Some(threads), batch, ..DecodeOptions::default() };
+    Decoder::new(&pack, &identity, &options).expect("the identity belongs to the pack")
+}
+
+/// Frames per second of the best of several passes over the track: other work on the machine only ever slows a pass down.
+fn speed(decoder: &mut Decoder, track: &[FrameParams]) -> f64 {
+    decoder.render_batch(track).expect("finite parameters");
+    let (begin, mut best) = (Instant::now(), Duration::MAX);
+    while begin.elapsed() < Duration::from_secs(3) {
+        let start = Instant::now();
+        decoder.render_batch(track).expect("finite parameters");
+        best = best.min(start.elapsed());
+    }
+    track.len() as f64 / best.as_secs_f64()
+}
+
+fn table() {
+    let track = track();
+    println!("threads  batch   fp32 frames/s   bf16 frames/s   ratio");
+    for threads in [1, 2] {
+        for batch in [1, 4, 8] {
+            let single = speed(&mut decoder(Precision::Single, threads, batch), &track);
+            let brief = speed(&mut decoder(Precision::BFloat16, threads, batch), &track);
+            println!("{threads:>7} {batch:>6} {single:>15.1} {brief:>15.1} {:>7.2}", brief / single);
+        }
+    }
+    let mut chosen = decoder(Precision::Auto, 2, 0);
+    println!("automatic choice: {}, {:.1} frames/s", chosen.describe(), speed(&mut chosen, &track));
+}
+
+fn statistics(c: &mut Criterion) {
+    let (track, mut chosen) = (track(), decoder(Precision::Auto, 2, 0));
+    let mut group = c.benchmark_group("decode");
+    group.sample_size(10).throughput(Throughput::Elements(track.len() as u64));
+    group.bench_function("128 x 128, automatic", |b| b.iter(|| chosen.render_batch(&track).expect("finite parameters")));
+    group.finish();
+}
+
+criterion_group!(benches, statistics);
+
+fn main() {
+    table();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

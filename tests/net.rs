@@ -1,0 +1,112 @@
+//! Gradients through the generator and the parameters, against differences; and the frozen form against the differentiable one.
+
+#![cfg(feature = "decode")]
+
+use effigy::net::ops::from_vec;
+use effigy::net::{Frozen, Generator};
+use effigy::pack::{fixture, Pack};
+use effigy::params::EXPRESSIONS;
+use tch::{no_grad, Device, Kind, Tensor};
+
+fn setting() -> (Pack, Generator) {
+    let pack = fixture::tiny(3).unwrap();
+    let generator = pack.generator(Device::Cpu).unwrap();
+    (pack, generator)
+}
+
+fn w_plus(generator: &Generator, batch: i64) -> Tensor {
+    let dim = generator.config().style_dim;
+    let z = from_vec(&fixture::rule("net/z", (batch * dim) as usize, 1.0, 0.0), &[batch, dim], Device::Cpu).unwrap();
+    no_grad(|| generator.broadcast(&generator.map(&z).unwrap(), None).unwrap())
+}
+
+/// Mean over the picture times fixed weights: a loss that no symmetry makes flat.
+fn loss(image: &Tensor) -> Tensor {
+    let count = image.numel();
+    let weights = from_vec(&fixture::rule("net/weights", count, 1.0, 0.0), &image.size(), Device::Cpu).unwrap();
+    (image * weights).sum(Kind::Double)
+}
+
+/// Central difference along one number of `x`.
+fn difference(x: &Tensor, at: &[i64], f: impl Fn(&Tensor) -> Tensor) -> f64 {
+    const STEP: f64 = 0.01;
+    let value = |offset: f64| {
+        let moved = x.detach().copy();
+        let mut cell = moved.shallow_clone();
+        for i in at {
+            cell = cell.select(0, *i);
+        }
+        let _ = cell.g_add_scalar_(offset);
+        no_grad(|| f(&moved)).double_value(&[])
+    };
+    (value(STEP) - value(-STEP)) / (2.0 * STEP)
+}
+
+fn assert_gradient(x: &Tensor, places: &[Vec<i64>], f: impl Fn(&Tensor) -> Tensor) {
+    let leaf = x.detach().copy().set_requires_grad(true);
+    f(&leaf).backward();
+    let gradient = leaf.grad();
+    let scale = gradient.abs().max().double_value(&[]);
+    assert!(scale > 0.0, "no gradient arrives");
+    for at in places {
+        let (analytic, numeric) = (gradient.double_value(at), difference(x, at, &f));
+        // The step crosses kinks of the activation here and there: 3 % of the largest gradient is allowed for them.
+        assert!(
+            (analytic - numeric).abs() < 0.03 * scale,
+            "at {at:?}: gradient {analytic:.4}, difference {numeric:.4}, scale {scale:.4}"
+        );
+    }
+}
+
+#[test]
+fn gradients_reach_alpha_through_the_expression_channels() {
+    let (pack, generator) = setting();
+    let styles = no_grad(|| generator.styles(&w_plus(&generator, 1)).unwrap());
+    let alpha = from_vec(&fixture::rule("net/alpha", EXPRESSIONS, 0.3, 0.0), &[1, EXPRESSIONS as i64], Device::Cpu).unwrap();
+    let places: Vec<Vec<i64>> = (0..EXPRESSIONS as i64).map(|i| vec![0, i]).collect();
+    assert_gradient(&alpha, &places, |alpha| {
+        let moved = generator.offset(&styles, alpha, &pack.config().channels).unwrap();
+        loss(&generator.synthesis(&moved, Kind::Float).unwrap())
+    });
+}
+
+#[test]
+fn gradients_reach_the_latent_through_the_styles() {
+    let (_, generator) = setting();
+    let w = w_plus(&generator, 1);
+    let places: Vec<Vec<i64>> = (0..generator.config().rows()).map(|row| vec![0, row, (row * 3) % 16]).collect();
+    assert_gradient(&w, &places, |w| {
+        let styles = generator.styles(w).unwrap();
+        loss(&generator.synthesis(&styles, Kind::Float).unwrap())
+    });
+}
+
+#[test]
+fn gradients_reach_the_angles_through_the_pose_flow() {
+    let (pack, generator) = setting();
+    let flow = pack.flow(Device::Cpu).unwrap();
+    let w = w_plus(&generator, 1);
+    let angles = from_vec(&[7.0, -4.0, -12.0, 3.0], &[2, 2], Device::Cpu).unwrap();
+    assert_gradient(&angles, &[vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]], |angles| {
+        let styles = generator.styles(&flow.posed(&w, angles).unwrap()).unwrap();
+        loss(&generator.synthesis(&styles, Kind::Float).unwrap())
+    });
+}
+
+#[test]
+fn the_frozen_generator_renders_what_the_differentiable_one_does() {
+    let (_, generator) = setting();
+    let styles = no_grad(|| generator.styles(&w_plus(&generator, 3)).unwrap());
+    let want = no_grad(|| generator.synthesis(&styles, Kind::Float).unwrap());
+    let found = Frozen::new(&generator, Kind::Float).unwrap().synthesis(&styles).unwrap();
+    let far = (want - found).abs().max().double_value(&[]);
+    assert!(far < 2e-5, "off by {far:.2e}");
+}
+
+#[test]
+fn zero_angles_give_the_latent_back() {
+    let (pack, generator) = setting();
+    let w = w_plus(&generator, 1);
+    let posed = pack.flow(Device::Cpu).unwrap().posed(&w, &Tensor::zeros([1, 2], (Kind::Float, Device::Cpu))).unwrap();
+    assert_eq!(Vec::<f32>::try_from((posed - w).abs().max().view(-1)).unwrap(), [0.0]);
+}
