@@ -1,0 +1,155 @@
+//! From a clip to aligned crops in memory.
+//!
+//! Input: a camera clip, or with `--aligned-input` a clip that already is the crop. Output: [`AlignedFrame`]s of the pack's resolution.
+
+use std::path::{Path, PathBuf};
+
+use effigy::encode::AlignedFrame;
+use effigy::frame::{Frame, TimeBase, TimedFrame};
+use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
+use effigy::params::Placement;
+use effigy::progress::{check, Progress};
+use effigy::{Error, Result};
+
+/// Which part of a clip, and what it shows.
+#[derive(clap::Args, Default)]
+pub struct ClipArgs {
+    /// Leave out what comes before this time
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    pub start: f64,
+    /// Take at most this many frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
+    /// The clip already is the aligned crop, of exactly the pack's resolution (as `effigy align` writes it)
+    #[arg(long)]
+    pub aligned_input: bool,
+}
+
+impl ClipArgs {
+    fn reading(&self) -> ReadOptions {
+        ReadOptions { start: self.start, frames: self.frames, ..ReadOptions::default() }
+    }
+}
+
+/// What a stream says of the camera clip it was made from.
+#[derive(Clone, Copy)]
+pub struct Camera {
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Duration of a tick.
+    pub time_base: TimeBase,
+    /// Nominal frames per second, a fraction: a hint.
+    pub frame_rate: Option<(u32, u32)>,
+}
+
+/// A clip after alignment.
+pub struct Aligned {
+    /// The camera clip.
+    pub camera: Camera,
+    /// Its frames, at least one.
+    pub frames: Vec<AlignedFrame>,
+}
+
+/// Reads and aligns a clip; `side`: pixels of the crop. With `crops`, also writes them there as a lossless clip.
+pub fn load(path: &Path, args: &ClipArgs, side: u32, crops: Option<&PathBuf>, progress: &dyn Progress) -> Result<Aligned> {
+    let reader = ClipReader::open(path, &args.reading())?;
+    let info = reader.info();
+    let total = args.frames.or(info.frames).unwrap_or(0);
+    let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
+    let mut writer = None;
+    let mut frames = Vec::new();
+    let stage = if args.aligned_input { "reading crops" } else { "aligning" };
+    progress.begin(stage, total);
+    let keep = &mut |frame: AlignedFrame| -> Result<()> {
+        check(progress)?;
+        if let Some(out) = crops {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                empty => empty.insert(crop_writer(out, side, &camera, frame.pts)?),
+            };
+            writer.write(frame.pts, &frame.frame)?;
+        }
+        frames.push(frame);
+        progress.advance(frames.len() as u64, "");
+        Ok(())
+    };
+    if args.aligned_input {
+        read_crops(reader, side, keep)?;
+    } else {
+        align(reader, side, keep)?;
+    }
+    progress.end();
+    if frames.is_empty() {
+        return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
+    }
+    if let Some(writer) = writer {
+        writer.finish()?;
+    }
+    Ok(Aligned { camera, frames })
+}
+
+/// A lossless clip of crops that begins with the frame at `origin`.
+fn crop_writer(out: &Path, side: u32, camera: &Camera, origin: i64) -> Result<ClipWriter> {
+    let options = WriteOptions { origin, frame_rate: camera.frame_rate, ..WriteOptions::default() };
+    ClipWriter::create(out, side, side, camera.time_base, &options)
+}
+
+/// Crops as they are: upright, filling their own camera frame.
+fn read_crops(reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+    for (i, timed) in reader.enumerate() {
+        let TimedFrame { pts, frame } = timed?;
+        if (frame.width, frame.height) != (side, side) {
+            let (w, h) = (frame.width, frame.height);
+            return Err(Error::Misuse(format!("aligned input must be {side} x {side} for this pack, not {w} x {h}")));
+        }
+        keep(as_aligned(pts, frame, i == 0))?;
+    }
+    Ok(())
+}
+
+/// A crop that is its own camera frame.
+pub fn as_aligned(pts: i64, frame: Frame, key: bool) -> AlignedFrame {
+    let side = frame.width as f32;
+    let placement = Placement { x: side / 2.0, y: side / 2.0, side };
+    AlignedFrame { pts, frame, roll: 0.0, placement, key, confidence: 1.0 }
+}
+
+#[cfg(feature = "encode")]
+fn align(mut reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+    use effigy::encode::align::{AlignOptions, Aligner};
+
+    let options = AlignOptions { resolution: side, ..AlignOptions::default() };
+    let mut aligner = Aligner::new(&options)?;
+    let ahead: Vec<TimedFrame> = reader.by_ref().take(options.lookahead).collect::<Result<_>>()?;
+    if ahead.is_empty() {
+        return Ok(());
+    }
+    aligner.start(&ahead)?;
+    for timed in ahead.into_iter().map(Ok).chain(reader) {
+        keep(aligner.push(&timed?)?)?;
+    }
+    let summary = aligner.summary();
+    if summary.lost > 0 {
+        log::warn!("the face was lost in {} of {} frames; there the crop stands still", summary.lost, summary.frames);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "encode"))]
+fn align(_: ClipReader, _: u32, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+    Err(no_alignment())
+}
+
+fn no_alignment() -> Error {
+    Error::Unsupported("this build has no alignment (feature encode): give aligned crops with --aligned-input".into())
+}
+
+/// `Err` at once where [`load`] would fail for want of alignment, before other work.
+pub fn check_build(args: &ClipArgs) -> Result<()> {
+    if cfg!(feature = "encode") || args.aligned_input {
+        return Ok(());
+    }
+    Err(no_alignment())
+}

@@ -1,0 +1,206 @@
+//! Arguments that several subcommands share, and what they become in the library.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use effigy::decode::{DecodeOptions, DeviceChoice, Precision};
+use effigy::encode::{EncodeOptions, Preset, Tuning};
+use effigy::pack::Pack;
+use effigy::{Error, Result};
+
+/// Which model pack.
+#[derive(clap::Args, Default)]
+pub struct PackArgs {
+    /// Model pack [default: $EFFIGY_PACK, then builtin.safetensors beside the program, then in share/effigy]
+    #[arg(long, value_name = "FILE")]
+    pub pack: Option<PathBuf>,
+}
+
+impl PackArgs {
+    /// Finds and loads the pack.
+    pub fn load(&self) -> Result<Pack> {
+        let path = Pack::find(self.pack.as_deref(), std::env::var_os("EFFIGY_PACK"))?;
+        log::info!("pack {}", path.display());
+        Pack::load(&path)
+    }
+}
+
+/// Number format by its name on the command line.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum PrecisionArg {
+    /// What is fastest here: bf16 where the processor has it, fp16 on CUDA
+    #[default]
+    Auto,
+    /// 32 bits
+    Fp32,
+    /// 16 bits with the range of fp32
+    Bf16,
+    /// 16 bits, CUDA only
+    Fp16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::Auto => Precision::Auto,
+            PrecisionArg::Fp32 => Precision::Single,
+            PrecisionArg::Bf16 => Precision::BFloat16,
+            PrecisionArg::Fp16 => Precision::Half,
+        }
+    }
+}
+
+/// Where and how to compute.
+#[derive(clap::Args)]
+pub struct DeviceArgs {
+    /// Where to compute: auto (a CUDA device if there is one), cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
+    pub device: DeviceChoice,
+    /// Number format of the networks
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = PrecisionArg::Auto)]
+    pub precision: PrecisionArg,
+    /// Processor threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+impl Default for DeviceArgs {
+    fn default() -> Self {
+        DeviceArgs { device: DeviceChoice::default(), precision: PrecisionArg::Auto, threads: None }
+    }
+}
+
+impl DeviceArgs {
+    /// Settings of a decoder.
+    pub fn decoding(&self) -> DecodeOptions {
+        DecodeOptions {
+            device: self.device,
+            precision: self.precision.into(),
+            threads: self.threads.map(usize::from),
+            ..DecodeOptions::default()
+        }
+    }
+}
+
+fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda(0)),
+        other => match other.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
+            Some(n) => Ok(DeviceChoice::Cuda(n)),
+            None => Err("a device is auto, cpu, cuda or cuda:N".into()),
+        },
+    }
+}
+
+/// Amount of work by its name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum PresetArg {
+    /// A preview: a fifth of the steps
+    Fast,
+    /// The usual
+    Medium,
+    /// Three times the steps
+    Best,
+}
+
+/// What is tuned, by its name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum TuningArg {
+    /// The pack's generator as it is: smallest identity, least likeness
+    None,
+    /// Fit the weights to inversions of a few frames
+    Pivotal,
+    /// Fit weights, latent and parameters together
+    Joint,
+}
+
+/// Settings of the encoder.
+#[derive(clap::Args)]
+pub struct FitArgs {
+    /// Amount of work
+    #[arg(long, value_enum, value_name = "PRESET", default_value = "medium")]
+    pub preset: PresetArg,
+    /// What of the generator is fitted to the person; the fitted weights are part of the identity
+    #[arg(long, value_enum, value_name = "TUNING", default_value = "joint")]
+    pub tuning: TuningArg,
+    /// Name stored in the identity
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Start of all randomness: same seed, same machine, same result
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl FitArgs {
+    /// The library's settings.
+    pub fn options(&self, device: &DeviceArgs) -> EncodeOptions {
+        EncodeOptions {
+            preset: match self.preset {
+                PresetArg::Fast => Preset::Fast,
+                PresetArg::Medium => Preset::Medium,
+                PresetArg::Best => Preset::Best,
+            },
+            tuning: match self.tuning {
+                TuningArg::None => Tuning::None,
+                TuningArg::Pivotal => Tuning::Pivotal,
+                TuningArg::Joint => Tuning::Joint,
+            },
+            device: device.device,
+            precision: device.precision.into(),
+            threads: device.threads.map(usize::from),
+            seed: self.seed,
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Side of the pack's pictures, pixels.
+pub fn side(pack: &Pack) -> u32 {
+    pack.config().generator.resolution as u32
+}
+
+/// First 8 hex digits of a hash, for messages.
+pub fn short(hash: &[u8; 32]) -> String {
+    hex(&hash[..4])
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `512 B`, `12.3 kB`, `1.2 MB`; kB is 1000 bytes.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..=999 => format!("{bytes} B"),
+        1000..=999_999 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let meta = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
+    if meta.len() > limit {
+        return Err(Error::Limit(format!("{} has {}, at most {} are read", path.display(), size(meta.len()), size(limit))));
+    }
+    std::fs::read(path).map_err(|e| Error::io("read", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_names_and_numbers() {
+        assert!(matches!(parse_device("cuda:3"), Ok(DeviceChoice::Cuda(3))));
+        assert!(parse_device("cuda:").is_err() && parse_device("tpu").is_err());
+    }
+
+    #[test]
+    fn sizes_read_in_decimal_units() {
+        assert_eq!([size(999), size(12_345), size(2_500_000)], ["999 B", "12.3 kB", "2.5 MB"]);
+    }
+}

@@ -1,0 +1,274 @@
+//! `effigy decode`: stream -> pictures -> clip.
+//!
+//! With another identity than the stream's own, that identity is driven: puppeteering.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use effigy::bitstream::{Ending, FrameRecord, Identity, StreamHeader, StreamInfo, StreamReader};
+use effigy::decode::{paste, retarget, Decoder};
+use effigy::frame::Frame;
+use effigy::limits::MAX_IDENTITY_BYTES;
+use effigy::media::{probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions};
+use effigy::pack::Pack;
+use effigy::params::FrameParams;
+use effigy::progress::{check, Progress};
+use effigy::{Error, Result};
+
+use crate::common::{read_file, short, DeviceArgs, PackArgs};
+use crate::encode::name_file;
+use crate::output::{check_writable, distinct};
+use crate::progress::Reporter;
+
+const EXAMPLES: &str = "\
+Examples:
+  effigy decode call.effigy -o call.mp4 --sound call-source.mp4
+  effigy decode call.effigy -o frames/                              a folder of PNG
+  effigy decode call.effigy -o pasted.mkv --paste call-source.mp4    back into the camera picture
+  effigy decode call.effigy --identity other.identity -o puppet.mp4  drive another face
+
+Output: .mkv is lossless (FFV1), .mp4 is H.264 for players, a name ending in / is a folder. Frames keep their exact time stamps. The
+files are marked as synthetic. A stream that is cut short or damaged is decoded as far as it goes, with a warning; then the exit
+code is still 0 unless nothing could be decoded.";
+
+/// Frames rendered at a time.
+const BATCH: usize = 8;
+/// Width of the soft border when pasting back, share of the crop's side.
+const FEATHER: f32 = 0.08;
+
+/// Render a stream as video
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Stream to decode
+    input: PathBuf,
+    /// Clip to write: .mp4, .mkv or a folder of PNG ending in /
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Identity file: the stream's own if it travelled apart, or another face to drive
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// With another identity: use the stream's numbers as they are, instead of the movement away from the driver's rest
+    #[arg(long, requires = "identity")]
+    absolute: bool,
+    /// Paste the face back into this camera clip (the one that was encoded); its sound comes along
+    #[arg(long, value_name = "CLIP")]
+    paste: Option<PathBuf>,
+    /// Take the sound from this clip
+    #[arg(long, value_name = "CLIP", conflicts_with = "paste")]
+    sound: Option<PathBuf>,
+    #[command(flatten)]
+    pack: PackArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// How the stream's numbers become the numbers that are rendered.
+pub struct Mapping {
+    /// Rest states of driver and target; none leaves the numbers as they are.
+    rests: Option<(FrameParams, FrameParams)>,
+}
+
+impl Mapping {
+    /// The numbers as they are.
+    pub fn same() -> Self {
+        Mapping { rests: None }
+    }
+
+    /// The driver's distance from its rest, from the target's rest.
+    pub fn relative(driver: &Identity, target: &Identity) -> Self {
+        Mapping { rests: Some((driver.rest, target.rest)) }
+    }
+
+    /// The numbers to render.
+    pub fn apply(&self, params: &FrameParams, pack: &Pack) -> FrameParams {
+        match &self.rests {
+            Some((driver, target)) => retarget(params, driver, target, &pack.config().ranges),
+            None => *params,
+        }
+    }
+}
+
+/// What a first pass over the stream tells.
+struct Survey {
+    header: StreamHeader,
+    first: i64,
+    last: i64,
+    info: StreamInfo,
+}
+
+pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
+    let inputs: Vec<&Path> =
+        std::iter::once(&args.input).chain(&args.identity).chain(&args.paste).chain(&args.sound).map(PathBuf::as_path).collect();
+    distinct(&args.output, &inputs)?;
+    check_writable(&args.output)?;
+    let survey = survey(&args.input)?;
+    let pack = args.pack.load()?;
+    let (identity, mapping) = choose_identity(args, &pack)?;
+    let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
+    let mut sink = Sink::new(args, &survey)?;
+    let mut reader = open(&args.input)?;
+    let begun = Instant::now();
+    reporter.begin("rendering", survey.info.frames);
+    let (mut waiting, mut done) = (Vec::new(), 0);
+    loop {
+        check(reporter)?;
+        let packet = reader.next_packet()?;
+        let over = packet.is_none();
+        waiting.extend(packet.into_iter().flat_map(|p| p.frames));
+        while waiting.len() >= BATCH || (over && !waiting.is_empty()) {
+            let batch: Vec<FrameRecord> = waiting.drain(..waiting.len().min(BATCH)).collect();
+            let params: Vec<FrameParams> = batch.iter().map(|record| mapping.apply(&record.params, &pack)).collect();
+            for (record, frame) in batch.iter().zip(decoder.render_batch(&params)?) {
+                sink.put(record, frame)?;
+            }
+            done += batch.len() as u64;
+            reporter.advance(done, "");
+        }
+        if over {
+            break;
+        }
+    }
+    reporter.end();
+    let rate = done as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+    sink.writer.finish()?;
+    reporter.say(&format!("{}: {done} frames, {rate:.1} per second", args.output.display()));
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<StreamReader<File>> {
+    let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    StreamReader::open(file).map_err(|e| name_file(e, path))
+}
+
+/// Reads the whole stream once, which is cheap, to know its length and to warn of damage before the work.
+fn survey(path: &Path) -> Result<Survey> {
+    let mut reader = open(path)?;
+    let (mut first, mut last) = (None, 0);
+    while let Some(packet) = reader.next_packet()? {
+        for frame in &packet.frames {
+            first.get_or_insert(frame.pts);
+            last = frame.pts;
+        }
+    }
+    let info = reader.info();
+    let Some(first) = first else {
+        return Err(Error::NoContent(format!("{}: no frame of it can be decoded", path.display())));
+    };
+    if reader.ending() == Some(Ending::Truncated) {
+        log::warn!("{}: the stream is cut short; decoding the {} frames there are", path.display(), info.frames);
+    }
+    if info.damaged > 0 || info.lost_frames > 0 {
+        log::warn!("{}: {} damaged places skipped, {} frames lost", path.display(), info.damaged, info.lost_frames);
+    }
+    Ok(Survey { header: reader.header().clone(), first, last, info })
+}
+
+/// The identity to render, and how the stream's numbers map to it.
+fn choose_identity(args: &Args, pack: &Pack) -> Result<(Identity, Mapping)> {
+    let reader = open(&args.input)?;
+    let own = reader.identity();
+    let driver = own.bytes.as_deref().map(Identity::from_bytes).transpose().map_err(|e| name_file(e, &args.input))?;
+    let Some(path) = &args.identity else {
+        let missing = || Error::Misuse(format!("{}: its identity travels apart; give it with --identity", args.input.display()));
+        return Ok((driver.ok_or_else(missing)?, Mapping::same()));
+    };
+    let bytes = read_file(path, MAX_IDENTITY_BYTES as u64)?;
+    let identity = Identity::from_bytes(&bytes).map_err(|e| name_file(e, path))?;
+    if effigy::bitstream::identity_hash(&bytes) == own.hash || args.absolute {
+        return Ok((identity, Mapping::same()));
+    }
+    match driver {
+        Some(driver) => {
+            let mapping = Mapping::relative(&driver, &identity);
+            Ok((identity, mapping))
+        }
+        None => Err(Error::Misuse(format!(
+            "{} belongs to identity {} and does not carry it, so the driver's rest is not known; use --absolute",
+            args.input.display(),
+            short(&own.hash)
+        ))),
+    }
+    .map(|chosen| {
+        log::info!("driving another identity with a stream of pack {}", short(&pack.hash()));
+        chosen
+    })
+}
+
+/// Where rendered frames go: straight into the clip, or pasted into the camera's frames first.
+struct Sink {
+    writer: ClipWriter,
+    camera: Option<ClipReader>,
+}
+
+impl Sink {
+    fn new(args: &Args, survey: &Survey) -> Result<Self> {
+        let header = &survey.header;
+        let (mut width, mut height) = (header.resolution, header.resolution);
+        let camera = match &args.paste {
+            Some(path) => {
+                let info = probe(path)?;
+                check_camera(header, &info, path)?;
+                (width, height) = (info.width, info.height);
+                Some(ClipReader::open(path, &ReadOptions::default())?)
+            }
+            None => None,
+        };
+        let options = WriteOptions {
+            audio: args.paste.as_ref().or(args.sound.as_ref()).map(|path| sound(path, survey)),
+            synthetic: true,
+            origin: survey.first,
+            frame_rate: frame_rate(header),
+            ..WriteOptions::default()
+        };
+        Ok(Sink { writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?, camera })
+    }
+
+    fn put(&mut self, record: &FrameRecord, crop: Frame) -> Result<()> {
+        let Some(camera) = &mut self.camera else { return self.writer.write(record.pts, &crop) };
+        for timed in camera.by_ref() {
+            let mut timed = timed?;
+            if timed.pts < record.pts {
+                continue;
+            }
+            if let Some(placement) = record.placement.filter(|_| timed.pts == record.pts) {
+                paste(&mut timed.frame, &crop, record.params.roll, &placement, FEATHER)?;
+                return self.writer.write(record.pts, &timed.frame);
+            }
+            break;
+        }
+        Err(Error::Misuse(format!("the clip to paste into has no frame at time stamp {}: it is not the encoded one", record.pts)))
+    }
+}
+
+/// `Err` if the camera clip cannot be the one that was encoded.
+fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Path) -> Result<()> {
+    if !header.placement {
+        return Err(Error::Misuse("the stream does not say where the face was: it cannot be pasted back".into()));
+    }
+    let coded = (header.camera_width, header.camera_height, header.time_base);
+    if coded == (info.width, info.height, info.time_base) {
+        return Ok(());
+    }
+    let (w, h) = (header.camera_width, header.camera_height);
+    Err(Error::Misuse(format!(
+        "{}: {} x {}, but the stream was made from {w} x {h} with another clock: it is not the encoded clip",
+        path.display(),
+        info.width,
+        info.height
+    )))
+}
+
+/// The sound of the coded range.
+fn sound(path: &Path, survey: &Survey) -> AudioSource {
+    let tick = f64::from(survey.header.time_base.num) / f64::from(survey.header.time_base.den);
+    let length = survey.last - survey.first + i64::from(survey.header.frame_ticks);
+    AudioSource { path: path.to_path_buf(), start: survey.first as f64 * tick, duration: Some(length as f64 * tick) }
+}
+
+/// Nominal frames per second: a hint for players.
+fn frame_rate(header: &StreamHeader) -> Option<(u32, u32)> {
+    let ticks = header.time_base.num.checked_mul(header.frame_ticks)?;
+    (ticks > 0).then_some((header.time_base.den, ticks))
+}

@@ -1,0 +1,207 @@
+//! `effigy encode`: clip -> crops -> identity -> parameters -> stream.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::ValueEnum;
+use effigy::bitstream::{Coding, FrameRecord, Identity, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
+use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
+use effigy::limits::MAX_IDENTITY_BYTES;
+use effigy::pack::Pack;
+use effigy::params::FrameParams;
+use effigy::progress::Progress;
+use effigy::{Error, Result};
+
+use crate::clip::{self, Aligned, ClipArgs};
+use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs};
+use crate::output::{check_writable, distinct, Staged};
+use crate::progress::{duration, Reporter};
+
+const EXAMPLES: &str = "\
+Examples:
+  effigy encode call.mp4 -o call.effigy
+  effigy encode call.mp4 -o call.effigy --preset best --start 2.5 --frames 250
+  effigy encode today.mp4 -o today.effigy --identity me.identity     tunes nothing: much faster
+  effigy encode crops.mkv --aligned-input -o crops.effigy
+
+Units: times in seconds of the clip, sizes in bytes (1 kB = 1000). The stream keeps the clip's exact time stamps.";
+
+/// Encode a clip of one face as an identity and 35 numbers per frame
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Video of one person (anything ffmpeg reads), a folder of PNG or a picture
+    clip: PathBuf,
+    /// Stream to write
+    #[arg(short, long, value_name = "OUT.effigy")]
+    output: PathBuf,
+    /// Use this identity instead of tuning a new one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuning", "name", "save_identity"])]
+    identity: Option<PathBuf>,
+    /// Also write the identity to a file of its own
+    #[arg(long, value_name = "FILE")]
+    save_identity: Option<PathBuf>,
+    /// Leave the identity out of the stream and name it by its hash; the receiver needs the file
+    #[arg(long)]
+    detached: bool,
+    /// Also write the aligned crops: the reference for `effigy evaluate`
+    #[arg(long, value_name = "OUT.mkv")]
+    aligned: Option<PathBuf>,
+    /// How parameters are coded
+    #[arg(long, value_enum, value_name = "CODING", default_value = "raw16")]
+    coding: CodingArg,
+    #[command(flatten)]
+    clip_args: ClipArgs,
+    #[command(flatten)]
+    fit: FitArgs,
+    #[command(flatten)]
+    pack: PackArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Coding by its name on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+enum CodingArg {
+    /// 35 half floats, 70 bytes a frame: the reference
+    Raw16,
+}
+
+impl From<CodingArg> for Coding {
+    fn from(arg: CodingArg) -> Self {
+        match arg {
+            CodingArg::Raw16 => Coding::Raw16,
+        }
+    }
+}
+
+/// An encoded clip, not yet written.
+pub struct Encoded {
+    pub identity: Identity,
+    pub params: Vec<FrameParams>,
+}
+
+pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
+    check(args)?;
+    let staged = Staged::create(&args.output)?;
+    let saved = args.save_identity.as_deref().map(Staged::create).transpose()?;
+    let pack = args.pack.load()?;
+    let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
+    let clip = clip::load(&args.clip, &args.clip_args, side(&pack), args.aligned.as_ref(), reporter)?;
+    let begun = Instant::now();
+    let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device), reporter)?;
+    let spent = begun.elapsed();
+    let bytes = encoded.identity.to_bytes()?;
+    let header = header(&pack, &clip, args.coding.into(), &encoded.identity);
+    let reference = StreamIdentity::inline(bytes.clone());
+    let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
+    let (staged, info) = write_stream(staged, header, &reference, &clip.frames, &encoded.params)?;
+    // Named only when both are complete.
+    if let Some(saved) = saved {
+        saved.write(&bytes)?;
+    }
+    staged.commit()?;
+    let frames = info.frames;
+    let sent = if args.detached { "travels apart" } else { "sent once" };
+    reporter.say(&format!(
+        "{}: {frames} frames, {:.1} bytes per frame; identity {}, {sent}; {:.2} s per frame ({})",
+        args.output.display(),
+        info.bytes_per_frame(),
+        size(bytes.len() as u64),
+        spent.as_secs_f64() / frames.max(1) as f64,
+        duration(spent),
+    ));
+    Ok(())
+}
+
+/// What can be known to fail before any work.
+fn check(args: &Args) -> Result<()> {
+    clip::check_build(&args.clip_args)?;
+    let inputs: Vec<&Path> = std::iter::once(args.clip.as_path()).chain(args.identity.as_deref()).collect();
+    for output in [Some(&args.output), args.save_identity.as_ref(), args.aligned.as_ref()].into_iter().flatten() {
+        distinct(output, &inputs)?;
+    }
+    args.aligned.as_deref().map_or(Ok(()), check_writable)
+}
+
+/// Reads an identity and checks that it belongs to the pack.
+pub fn load_identity(path: &Path, pack: &Pack) -> Result<Identity> {
+    let bytes = read_file(path, MAX_IDENTITY_BYTES as u64)?;
+    let identity = Identity::from_bytes(&bytes).map_err(|e| name_file(e, path))?;
+    if identity.pack != pack.hash() {
+        let (own, given) = (short(&identity.pack), short(&pack.hash()));
+        return Err(Error::Misuse(format!("{}: identity of pack {own}, but the pack in use is {given}", path.display())));
+    }
+    Ok(identity)
+}
+
+/// Puts the file's name before what is wrong with its content.
+pub fn name_file(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Malformed(what) => Error::Malformed(format!("{}: {what}", path.display())),
+        Error::Unsupported(what) => Error::Unsupported(format!("{}: {what}", path.display())),
+        Error::Limit(what) => Error::Limit(format!("{}: {what}", path.display())),
+        other => other,
+    }
+}
+
+/// Tunes unless the identity is known, then searches the parameters of every frame with the weights frozen.
+pub fn encode(
+    pack: &Pack,
+    known: Option<Identity>,
+    frames: &[AlignedFrame],
+    options: &EncodeOptions,
+    progress: &dyn Progress,
+) -> Result<Encoded> {
+    let (identity, start) = match known {
+        Some(identity) => (identity, None),
+        None => {
+            let enrolled = enroll(pack, frames, options, progress)?;
+            (enrolled.identity, Some(enrolled.params))
+        }
+    };
+    let params = search(pack, &identity, frames, start.as_deref(), options, progress)?;
+    Ok(Encoded { identity, params })
+}
+
+/// The stream's header for a clip; the grid of time stamps is the most frequent distance of two frames.
+pub fn header(pack: &Pack, clip: &Aligned, coding: Coding, identity: &Identity) -> StreamHeader {
+    let mut counts = BTreeMap::new();
+    for pair in clip.frames.windows(2) {
+        *counts.entry(pair[1].pts.saturating_sub(pair[0].pts)).or_insert(0u64) += 1;
+    }
+    let usual = counts.into_iter().max_by_key(|(_, n)| *n).map_or(1, |(ticks, _)| ticks);
+    let mut metadata = identity.metadata.clone();
+    metadata.insert("encoder".into(), format!("effigy {}", env!("CARGO_PKG_VERSION")));
+    StreamHeader {
+        pack: pack.hash(),
+        resolution: side(pack),
+        time_base: clip.camera.time_base,
+        start_pts: clip.frames.first().map_or(0, |f| f.pts),
+        frame_ticks: u32::try_from(usual).unwrap_or(1).max(1),
+        camera_width: clip.camera.width,
+        camera_height: clip.camera.height,
+        coding,
+        placement: true,
+        synthetic: true,
+        quantiser: Vec::new(),
+        metadata,
+    }
+}
+
+/// Writes the whole stream.
+pub fn write_stream<W: Write>(
+    sink: W,
+    header: StreamHeader,
+    identity: &StreamIdentity,
+    frames: &[AlignedFrame],
+    params: &[FrameParams],
+) -> Result<(W, StreamInfo)> {
+    let mut writer = StreamWriter::new(sink, header, identity)?;
+    for (frame, params) in frames.iter().zip(params) {
+        writer.write_frame(&FrameRecord { pts: frame.pts, params: *params, placement: Some(frame.placement) })?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,234 @@
+//! `effigy train`: parametric heads as pictures and clips, and the making of packs.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use effigy::frame::{Frame, TimeBase};
+use effigy::media::{sheet, write_png, ClipWriter, WriteOptions};
+use effigy::progress::{check, Progress};
+use effigy::train::heads::{head_at, render, render_camera, sample, ClipSpec, Framing, Head, EXPRESSION_NAMES};
+use effigy::train::{train_pack, TrainOptions};
+use effigy::{Error, Result};
+
+use crate::output::{check_writable, Staged};
+use crate::progress::Reporter;
+
+const HEADS_EXAMPLES: &str = "\
+Examples:
+  effigy train heads -o sheet.png --rows 4 --columns 8 --size 128
+  effigy train heads -o heads/ --rows 10 --columns 10            single pictures, 000000.png and so on
+  effigy train heads --clip head.mkv --frames 250 --seed 7 --truth head.csv
+  effigy train heads --clip camera.mp4 --camera 640x360          a head that moves before a fixed camera
+
+The heads are drawn from numbers alone; nobody in them exists. The truth table has one line per frame: yaw, pitch and roll in degrees,
+shift and scale as fractions of the picture, and the expression channels (0 to 1; signed ones -1 to 1).";
+
+/// Packs and training material
+#[derive(Subcommand)]
+pub enum Command {
+    Heads(HeadsArgs),
+    Pack(PackArgs),
+}
+
+/// Draw parametric heads: a sheet, single pictures or a clip with ground truth
+#[derive(clap::Args)]
+#[command(after_help = HEADS_EXAMPLES)]
+pub struct HeadsArgs {
+    /// Sheet (.png) or folder (ending in /) of heads drawn at random
+    #[arg(short, long, value_name = "OUT", required_unless_present = "clip")]
+    output: Option<PathBuf>,
+    /// Clip of one head that turns, speaks, blinks and looks around
+    #[arg(long, value_name = "OUT.mkv")]
+    clip: Option<PathBuf>,
+    /// Ground truth of the clip's frames as CSV
+    #[arg(long, value_name = "FILE.csv", requires = "clip")]
+    truth: Option<PathBuf>,
+    /// First seed: the same seed draws the same heads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..1 << 46))]
+    seed: u64,
+    /// Side of a head's picture, pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=1024))]
+    size: u32,
+    /// Rows of the sheet
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    rows: u64,
+    /// Columns of the sheet
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=100))]
+    columns: u64,
+    /// Frames of the clip
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    frames: u64,
+    /// Frames per second of the clip: a number or a fraction such as 30000/1001
+    #[arg(long, value_name = "RATE", default_value = "25", value_parser = parse_rate)]
+    rate: (u32, u32),
+    /// Film the clip with a fixed camera of this size, pixels, instead of the aligned crop
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = parse_size)]
+    camera: Option<(u32, u32)>,
+}
+
+fn parse_rate(text: &str) -> std::result::Result<(u32, u32), String> {
+    let (num, den) = text.split_once('/').unwrap_or((text, "1"));
+    match (num.parse(), den.parse()) {
+        (Ok(num @ 1..), Ok(den @ 1..)) => Ok((num, den)),
+        _ => Err("a rate is a whole number or a fraction of two".into()),
+    }
+}
+
+fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    match sides {
+        Some((w @ 16..=4096, h @ 16..=4096)) => Ok((w, h)),
+        _ => Err("a size is WIDTHxHEIGHT, each from 16 to 4096 pixels".into()),
+    }
+}
+
+pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
+    match command {
+        Command::Heads(args) => heads(args, reporter),
+        Command::Pack(args) => pack(args, reporter),
+    }
+}
+
+fn heads(args: &HeadsArgs, reporter: &Reporter) -> Result<()> {
+    for output in args.output.iter().chain(&args.clip).chain(&args.truth) {
+        check_writable(output)?;
+    }
+    if let Some(output) = &args.output {
+        pictures(args, output, reporter)?;
+    }
+    if let Some(path) = &args.clip {
+        clip(args, path, reporter)?;
+    }
+    Ok(())
+}
+
+fn pictures(args: &HeadsArgs, output: &Path, progress: &dyn Progress) -> Result<()> {
+    let total = args.rows * args.columns;
+    let mut frames = Vec::new();
+    progress.begin("drawing heads", total);
+    for i in 0..total {
+        check(progress)?;
+        let frame = render(&sample(args.seed + i), args.size).frame;
+        if output.is_dir() {
+            write_png(output.join(format!("{i:06}.png")), &frame, true)?;
+        } else {
+            frames.push(frame);
+        }
+        progress.advance(i + 1, "");
+    }
+    progress.end();
+    if output.is_dir() {
+        return Ok(());
+    }
+    let rows: Vec<Vec<&Frame>> = frames.chunks(args.columns as usize).map(|row| row.iter().collect()).collect();
+    write_png(output, &sheet(&rows, 2)?, true)
+}
+
+fn clip(args: &HeadsArgs, path: &Path, progress: &dyn Progress) -> Result<()> {
+    let spec = ClipSpec { seed: args.seed, frames: args.frames, fps: args.rate, camera: args.camera };
+    let (width, height) = args.camera.unwrap_or((args.size, args.size));
+    let options = WriteOptions { synthetic: true, frame_rate: Some(args.rate), ..WriteOptions::default() };
+    let time_base = TimeBase { num: args.rate.1, den: args.rate.0 };
+    let mut writer = ClipWriter::create(path, width, height, time_base, &options)?;
+    let mut truth = args.truth.as_deref().map(Staged::create).transpose()?;
+    let mut lines = format!("frame,yaw,pitch,roll,x,y,scale,{}\n", EXPRESSION_NAMES.join(","));
+    progress.begin("drawing the clip", args.frames);
+    for i in 0..args.frames {
+        check(progress)?;
+        let head = head_at(&spec, i);
+        writer.write(i as i64, &render_camera(&head, width, height).frame)?;
+        lines.push_str(&truth_line(i, &head));
+        progress.advance(i + 1, "");
+    }
+    progress.end();
+    writer.finish()?;
+    if let (Some(mut staged), Some(path)) = (truth.take(), &args.truth) {
+        staged.write_all(lines.as_bytes()).map_err(|e| Error::io("write", path, e))?;
+        staged.commit()?;
+    }
+    Ok(())
+}
+
+fn truth_line(i: u64, head: &Head) -> String {
+    let (x, y, scale, roll) = match head.framing {
+        Framing::Aligned { dx, dy, scale, roll_degrees } => (dx, dy, scale, roll_degrees),
+        Framing::Camera { x, y, scale, roll_degrees } => (x, y, scale, roll_degrees),
+    };
+    let expression: Vec<String> = head.expression.iter().map(|v| format!("{v:.5}")).collect();
+    format!("{i},{:.4},{:.4},{roll:.4},{x:.5},{y:.5},{scale:.5},{}\n", head.yaw, head.pitch, expression.join(","))
+}
+
+const PACK_EXAMPLES: &str = "\
+Examples:
+  effigy train pack -o pack.safetensors                         a pack like the built-in one
+  effigy train pack -o pack.safetensors --device cuda --images 60000 --generator-steps 40000
+  effigy train pack -o tiny.safetensors --size 32 --images 256 --generator-steps 50 --analysis-steps 50 --inversion-steps 20
+
+Training can be stopped and started again with the same arguments: it goes on from the state folder.";
+
+/// Train a model pack from parametric heads
+#[derive(clap::Args)]
+#[command(after_help = PACK_EXAMPLES)]
+pub struct PackArgs {
+    /// Pack to write
+    #[arg(short, long, value_name = "PACK")]
+    output: PathBuf,
+    /// Folder of resumable state, loss logs and previews [default: the pack's name with .state]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Start from the networks of this pack, if their shapes fit
+    #[arg(long, value_name = "PACK")]
+    init: Option<PathBuf>,
+    /// Side of the pictures, pixels: a power of two
+    #[arg(long, value_name = "PIXELS", default_value_t = TrainOptions::default().size)]
+    size: i64,
+    /// Heads rendered ahead
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().images)]
+    images: usize,
+    /// Start of all randomness
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().seed, value_parser = clap::value_parser!(u64).range(..1 << 15))]
+    seed: u64,
+    /// Pictures per step of the generator
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().batch)]
+    batch: i64,
+    /// Steps of the analysis network
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().analysis_steps)]
+    analysis_steps: u64,
+    /// Steps of the generator
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().generator_steps)]
+    generator_steps: u64,
+    /// Steps of the encoder that finds latents
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().inversion_steps)]
+    inversion_steps: u64,
+    #[command(flatten)]
+    device: crate::common::DeviceArgs,
+}
+
+fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
+    check_writable(&args.output)?;
+    if let Some(n) = args.device.threads {
+        tch::set_num_threads(i32::from(n));
+    }
+    let device = args.device.device.resolve()?;
+    let precision: effigy::decode::Precision = args.device.precision.into();
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let options = TrainOptions {
+        out: args.output.clone(),
+        state: args.state.clone().unwrap_or_else(|| args.output.with_extension("state")),
+        init: args.init.clone(),
+        size: args.size,
+        images: args.images,
+        seed: args.seed,
+        batch: args.batch,
+        analysis_steps: args.analysis_steps,
+        generator_steps: args.generator_steps,
+        inversion_steps: args.inversion_steps,
+        device,
+        kind: precision.resolve(device)?,
+        command: format!("effigy {command}"),
+    };
+    train_pack(&options, reporter)?;
+    reporter.say(&format!("{}: done", args.output.display()));
+    Ok(())
+}
