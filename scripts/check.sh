@@ -56,7 +56,7 @@ lint() {
 tests() {
     local args
     read -ra args < <(features "$1"; echo)
-    cargo test "${args[@]}"
+    cargo test --no-fail-fast "${args[@]}"
 }
 
 documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps; }
