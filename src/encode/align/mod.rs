@@ -1,0 +1,362 @@
+//! Alignment (paper 3.2): camera frames to upright face crops that follow the head and nothing else.
+//!
+//! Input: camera frames. Output: [`AlignedFrame`]s, R x R, with the placement and roll of the crop. The only user of OpenCV.
+//! Reading order: `geometry` (transforms), `detect` (where the face is, once), `register` (how it moves), `warp` (the crop).
+//!
+//! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
+//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. Eye
+//! detections only watch over slow drift.
+
+mod detect;
+mod geometry;
+mod register;
+mod warp;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use opencv::core::Mat;
+
+use super::AlignedFrame;
+use crate::error::{Error, Result};
+use crate::frame::TimedFrame;
+use crate::limits::MAX_RESOLUTION;
+use detect::{median, median_point, Detector, Eyes, FaceBox, EYES_IN_BOX};
+use geometry::{CropPose, Point, Similarity, EYE_DISTANCE};
+use register::{Fit, Key, Register};
+
+/// At least this share of the face must move with a key frame for it to stay the key.
+const KEY_INLIERS: f64 = 0.75;
+/// Largest median residual under which a key frame stays the key, pixels at 256.
+const KEY_RESIDUAL: f64 = 0.6;
+/// Under this share, the face is not where the fit says.
+const LOST_INLIERS: f64 = 0.35;
+/// Largest believable motion between two frames, crop units.
+const MOST_MOTION: f64 = 0.3;
+/// Key frames that are remembered: the first and the latest.
+const KEYS: usize = 6;
+/// A face that is detected, but does not match its key, for this many frames is taken anew from the detector.
+const PATIENCE: u32 = 4;
+/// Eyes are looked for in every n-th frame, to notice drift.
+const WATCH_EVERY: u64 = 3;
+/// Detections whose median tells the drift.
+const WATCH_VOTES: usize = 15;
+/// Drift is left alone within these bounds (crop units, log scale, radians): detections are no better than that, and eyes do move in
+/// the crop when the head turns.
+const FREE_SHIFT: f64 = 0.03;
+const FREE_SCALE: f64 = 0.16;
+const FREE_ANGLE: f64 = 0.07;
+/// Fastest correction of drift, crop units per frame: 0.04 pixels at 256, too slow to be seen.
+const CORRECTION: f64 = 0.04 / 256.0;
+
+/// How to align.
+#[derive(Clone, Debug)]
+pub struct AlignOptions {
+    /// Side of the crops, pixels: the generator's resolution.
+    pub resolution: u32,
+    /// Frames that are searched for a face before giving up.
+    pub lookahead: usize,
+    /// Folder with OpenCV's cascade files; None: where the system keeps them.
+    pub cascades: Option<PathBuf>,
+    /// Blur what the crop shows beyond the camera frame's border (else the border's pixels are repeated).
+    pub blur_outside: bool,
+}
+
+impl Default for AlignOptions {
+    fn default() -> Self {
+        AlignOptions { resolution: 256, lookahead: 10, cascades: None, blur_outside: true }
+    }
+}
+
+/// Counts over the frames aligned so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlignSummary {
+    /// Frames aligned.
+    pub frames: u64,
+    /// Frames at which the registration started anew.
+    pub keys: u64,
+    /// Frames in which the face was lost and the last placement was held.
+    pub lost: u64,
+}
+
+/// Follows one face through a clip. Memory does not grow with the clip.
+pub struct Aligner {
+    options: AlignOptions,
+    detector: Detector,
+    register: Register,
+    /// The first key stays at index 0.
+    keys: Vec<Key>,
+    current: usize,
+    /// Pose by registration alone; None before the face was found.
+    track: Option<CropPose>,
+    /// From the registered crop to the one that is output: slow corrections.
+    drift: Similarity,
+    votes: VecDeque<Similarity>,
+    misses: u32,
+    summary: AlignSummary,
+}
+
+/// What became of one frame.
+struct Step {
+    key: bool,
+    confidence: f32,
+}
+
+impl Aligner {
+    /// Loads the detector.
+    ///
+    /// # Errors
+    /// `Device` when OpenCV's cascade files are missing, `Misuse` for a resolution that no generator has.
+    pub fn new(options: &AlignOptions) -> Result<Self> {
+        if options.resolution < 16 || options.resolution > MAX_RESOLUTION {
+            return Err(Error::Misuse(format!("crops of {0} x {0}: the side must be 16 to {MAX_RESOLUTION}", options.resolution)));
+        }
+        Ok(Aligner {
+            options: options.clone(),
+            detector: Detector::load(options.cascades.as_deref())?,
+            register: Register::new()?,
+            keys: Vec::new(),
+            current: 0,
+            track: None,
+            drift: Similarity::IDENTITY,
+            votes: VecDeque::new(),
+            misses: 0,
+            summary: AlignSummary::default(),
+        })
+    }
+
+    /// Finds the face in the first frames of the clip; they must then be pushed like all others. Uses at most
+    /// [`AlignOptions::lookahead`] of them.
+    ///
+    /// # Errors
+    /// `NoContent` if none of them shows a face.
+    pub fn start(&mut self, frames: &[TimedFrame]) -> Result<()> {
+        let mut greys = Vec::new();
+        let mut boxes = Vec::new();
+        for timed in frames.iter().take(self.options.lookahead.max(1)) {
+            let grey = warp::grey(&timed.frame)?;
+            boxes.push(self.detector.faces(&grey)?);
+            greys.push(grey);
+        }
+        let (first, face) = most_persistent(&boxes).ok_or_else(|| {
+            Error::NoContent(format!("no face found in the first {} frames: a frontal, upright face must be in sight", greys.len()))
+        })?;
+        let pose = self.place(&greys, &boxes, first, &face)?;
+        self.restart(&greys[first], pose)
+    }
+
+    /// Aligns the next frame. Without [`Aligner::start`] the first frame must show the face.
+    ///
+    /// # Errors
+    /// `NoContent` when there is no face in the first frame; later losses hold the last placement instead.
+    pub fn push(&mut self, timed: &TimedFrame) -> Result<AlignedFrame> {
+        if self.track.is_none() {
+            self.start(std::slice::from_ref(timed))?;
+        }
+        let grey = warp::grey(&timed.frame)?;
+        let step = self.follow(&grey)?;
+        self.summary.frames += 1;
+        self.summary.keys += u64::from(step.key);
+        let track = self.track.expect("start above has either set it or failed");
+        if step.confidence > 0.5 && self.summary.frames % WATCH_EVERY == 0 {
+            self.watch(&grey, &track)?;
+        }
+        self.correct();
+        let pose = track.moved(&self.drift);
+        let frame = warp::cut(&timed.frame, &pose, self.options.resolution, self.options.blur_outside)?;
+        let (placement, roll) = pose.placement();
+        Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key: step.key, confidence: step.confidence })
+    }
+
+    /// Counts so far.
+    pub fn summary(&self) -> AlignSummary {
+        self.summary
+    }
+
+    /// The crop's place on the first frame: medians of the eyes over the lookahead, all seen from the frame `first`.
+    fn place(&mut self, greys: &[Mat], boxes: &[Vec<FaceBox>], first: usize, face: &FaceBox) -> Result<CropPose> {
+        let rough = CropPose::from_eyes(face.at(EYES_IN_BOX.0), face.at(EYES_IN_BOX.1));
+        let key = self.register.key(&greys[first], &rough)?;
+        let mut seen: [Vec<Point>; 2] = Default::default();
+        let mut last = rough;
+        for (n, grey) in greys.iter().enumerate().skip(first) {
+            let fit = self.register.follow(&key, grey, last)?;
+            let place = face_box_of(&fit.pose);
+            let Some(found) = boxes[n].iter().find(|b| b.overlap(&place) > 0.3) else { continue };
+            if fit.inliers < LOST_INLIERS {
+                continue;
+            }
+            last = fit.pose;
+            let Eyes { left, right } = self.detector.eyes(grey, found)?;
+            for (list, eye) in seen.iter_mut().zip([left, right]) {
+                list.extend(eye.map(|p| rough.to_camera(fit.pose.to_crop(p))));
+            }
+        }
+        Ok(pose_from_votes(&seen, face))
+    }
+
+    /// Forgets all keys and begins at `pose`.
+    fn restart(&mut self, grey: &Mat, pose: CropPose) -> Result<()> {
+        self.keys = vec![self.register.key(grey, &pose)?];
+        self.current = 0;
+        self.track = Some(pose);
+        self.drift = Similarity::IDENTITY;
+        self.votes.clear();
+        self.misses = 0;
+        Ok(())
+    }
+
+    /// Moves the track to the face's pose in this frame.
+    fn follow(&mut self, grey: &Mat) -> Result<Step> {
+        let last = self.track.expect("push has started the track");
+        let fit = self.register.follow(&self.keys[self.current], grey, last)?;
+        let fits = believable(&fit, &last);
+        if fits && agrees(&fit) {
+            return Ok(self.accept(fit.pose, &fit, self.summary.frames == 0));
+        }
+        let guess = if fits { fit.pose } else { last };
+        if let Some((n, other)) = self.best_other_key(grey, guess)? {
+            // The keys' poses differ by what the registration has drifted in between: hide the step, let it out slowly.
+            if fits {
+                self.drift = other.pose.motion_to(&fit.pose.moved(&self.drift));
+            }
+            self.current = n;
+            return Ok(self.accept(other.pose, &other, true));
+        }
+        if fits {
+            let key = self.register.key(grey, &fit.pose)?;
+            if self.keys.len() >= KEYS {
+                self.keys.remove(1);
+            }
+            self.keys.push(key);
+            self.current = self.keys.len() - 1;
+            return Ok(self.accept(fit.pose, &fit, true));
+        }
+        self.find_again(grey, &last)
+    }
+
+    fn accept(&mut self, pose: CropPose, fit: &Fit, key: bool) -> Step {
+        self.track = Some(pose);
+        self.misses = 0;
+        Step { key, confidence: (fit.inliers / KEY_INLIERS).min(1.0) as f32 }
+    }
+
+    /// The remembered key that the face agrees with best, if it does.
+    fn best_other_key(&mut self, grey: &Mat, guess: CropPose) -> Result<Option<(usize, Fit)>> {
+        let mut best: Option<(usize, Fit)> = None;
+        for n in (0..self.keys.len()).filter(|n| *n != self.current) {
+            let fit = self.register.follow(&self.keys[n], grey, guess)?;
+            if agrees(&fit) && believable(&fit, &guess) && best.as_ref().is_none_or(|(_, b)| fit.inliers > b.inliers) {
+                best = Some((n, fit));
+            }
+        }
+        Ok(best)
+    }
+
+    /// Registration failed: asks the detector. A face elsewhere is taken at once, one in place after some patience, none at all holds.
+    fn find_again(&mut self, grey: &Mat, last: &CropPose) -> Result<Step> {
+        let expected = face_box_of(last);
+        let faces = self.detector.faces(grey)?;
+        let nearest = faces.iter().max_by(|a, b| a.overlap(&expected).total_cmp(&b.overlap(&expected)));
+        self.misses += 1;
+        let Some(face) = nearest.copied() else {
+            return Ok(self.hold(0.0));
+        };
+        if face.overlap(&expected) > 0.4 && self.misses < PATIENCE {
+            return Ok(self.hold(0.3));
+        }
+        let eyes = self.detector.eyes(grey, &face)?;
+        let seen = [eyes.left.into_iter().collect(), eyes.right.into_iter().collect()];
+        self.restart(grey, pose_from_votes(&seen, &face))?;
+        Ok(Step { key: true, confidence: 0.5 })
+    }
+
+    fn hold(&mut self, confidence: f32) -> Step {
+        if confidence == 0.0 {
+            if self.summary.lost == 0 {
+                log::warn!("face lost at frame {}: the last placement is held until it is found again", self.summary.frames);
+            }
+            self.summary.lost += 1;
+        }
+        Step { key: false, confidence }
+    }
+
+    /// Notes where the detector sees the eyes in the crop.
+    fn watch(&mut self, grey: &Mat, track: &CropPose) -> Result<()> {
+        let pose = track.moved(&self.drift);
+        let Eyes { left: Some(left), right: Some(right) } = self.detector.eyes(grey, &face_box_of(&pose))? else { return Ok(()) };
+        self.votes.push_back(pose.motion_to(&CropPose::from_eyes(left, right)));
+        if self.votes.len() > WATCH_VOTES {
+            self.votes.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Lets the crop creep back to FFHQ framing when it has drifted out of it.
+    fn correct(&mut self) {
+        if self.votes.len() < WATCH_VOTES / 2 {
+            return;
+        }
+        let middle = |pick: fn(&Similarity) -> f64| median(self.votes.iter().map(pick).collect()).unwrap_or(0.0);
+        let beyond = |v: f64, free: f64| v - v.clamp(-free, free);
+        let wanted = Similarity {
+            shift: (beyond(middle(|v| v.shift.0), FREE_SHIFT), beyond(middle(|v| v.shift.1), FREE_SHIFT)),
+            scale: beyond(middle(|v| v.scale.ln()), FREE_SCALE).exp(),
+            angle: beyond(middle(|v| v.angle), FREE_ANGLE),
+        };
+        if wanted.size() > 0.0 {
+            let step = wanted.part((CORRECTION / wanted.size()).min(0.02));
+            self.drift = self.drift.after(&step);
+            // The votes are seen from the crop, which has just moved.
+            for vote in &mut self.votes {
+                *vote = step.inverse().after(vote);
+            }
+        }
+    }
+}
+
+/// Whether the face still agrees with its key.
+fn agrees(fit: &Fit) -> bool {
+    fit.inliers >= KEY_INLIERS && fit.residual <= KEY_RESIDUAL
+}
+
+/// Whether a face can have moved like this between two frames.
+fn believable(fit: &Fit, last: &CropPose) -> bool {
+    fit.inliers >= LOST_INLIERS && last.motion_to(&fit.pose).size() < MOST_MOTION
+}
+
+/// The detector's box of a face that fills a crop in the usual way.
+fn face_box_of(pose: &CropPose) -> FaceBox {
+    let side = pose.side * EYE_DISTANCE / (EYES_IN_BOX.1 .0 - EYES_IN_BOX.0 .0);
+    let (x, y) = pose.to_camera(geometry::EYE_LINE);
+    FaceBox { x: x - 0.5 * side, y: y - EYES_IN_BOX.0 .1 * side, side }
+}
+
+/// The pose by the eyes that were seen; an unseen eye is put where it usually is in the box, or opposite the other one.
+fn pose_from_votes(seen: &[Vec<Point>; 2], face: &FaceBox) -> CropPose {
+    let usual = [face.at(EYES_IN_BOX.0), face.at(EYES_IN_BOX.1)];
+    let (dx, dy) = (usual[1].0 - usual[0].0, usual[1].1 - usual[0].1);
+    let [left, right] = match (median_point(&seen[0]), median_point(&seen[1])) {
+        (Some(l), Some(r)) => [l, r],
+        (Some(l), None) => [l, (l.0 + dx, l.1 + dy)],
+        (None, Some(r)) => [(r.0 - dx, r.1 - dy), r],
+        (None, None) => usual,
+    };
+    CropPose::from_eyes(left, right)
+}
+
+/// The face that is there in most frames, the larger one of equals: the first frame it is in, and its box there.
+fn most_persistent(boxes: &[Vec<FaceBox>]) -> Option<(usize, FaceBox)> {
+    let mut best: Option<(f64, usize, FaceBox)> = None;
+    for (n, list) in boxes.iter().enumerate() {
+        for face in list {
+            let frames = boxes.iter().filter(|l| l.iter().any(|b| b.overlap(face) > 0.3)).count();
+            let earlier = boxes[..n].iter().flatten().any(|b| b.overlap(face) > 0.3);
+            let score = frames as f64 * face.side * face.side;
+            if !earlier && best.as_ref().is_none_or(|(s, _, _)| score > *s) {
+                best = Some((score, n, *face));
+            }
+        }
+    }
+    best.map(|(_, n, face)| (n, face))
+}
