@@ -1,0 +1,321 @@
+//! The command, run as a user runs it: with a small pack made by rule and a clip of a parametric head.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use effigy::frame::{Frame, TimeBase};
+use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
+use effigy::pack::fixture;
+use effigy::train::heads::{head_at, render, ClipSpec};
+
+/// Frames of the test clip; the pack's pictures are 32 x 32.
+const FRAMES: u64 = 4;
+const SIDE: u32 = 32;
+/// Ticks per frame at 1/30000 s: 30000/1001 frames per second.
+const TICKS: i64 = 1001;
+
+/// A folder of one test's own, with `pack.safetensors` and `crops.mkv`; removed at the end.
+struct Room(PathBuf);
+
+impl Room {
+    fn new(name: &str) -> Room {
+        let folder = std::env::temp_dir().join(format!("effigy-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let room = Room(folder);
+        fixture::write_tiny(room.path("pack.safetensors"), 1).unwrap();
+        room.clip("crops.mkv", SIDE, FRAMES);
+        room
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn clip(&self, name: &str, side: u32, frames: u64) {
+        let spec = ClipSpec { seed: 3, frames, fps: (30000, 1001), camera: None };
+        let (base, options) = (TimeBase { num: 1, den: 30000 }, WriteOptions::default());
+        let mut writer = ClipWriter::create(self.path(name), side, side, base, &options).unwrap();
+        for i in 0..frames {
+            writer.write(i as i64 * TICKS, &render(&head_at(&spec, i), side).frame).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
+    /// The command line `args`, run inside the folder.
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_effigy"));
+        command.args(args.split_whitespace()).current_dir(&self.0).env_remove("EFFIGY_PACK");
+        command
+    }
+
+    fn run(&self, args: &str) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs, expects success, and returns standard output.
+    fn ok(&self, args: &str) -> String {
+        let out = self.run(args);
+        assert!(out.status.success(), "effigy {args}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Runs, expects the exit code and one line of error that contains `text`; no output named `out` or begun may stay.
+    fn fails(&self, args: &str, code: i32, text: &str) {
+        let out = self.run(args);
+        let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(code), "effigy {args}: {errors}");
+        let last = errors.lines().last().unwrap_or_default();
+        assert!(last.starts_with("effigy: ") && last.contains(text), "effigy {args}: {errors}");
+        self.assert_clean(args);
+    }
+
+    fn assert_clean(&self, what: &str) {
+        for entry in fs::read_dir(&self.0).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.contains("part") && !name.starts_with("out"), "{what} left {name}");
+        }
+    }
+
+    /// A stream of the test clip, untuned.
+    fn encode(&self, extra: &str) {
+        self.ok(&format!("encode crops.mkv --aligned-input --pack pack.safetensors {QUICK} --tuning none {extra}"));
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Little work, and the same numbers on every processor.
+const QUICK: &str = "--preset fast --precision fp32 --device cpu --threads 1 --quiet";
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn clip(path: &Path) -> Vec<(i64, Frame)> {
+    let frames = ClipReader::open(path, &ReadOptions::default()).unwrap();
+    frames.map(|timed| timed.map(|t| (t.pts, t.frame)).unwrap()).collect()
+}
+
+#[test]
+fn a_clip_survives_encoding_inspection_decoding_and_evaluation() {
+    let room = Room::new("whole");
+    room.encode("-o a.effigy --save-identity me.identity --aligned same.mkv");
+    assert_eq!(clip(&room.path("same.mkv")), clip(&room.path("crops.mkv")));
+
+    let facts = json(&room.ok("inspect a.effigy --json"));
+    assert_eq!(facts["frames"], FRAMES);
+    assert_eq!(facts["coding"], "raw16");
+    assert_eq!(facts["resolution"], SIDE);
+    assert_eq!(facts["payload_bytes_per_frame"], 70.0);
+    assert_eq!(facts["complete"], true);
+    let bytes = |name: &str| facts[name].as_u64().unwrap();
+    let total = fs::metadata(room.path("a.effigy")).unwrap().len();
+    assert_eq!(bytes("header_bytes") + bytes("identity_bytes") + bytes("parameter_bytes"), total);
+    assert_eq!(bytes("identity_bytes"), fs::metadata(room.path("me.identity")).unwrap().len());
+    assert_eq!(json(&room.ok("inspect me.identity --json"))["hash"], facts["identity"]);
+    assert_eq!(json(&room.ok("inspect pack.safetensors --json"))["hash"], facts["pack"]);
+
+    room.ok(&format!("decode a.effigy --pack pack.safetensors -o decoded.mkv {DECODE}"));
+    let stamps: Vec<i64> = clip(&room.path("decoded.mkv")).iter().map(|(pts, _)| *pts).collect();
+    assert_eq!(stamps, (0..FRAMES as i64).map(|i| i * TICKS).collect::<Vec<_>>());
+
+    let figures =
+        json(&room.ok("evaluate crops.mkv decoded.mkv --json --frames-csv f.csv --sheet s.png --enrolled crops.mkv --quiet"));
+    assert_eq!(figures["frames"], FRAMES);
+    assert_eq!(figures["slideshow_psnr"], 99.0);
+    assert_eq!(fs::read_to_string(room.path("f.csv")).unwrap().lines().count() as u64, FRAMES + 1);
+    assert!(room.path("s.png").is_file());
+    let perfect = json(&room.ok("evaluate crops.mkv same.mkv --json --quiet"));
+    assert_eq!((&perfect["psnr"], &perfect["l1"]), (&99.0.into(), &0.0.into()));
+}
+
+const DECODE: &str = "--precision fp32 --device cpu --threads 1 --quiet";
+
+#[test]
+fn an_identity_can_travel_apart_and_be_used_again() {
+    let room = Room::new("apart");
+    room.encode("-o inline.effigy --save-identity me.identity");
+    room.encode("-o apart.effigy --detached");
+    room.fails(&format!("decode apart.effigy --pack pack.safetensors -o out.mkv {DECODE}"), 2, "--identity");
+    room.ok(&format!("decode apart.effigy --pack pack.safetensors --identity me.identity -o b.mkv {DECODE}"));
+    room.ok(&format!("decode inline.effigy --pack pack.safetensors -o a.mkv {DECODE}"));
+    assert_eq!(clip(&room.path("a.mkv")), clip(&room.path("b.mkv")));
+    room.ok(&format!("encode crops.mkv --aligned-input --identity me.identity --pack pack.safetensors -o again.effigy {QUICK}"));
+    let of = |name: &str| json(&room.ok(&format!("inspect {name} --json")))["identity"].clone();
+    assert_eq!(of("again.effigy"), of("inline.effigy"));
+}
+
+#[test]
+fn another_identity_is_driven_by_the_stream() {
+    let room = Room::new("driven");
+    room.encode("-o a.effigy");
+    room.ok(&format!(
+        "enroll crops.mkv --aligned-input --frames 2 --name Ada --pack pack.safetensors --tuning none -o ada.identity {QUICK}"
+    ));
+    assert_eq!(json(&room.ok("inspect ada.identity --json"))["name"], "Ada");
+    for extra in ["", "--absolute"] {
+        room.ok(&format!("decode a.effigy --pack pack.safetensors --identity ada.identity -o frames/ {extra} {DECODE}"));
+        assert_eq!(clip(&room.path("frames")).len() as u64, FRAMES);
+    }
+}
+
+#[test]
+fn wrong_inputs_end_in_one_line_and_their_exit_code() {
+    let room = Room::new("wrong");
+    fs::write(room.path("empty.mp4"), "").unwrap();
+    fs::write(room.path("text.mp4"), "this is no video, whatever its name says\n".repeat(20)).unwrap();
+    room.clip("large.mkv", 48, 1);
+    let encode = |clip: &str, out: &str| format!("encode {clip} --aligned-input --pack pack.safetensors -o {out} {QUICK}");
+    room.fails(&encode("missing.mp4", "out.effigy"), 3, "missing.mp4");
+    room.fails(&encode("empty.mp4", "out.effigy"), 4, "empty");
+    room.fails(&encode("text.mp4", "out.effigy"), 4, "text.mp4");
+    room.fails(&encode("large.mkv", "out.effigy"), 2, "32 x 32");
+    room.fails(&encode("crops.mkv", "no/folder/out.effigy"), 3, "no/folder");
+    room.fails(&encode("crops.mkv", "crops.mkv"), 2, "also an input");
+    room.fails("encode crops.mkv --aligned-input --pack missing.safetensors -o out.effigy", 3, "missing.safetensors");
+    room.fails("encode crops.mkv --aligned-input --pack text.mp4 -o out.effigy", 4, "text.mp4");
+    room.fails("inspect text.mp4", 4, "neither");
+    room.fails("inspect missing.effigy", 3, "missing.effigy");
+    room.fails("evaluate crops.mkv large.mkv", 2, "48 x 48");
+    room.fails("decode crops.mkv --pack pack.safetensors -o out.mkv", 4, "crops.mkv");
+    assert_eq!(room.run("").status.code(), Some(2));
+    assert_eq!(room.run("encode").status.code(), Some(2));
+    assert_eq!(room.run("decode a.effigy -o a.mkv --device tpu").status.code(), Some(2));
+}
+
+#[cfg(feature = "encode")]
+#[test]
+fn a_clip_without_a_face_is_told_apart_from_a_failure() {
+    let room = Room::new("faceless");
+    let base = TimeBase { num: 1, den: 25 };
+    let mut writer = ClipWriter::create(room.path("grey.mkv"), 320, 240, base, &WriteOptions::default()).unwrap();
+    for i in 0..3 {
+        writer.write(i, &Frame::filled(320, 240, [128; 3]).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    room.fails(&format!("encode grey.mkv --pack pack.safetensors -o out.effigy {QUICK}"), 7, "no face");
+}
+
+#[cfg(not(feature = "encode"))]
+#[test]
+fn a_build_without_alignment_says_so() {
+    let room = Room::new("unaligned");
+    room.fails(&format!("encode crops.mkv --pack pack.safetensors -o out.effigy {QUICK}"), 5, "--aligned-input");
+}
+
+#[test]
+fn a_damaged_stream_is_decoded_as_far_as_it_goes() {
+    let room = Room::new("damaged");
+    room.encode("-o a.effigy");
+    let whole = fs::read(room.path("a.effigy")).unwrap();
+    let facts = json(&room.ok("inspect a.effigy --json"));
+    let front = (facts["header_bytes"].as_u64().unwrap() + facts["identity_bytes"].as_u64().unwrap()) as usize;
+
+    // Cut inside the second packet: one frame is whole.
+    let packet = (whole.len() - front) / (FRAMES as usize + 1);
+    fs::write(room.path("cut.effigy"), &whole[..front + packet + packet / 2]).unwrap();
+    let out = room.run("decode cut.effigy --pack pack.safetensors -o cut.mkv --device cpu");
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && errors.contains("cut short"), "{errors}");
+    assert!(!clip(&room.path("cut.mkv")).is_empty());
+
+    fs::write(room.path("front.effigy"), &whole[..front]).unwrap();
+    room.fails("decode front.effigy --pack pack.safetensors -o out.mkv", 7, "no frame");
+    fs::write(room.path("stump.effigy"), &whole[..20]).unwrap();
+    room.fails("decode stump.effigy --pack pack.safetensors -o out.mkv", 4, "stump.effigy");
+
+    for i in 0..24 {
+        let mut bytes = whole.clone();
+        let at = i * whole.len() / 24;
+        bytes[at] ^= 1 << (i % 8);
+        fs::write(room.path("flipped.effigy"), bytes).unwrap();
+        let code = room.run("inspect flipped.effigy").status.code();
+        assert!(matches!(code, Some(0 | 4 | 5 | 6)), "byte {at}: {code:?}");
+    }
+}
+
+#[test]
+fn a_stream_of_another_pack_is_refused_with_both_packs_named() {
+    let room = Room::new("packs");
+    room.encode("-o a.effigy --save-identity me.identity");
+    fixture::write_tiny(room.path("other.safetensors"), 2).unwrap();
+    let hash = |file: &str| json(&room.ok(&format!("inspect {file} --json")))["hash"].as_str().unwrap()[..8].to_string();
+    let own = hash("pack.safetensors");
+    room.fails(&format!("decode a.effigy --pack other.safetensors -o out.mkv {DECODE}"), 2, &own);
+    let reuse = "encode crops.mkv --aligned-input --identity me.identity --pack other.safetensors -o out.effigy";
+    room.fails(&format!("{reuse} {QUICK}"), 2, &hash("other.safetensors"));
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_half_written() {
+    let room = Room::new("interrupt");
+    let line =
+        "encode crops.mkv --aligned-input --pack pack.safetensors -o out.effigy --preset best --precision fp32 --device cpu";
+    let mut child = room.command(line).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The first stage is over: the encoder is at work.
+    assert!(lines.any(|line| line.unwrap().starts_with("reading crops")));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert_eq!(rest.last().map(String::as_str), Some("effigy: cancelled"));
+    room.assert_clean("Ctrl-C");
+}
+
+#[test]
+fn it_starts_in_an_empty_environment() {
+    let room = Room::new("bare");
+    let out = room.command("inspect pack.safetensors --json").env_clear().output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let out = room.command("inspect pack.safetensors").env_clear().env("EFFIGY_PACK", "nowhere").output().unwrap();
+    assert!(out.status.success());
+}
+
+#[test]
+fn the_pack_of_the_environment_is_used() {
+    let room = Room::new("variable");
+    room.encode("-o a.effigy");
+    let line = format!("decode a.effigy -o b.mkv {DECODE}");
+    let out = room.command(&line).env("EFFIGY_PACK", room.path("pack.safetensors")).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn heads_are_drawn_with_their_ground_truth() {
+    let room = Room::new("heads");
+    room.ok("train heads -o sheet.png --rows 1 --columns 2 --size 32 --clip head.mkv --frames 3 --truth head.csv --quiet");
+    assert!(room.path("sheet.png").is_file());
+    assert_eq!(clip(&room.path("head.mkv")).len(), 3);
+    let truth = fs::read_to_string(room.path("head.csv")).unwrap();
+    assert!(truth.starts_with("frame,yaw,pitch,roll,x,y,scale,jaw_open"));
+    let columns: Vec<usize> = truth.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(columns, [39; 4]);
+}
+
+#[test]
+fn the_demo_ends_with_the_path_of_a_page_that_holds_everything() {
+    let room = Room::new("demo");
+    let said = room.ok(&format!("demo -o page --frames 4 --tuning none --pack pack.safetensors {QUICK}"));
+    let page = PathBuf::from(said.lines().last().unwrap());
+    let html = fs::read_to_string(page).unwrap();
+    assert!(html.contains("data:image/png;base64,") && !html.contains("{{") && !html.contains("//www"));
+    assert!(room.path("page/demo.effigy").is_file() && room.path("page/decoded.mp4").is_file());
+}
+
+#[test]
+fn every_subcommand_teaches_by_example() {
+    let room = Room::new("help");
+    for name in ["encode", "enroll", "decode", "inspect", "align", "evaluate", "demo", "train heads", "train pack"] {
+        let help = room.ok(&format!("{name} --help"));
+        assert!(help.contains("Examples:") && help.contains(&format!("effigy {name}")), "{name}: {help}");
+    }
+    assert!(room.ok("--help").contains("Exit codes:"));
+}
