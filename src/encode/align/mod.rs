@@ -109,7 +109,10 @@ impl Aligner {
     /// `Device` when OpenCV's cascade files are missing, `Misuse` for a resolution that no generator has.
     pub fn new(options: &AlignOptions) -> Result<Self> {
         if options.resolution < 16 || options.resolution > MAX_RESOLUTION {
-            return Err(Error::Misuse(format!("crops of {0} x {0}: the side must be 16 to {MAX_RESOLUTION}", options.resolution)));
+            return Err(Error::Misuse(format!(
+                "crops of {0} x {0}: the side must be 16 to {MAX_RESOLUTION}",
+                options.resolution
+            )));
         }
         Ok(Aligner {
             options: options.clone(),
@@ -139,7 +142,10 @@ impl Aligner {
             greys.push(grey);
         }
         let (first, face) = most_persistent(&boxes).ok_or_else(|| {
-            Error::NoContent(format!("no face found in the first {} frames: a frontal, upright face must be in sight", greys.len()))
+            Error::NoContent(format!(
+                "no face found in the first {} frames: a frontal, upright face must be in sight",
+                greys.len()
+            ))
         })?;
         let pose = self.place(&greys, &boxes, first, &face)?;
         self.restart(&greys[first], pose)
