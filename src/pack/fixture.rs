@@ -119,7 +119,7 @@ fn spread(name: &str, dims: &[i64]) -> (f64, f64) {
     let fan: i64 = dims[1..].iter().product();
     let plain = 1.0 / (fan as f64).sqrt();
     match name {
-        n if n.contains("to_rgb") && n.ends_with("conv.weight") => (0.15, 0.0),
+        n if n.contains("to_rgb") && n.ends_with("conv.weight") => (0.4, 0.0),
         n if n.ends_with("modulation.bias") => (0.1, 1.0),
         n if n.ends_with("modulation.weight") => (0.3, 0.0),
         n if n.starts_with("generator.style.") => (if n.ends_with("bias") { 10.0 } else { 100.0 }, 0.0),
@@ -224,6 +224,7 @@ pub fn identity(pack: &Pack, seed: u64) -> Result<Identity> {
         tuned: Vec::new(),
         sensitivity,
         rest: FrameParams::default(),
+        anchors: Vec::new(),
         thumbnail: None,
         metadata: Default::default(),
     })
