@@ -75,7 +75,7 @@ impl Room {
     fn assert_clean(&self, what: &str) {
         for entry in fs::read_dir(&self.0).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(!name.contains("part") && !name.starts_with("out"), "{what} left {name}");
+            assert!(!name.contains(".part") && !name.starts_with("out"), "{what} left {name}");
         }
     }
 
