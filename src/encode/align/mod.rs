@@ -32,13 +32,13 @@ const KEY_RESIDUAL: f64 = 0.6;
 /// Under this share, the face is not where the fit says.
 const LOST_INLIERS: f64 = 0.35;
 /// Largest believable motion between two frames, crop units.
-const MOST_MOTION: f64 = 0.3;
+const MOST_MOTION: f64 = 0.35;
 /// Key frames that are remembered: the first and the latest.
-const KEYS: usize = 6;
+const KEYS: usize = 4;
 /// A face that is detected, but does not match its key, for this many frames is taken anew from the detector.
 const PATIENCE: u32 = 4;
 /// Eyes are looked for in every n-th frame, to notice drift.
-const WATCH_EVERY: u64 = 3;
+const WATCH_EVERY: u64 = 5;
 /// Detections whose median tells the drift.
 const WATCH_VOTES: usize = 15;
 /// Drift is left alone within these bounds (crop units, log scale, radians): detections are no better than that, and eyes do move in
@@ -91,6 +91,8 @@ pub struct Aligner {
     track: Option<CropPose>,
     /// From the registered crop to the one that is output: slow corrections.
     drift: Similarity,
+    /// Motion of the track in the last frame.
+    velocity: Similarity,
     votes: VecDeque<Similarity>,
     misses: u32,
     summary: AlignSummary,
@@ -122,6 +124,7 @@ impl Aligner {
             current: 0,
             track: None,
             drift: Similarity::IDENTITY,
+            velocity: Similarity::IDENTITY,
             votes: VecDeque::new(),
             misses: 0,
             summary: AlignSummary::default(),
@@ -207,6 +210,7 @@ impl Aligner {
         self.current = 0;
         self.track = Some(pose);
         self.drift = Similarity::IDENTITY;
+        self.velocity = Similarity::IDENTITY;
         self.votes.clear();
         self.misses = 0;
         Ok(())
@@ -215,7 +219,10 @@ impl Aligner {
     /// Moves the track to the face's pose in this frame.
     fn follow(&mut self, grey: &Mat) -> Result<Step> {
         let last = self.track.expect("push has started the track");
-        let fit = self.register.follow(&self.keys[self.current], grey, last)?;
+        let mut fit = self.register.follow(&self.keys[self.current], grey, last)?;
+        if !believable(&fit, &last) {
+            fit = self.search(grey, &last, fit)?;
+        }
         let fits = believable(&fit, &last);
         if fits && agrees(&fit) {
             return Ok(self.accept(fit.pose, &fit, self.summary.frames == 0));
@@ -241,7 +248,21 @@ impl Aligner {
         self.find_again(grey, &last)
     }
 
+    /// The face has left the reach of the flow: begins again from where it was heading, and from where the detector sees it.
+    fn search(&mut self, grey: &Mat, last: &CropPose, mut best: Fit) -> Result<Fit> {
+        let mut guesses = vec![last.moved(&self.velocity)];
+        guesses.extend(self.nearest_face(grey, last)?.map(|face| shifted(last, &face)));
+        for guess in guesses {
+            let fit = self.register.follow(&self.keys[self.current], grey, guess)?;
+            if believable(&fit, last) && fit.inliers > best.inliers {
+                best = fit;
+            }
+        }
+        Ok(best)
+    }
+
     fn accept(&mut self, pose: CropPose, fit: &Fit, key: bool) -> Step {
+        self.velocity = self.track.map_or(Similarity::IDENTITY, |last| last.motion_to(&pose));
         self.track = Some(pose);
         self.misses = 0;
         Step { key, confidence: (fit.inliers / KEY_INLIERS).min(1.0) as f32 }
@@ -259,17 +280,16 @@ impl Aligner {
         Ok(best)
     }
 
-    /// Registration failed: asks the detector. A face elsewhere is taken at once, one in place after some patience, none at all holds.
+    /// Registration failed (blur, a hand, a cut): asks the detector. A face near by moves the crop as its box moves, and is taken anew
+    /// after some patience; a face elsewhere is taken at once; none at all holds the crop.
     fn find_again(&mut self, grey: &Mat, last: &CropPose) -> Result<Step> {
-        let expected = face_box_of(last);
-        let faces = self.detector.faces(grey)?;
-        let nearest = faces.iter().max_by(|a, b| a.overlap(&expected).total_cmp(&b.overlap(&expected)));
         self.misses += 1;
-        let Some(face) = nearest.copied() else {
-            return Ok(self.hold(0.0));
+        let Some(face) = self.nearest_face(grey, last)? else {
+            return Ok(self.hold());
         };
-        if face.overlap(&expected) > 0.4 && self.misses < PATIENCE {
-            return Ok(self.hold(0.3));
+        if face.overlap(&face_box_of(last)) > 0.3 && self.misses < PATIENCE {
+            self.track = Some(shifted(last, &face));
+            return Ok(Step { key: false, confidence: 0.3 });
         }
         let eyes = self.detector.eyes(grey, &face)?;
         let seen = [eyes.left.into_iter().collect(), eyes.right.into_iter().collect()];
@@ -277,14 +297,19 @@ impl Aligner {
         Ok(Step { key: true, confidence: 0.5 })
     }
 
-    fn hold(&mut self, confidence: f32) -> Step {
-        if confidence == 0.0 {
-            if self.summary.lost == 0 {
-                log::warn!("face lost at frame {}: the last placement is held until it is found again", self.summary.frames);
-            }
-            self.summary.lost += 1;
+    /// The detected face that overlaps most with where it was.
+    fn nearest_face(&mut self, grey: &Mat, last: &CropPose) -> Result<Option<FaceBox>> {
+        let expected = face_box_of(last);
+        let faces = self.detector.faces(grey)?;
+        Ok(faces.into_iter().max_by(|a, b| a.overlap(&expected).total_cmp(&b.overlap(&expected))))
+    }
+
+    fn hold(&mut self) -> Step {
+        if self.summary.lost == 0 {
+            log::warn!("face lost at frame {}: the last placement is held until it is found again", self.summary.frames);
         }
-        Step { key: false, confidence }
+        self.summary.lost += 1;
+        Step { key: false, confidence: 0.0 }
     }
 
     /// Notes where the detector sees the eyes in the crop.
@@ -336,6 +361,12 @@ fn face_box_of(pose: &CropPose) -> FaceBox {
     let side = pose.side * EYE_DISTANCE / (EYES_IN_BOX.1 .0 - EYES_IN_BOX.0 .0);
     let (x, y) = pose.to_camera(geometry::EYE_LINE);
     FaceBox { x: x - 0.5 * side, y: y - EYES_IN_BOX.0 .1 * side, side }
+}
+
+/// The pose moved, but neither turned nor scaled, to where the detector sees the face.
+fn shifted(last: &CropPose, face: &FaceBox) -> CropPose {
+    let (there, here) = (face.at((0.5, 0.5)), face_box_of(last).at((0.5, 0.5)));
+    CropPose { x: last.x + there.0 - here.0, y: last.y + there.1 - here.1, ..*last }
 }
 
 /// The pose by the eyes that were seen; an unseen eye is put where it usually is in the box, or opposite the other one.

@@ -1,0 +1,201 @@
+//! Alignment end to end: a drawn face moved by known similarities must be followed, held still when it is still, and found again.
+#![cfg(feature = "encode")]
+
+use effigy::encode::align::{AlignOptions, Aligner};
+use effigy::encode::AlignedFrame;
+use effigy::frame::{Frame, TimedFrame};
+use effigy::Error;
+
+/// Crop side of the tests, pixels; the goals are stated at 256.
+const SIDE: f64 = 256.0;
+
+/// A picture as brightness per channel at any place, so that moving it needs no interpolation.
+type Scene = fn(f64, f64) -> [f64; 3];
+
+/// Smooth step from 1 inside to 0 outside of an ellipse.
+fn blob(x: f64, y: f64, cx: f64, cy: f64, rx: f64, ry: f64) -> f64 {
+    let d = ((x - cx) / rx).hypot((y - cy) / ry);
+    1.0 / (1.0 + ((d - 1.0) * 14.0).exp())
+}
+
+/// A drawn head in a 400 x 400 picture, eyes 80 pixels apart around (200, 185), with freckles for texture.
+fn head(x: f64, y: f64) -> [f64; 3] {
+    let mut light = 0.55 + 0.1 * (0.02 * x + 0.013 * y).sin();
+    let mut mix = |amount: f64, value: f64| light += amount * (value - light);
+    mix(blob(x, y, 200.0, 195.0, 105.0, 140.0), 0.15);
+    let shade = 0.78 - 0.0012 * (x - 200.0).abs() - 0.0003 * (y - 200.0).abs();
+    let freckles = 0.02 * (0.31 * x + 0.05 * y).sin() * (0.27 * y - 0.07 * x).sin() + 0.02 * (0.11 * x).sin() * (0.13 * y).cos();
+    mix(blob(x, y, 200.0, 215.0, 88.0, 118.0), shade + freckles);
+    for side in [-1.0, 1.0] {
+        let eye = 200.0 + side * 40.0;
+        mix(0.5 * blob(x, y, eye, 183.0, 30.0, 18.0), 0.45);
+        mix(blob(x, y, eye, 160.0, 27.0, 5.0), 0.2);
+        mix(blob(x, y, eye, 185.0, 17.0, 7.0), 0.85);
+        mix(blob(x, y, eye, 185.0, 8.0, 8.0), 0.1);
+        mix(0.7 * blob(x, y, 200.0 + side * 11.0, 248.0, 6.0, 4.0), 0.25);
+    }
+    mix(0.5 * blob(x, y, 200.0, 215.0, 8.0, 32.0), 0.92);
+    mix(0.8 * blob(x, y, 200.0, 282.0, 32.0, 9.0), 0.35);
+    [(light * 1.05).min(1.0), light * 0.9, light * 0.8]
+}
+
+fn empty(x: f64, y: f64) -> [f64; 3] {
+    [0.5 + 0.2 * (0.02 * x).sin() * (0.015 * y).cos(); 3]
+}
+
+/// Motion of the scene in the frame: turned clockwise by `angle` (radians) and scaled about the head's middle, then shifted.
+#[derive(Clone, Copy)]
+struct Motion {
+    angle: f64,
+    scale: f64,
+    shift: (f64, f64),
+}
+
+const STILL: Motion = Motion { angle: 0.0, scale: 1.0, shift: (0.0, 0.0) };
+const MIDDLE: (f64, f64) = (200.0, 200.0);
+
+impl Motion {
+    fn apply(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let (s, c) = self.angle.sin_cos();
+        let (dx, dy) = ((x - MIDDLE.0) * self.scale, (y - MIDDLE.1) * self.scale);
+        (MIDDLE.0 + c * dx - s * dy + self.shift.0, MIDDLE.1 + s * dx + c * dy + self.shift.1)
+    }
+
+    fn undo(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let (s, c) = self.angle.sin_cos();
+        let (dx, dy) = ((x - MIDDLE.0 - self.shift.0) / self.scale, (y - MIDDLE.1 - self.shift.1) / self.scale);
+        (MIDDLE.0 + c * dx + s * dy, MIDDLE.1 - s * dx + c * dy)
+    }
+}
+
+/// Frame `n` of a moved scene with noise of 2 grey levels (uniform, from a linear congruential generator).
+fn render(scene: Scene, motion: Motion, n: i64) -> TimedFrame {
+    let mut state = 77u32.wrapping_add(n as u32 * 9781);
+    let mut data = Vec::with_capacity(3 * 400 * 400);
+    for y in 0..400 {
+        for x in 0..400 {
+            let (u, v) = motion.undo((f64::from(x) + 0.5, f64::from(y) + 0.5));
+            for value in scene(u, v) {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = f64::from(state >> 16) / 65536.0 * 7.0 - 3.5;
+                data.push((255.0 * value + noise).round().clamp(0.0, 255.0) as u8);
+            }
+        }
+    }
+    TimedFrame { pts: n, frame: Frame::new(400, 400, data).unwrap() }
+}
+
+fn align(frames: &[TimedFrame]) -> Vec<AlignedFrame> {
+    let mut aligner = Aligner::new(&AlignOptions::default()).unwrap();
+    aligner.start(&frames[..frames.len().min(10)]).unwrap();
+    frames.iter().map(|f| aligner.push(f).unwrap()).collect()
+}
+
+/// Where the crop has a point (shares of its side from the centre), camera pixels.
+fn camera_point(a: &AlignedFrame, (u, v): (f64, f64)) -> (f64, f64) {
+    let (s, c) = f64::from(a.roll).to_radians().sin_cos();
+    let side = f64::from(a.placement.side);
+    (f64::from(a.placement.x) + side * (c * u - s * v), f64::from(a.placement.y) + side * (s * u + c * v))
+}
+
+/// Distance at four points around the face between the crop of `b` and that of `a` after the true motion between them, pixels at 256.
+fn error(a: &AlignedFrame, from: Motion, b: &AlignedFrame, to: Motion) -> f64 {
+    let squares: f64 = [(0.2, 0.2), (-0.2, 0.2), (0.2, -0.2), (-0.2, -0.2)]
+        .iter()
+        .map(|&p| {
+            let want = to.apply(from.undo(camera_point(a, p)));
+            let got = camera_point(b, p);
+            (want.0 - got.0).powi(2) + (want.1 - got.1).powi(2)
+        })
+        .sum();
+    (squares / 4.0).sqrt() * SIDE / f64::from(b.placement.side)
+}
+
+fn rms(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v * v, n + 1.0));
+    (sum / f64::max(n, 1.0)).sqrt()
+}
+
+#[test]
+fn the_crop_has_ffhq_framing() {
+    let turned = Motion { angle: 0.15, ..STILL };
+    let first = &align(&[render(head, turned, 0)])[0];
+    assert!((f64::from(first.roll) - 0.15f64.to_degrees()).abs() < 3.0, "roll {}", first.roll);
+    let distance = 80.0 / f64::from(first.placement.side);
+    assert!((0.20..0.30).contains(&distance), "eye distance {distance} of the crop");
+    let midpoint = turned.apply((200.0, 185.0));
+    let place = camera_point(first, (0.0, -0.03));
+    let off = (place.0 - midpoint.0).hypot(place.1 - midpoint.1) / f64::from(first.placement.side);
+    assert!(off < 0.04, "eyes are off their place by {off} of the crop");
+}
+
+#[test]
+fn a_still_head_gives_still_crops() {
+    let frames: Vec<_> = (0..20).map(|n| render(head, STILL, n)).collect();
+    let crops = align(&frames);
+    let jitter = rms(crops[1..].iter().map(|c| error(&crops[0], STILL, c, STILL)));
+    assert!(jitter <= 0.1, "jitter {jitter} px at 256");
+    assert!(crops[1..].iter().all(|c| !c.key && c.confidence > 0.9));
+}
+
+#[test]
+fn in_plane_motion_is_recovered() {
+    let motion = |n: i64| {
+        let t = n as f64 * 0.3;
+        Motion {
+            angle: 0.12 * (0.9 * t).sin(),
+            scale: 1.0 + 0.1 * (0.6 * t).sin(),
+            shift: (25.0 * t.sin(), 15.0 * (1.3 * t).sin()),
+        }
+    };
+    let frames: Vec<_> = (0..40).map(|n| render(head, motion(n), n)).collect();
+    let crops = align(&frames);
+    let worst = rms(crops[1..].iter().map(|c| error(&crops[0], motion(0), c, motion(c.pts))));
+    assert!(worst <= 0.5, "RMS {worst} px at 256");
+}
+
+#[test]
+fn a_lost_face_holds_the_crop_and_is_found_again() {
+    let far = Motion { shift: (45.0, 20.0), ..STILL };
+    let mut frames: Vec<_> = (0..6).map(|n| render(head, STILL, n)).collect();
+    frames.extend((6..12).map(|n| render(empty, STILL, n)));
+    frames.extend((12..20).map(|n| render(head, far, n)));
+    let crops = align(&frames);
+    for c in &crops[6..12] {
+        assert_eq!((c.confidence, c.placement), (0.0, crops[5].placement), "frame {}", c.pts);
+    }
+    let last = crops.last().unwrap();
+    assert!(last.confidence > 0.9);
+    assert!(error(&crops[0], STILL, last, far) < 6.0, "{:?}", last.placement);
+}
+
+#[test]
+fn a_clip_without_a_face_says_so() {
+    let mut aligner = Aligner::new(&AlignOptions::default()).unwrap();
+    let frames: Vec<_> = (0..3).map(|n| render(empty, STILL, n)).collect();
+    match aligner.start(&frames) {
+        Err(Error::NoContent(text)) => assert!(text.contains("no face found in the first 3 frames"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_face_in_a_later_frame_of_the_lookahead_is_enough() {
+    let mut frames: Vec<_> = (0..4).map(|n| render(empty, STILL, n)).collect();
+    frames.extend((4..8).map(|n| render(head, STILL, n)));
+    let crops = align(&frames);
+    assert_eq!(crops[0].confidence, 0.0);
+    assert!(crops[7].confidence > 0.9);
+}
+
+#[test]
+fn crops_may_reach_over_the_border_and_have_the_size_asked_for() {
+    let close = Motion { scale: 1.25, shift: (0.0, -60.0), ..STILL };
+    let frames = [render(head, close, 0)];
+    for resolution in [64, 512] {
+        let mut aligner = Aligner::new(&AlignOptions { resolution, ..AlignOptions::default() }).unwrap();
+        let crop = aligner.push(&frames[0]).unwrap();
+        assert!(camera_point(&crop, (0.0, -0.5)).1 < 0.0, "the crop stays inside: the test shows nothing");
+        assert_eq!((crop.frame.width, crop.frame.height), (resolution, resolution));
+    }
+}
