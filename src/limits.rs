@@ -26,3 +26,5 @@ pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
 pub const MAX_PACK_BYTES: u64 = 4 << 30;
 /// Most frames in one stream: 24 hours at 120 frames per second.
 pub const MAX_FRAMES: u64 = 24 * 3600 * 120;
+/// Most enrolled frames whose parameters an identity remembers.
+pub const MAX_ANCHORS: usize = 64;

@@ -87,6 +87,7 @@ impl Random {
             tuned,
             sensitivity: std::array::from_fn(|_| self.unit().abs()),
             rest: FrameParams::from_array(&std::array::from_fn(|_| self.unit() * 5.0)),
+            anchors: Vec::new(),
             thumbnail: (self.below(2) == 1).then(|| (0..1 + self.below(50)).map(|_| self.next() as u8).collect()),
             metadata: (0..self.below(4)).map(|_| (self.text(8), self.text(30))).collect(),
         }
@@ -202,6 +203,7 @@ fn the_identity_of_the_format_text_is_byte_for_byte_stable() {
         tuned: vec![tuned],
         sensitivity: [0.0; 32],
         rest: FrameParams::default(),
+        anchors: Vec::new(),
         thumbnail: None,
         metadata: BTreeMap::from([("k".to_string(), "v".to_string())]),
     };

@@ -24,6 +24,7 @@ fn small_identity() -> Identity {
         tuned: vec![TunedTensor::quantise("conv.weight", &[4, 6], &values, StepRule::Channel(0.2)).unwrap()],
         sensitivity: [0.5; 32],
         rest: FrameParams::default(),
+        anchors: Vec::new(),
         thumbnail: Some(vec![1, 2, 3]),
         metadata: [("tuning".to_string(), "joint".to_string())].into(),
     }

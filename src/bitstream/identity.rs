@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::quant::{f16_to_f32, f32_to_f16};
 use super::range::{decode_levels, encode_levels, LevelModel, RangeDecoder, RangeEncoder, Strides};
 use super::tuned::{read_tuned, write_tuned, TunedTensor};
 use super::wire::{Put, Take, Wire};
 use crate::error::{Error, Result};
 use crate::limits::{
-    MAX_IDENTITY_BYTES, MAX_LATENT_DIM, MAX_LATENT_ROWS, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_RESOLUTION, MAX_THUMBNAIL_BYTES,
+    MAX_ANCHORS, MAX_IDENTITY_BYTES, MAX_LATENT_DIM, MAX_LATENT_ROWS, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_RESOLUTION,
+    MAX_THUMBNAIL_BYTES,
 };
 use crate::params::{FrameParams, WPlus, EXPRESSIONS, PARAMS};
 
@@ -24,7 +26,7 @@ pub const IDENTITY_VERSION: (u8, u8) = (1, 0);
 /// Bytes of the hash at the end.
 const HASH_BYTES: usize = 32;
 /// Largest block of name, numbers and metadata.
-const MAX_SCALARS: usize = MAX_METADATA_BYTES + 2048;
+const MAX_SCALARS: usize = MAX_METADATA_BYTES + 2048 + MAX_ANCHORS * 2 * PARAMS;
 /// Largest magnitude of a latent row's maximum; smaller than its inverse counts as zero. Keeps steps clear of the ends of f32.
 const MAX_LATENT: f32 = (1u64 << 60) as f32;
 
@@ -45,6 +47,8 @@ pub struct Identity {
     pub sensitivity: [f32; EXPRESSIONS],
     /// Parameters of a calm frontal face.
     pub rest: FrameParams,
+    /// Parameters of some enrolled frames, far apart from one another: where searches on other footage begin. Sent as f16.
+    pub anchors: Vec<FrameParams>,
     /// A small picture, as the bytes of a PNG file.
     pub thumbnail: Option<Vec<u8>>,
     /// Settings and origin, for people to read.
@@ -58,6 +62,7 @@ struct Scalars {
     resolution: u32,
     sensitivity: [f32; EXPRESSIONS],
     rest: [f32; PARAMS],
+    anchors: Vec<[u16; PARAMS]>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -136,6 +141,7 @@ impl Identity {
             tuned,
             sensitivity: s.sensitivity,
             rest,
+            anchors: s.anchors.iter().map(|codes| FrameParams::from_array(&codes.map(f16_to_f32))).collect(),
             thumbnail: Some(thumbnail).filter(|bytes| !bytes.is_empty()),
             metadata: s.metadata,
         };
@@ -157,11 +163,19 @@ impl Identity {
         if let Some(v) = rest.iter().chain(&self.sensitivity).find(|v| !v.is_finite()) {
             return Err(Error::Misuse(format!("identity: rest or sensitivity {v} is not finite")));
         }
+        if self.anchors.len() > MAX_ANCHORS {
+            return Err(Error::Limit(format!("identity: {} anchors, at most {MAX_ANCHORS} allowed", self.anchors.len())));
+        }
+        let anchors: Vec<[u16; PARAMS]> = self.anchors.iter().map(|a| a.to_array().map(f32_to_f16)).collect();
+        if anchors.iter().flatten().any(|&code| !f16_to_f32(code).is_finite()) {
+            return Err(Error::Misuse("identity: an anchor does not fit f16".into()));
+        }
         let scalars = Scalars {
             name: self.name.clone(),
             resolution: self.resolution,
             sensitivity: self.sensitivity,
             rest,
+            anchors,
             metadata: self.metadata.clone(),
         };
         let bytes = bincode::encode_to_vec(&scalars, config())

@@ -132,7 +132,8 @@ impl FaceNet {
         Ok(Features { levels })
     }
 
-    fn hidden(&self, features: &Features) -> Result<Tensor> {
+    /// The shared hidden layer `[B, hidden]`.
+    pub fn hidden(&self, features: &Features) -> Result<Tensor> {
         let top = &features.levels[features.levels.len() - 1];
         let flat = top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?;
         leaky_from_scaled(&self.linear("hidden", &flat)?.scale(LEAKY_SCALE)?)

@@ -234,10 +234,8 @@ fn match_brightness(key: &Key, current: &[f32]) -> Option<Similarity> {
             // Derivatives by shift x, shift y, log scale, angle, gain (of brightness in units of 100), offset; then the residual.
             let row = [gain * gx, gain * gy, gain * (gx * x + gy * y), gain * (gy * x - gx * y), s.value / 100.0, 1.0, r];
             let weight = s.weight / (1.0 + (r / width).powi(2));
-            for i in 0..6 {
-                for j in i..7 {
-                    system[i][j] += weight * row[i] * row[j];
-                }
+            for (sums, left) in system.iter_mut().zip(row) {
+                sums.iter_mut().zip(row).for_each(|(sum, right)| *sum += weight * left * right);
             }
         }
         let step = solve(system)?;
@@ -252,24 +250,17 @@ fn match_brightness(key: &Key, current: &[f32]) -> Option<Similarity> {
     Some(motion)
 }
 
-/// Solves a symmetric system given by its upper triangle and, in the last column, its right side.
+/// Solves a symmetric system with its right side in the last column; None if it does not fix all unknowns.
 fn solve(mut m: [[f64; 7]; 6]) -> Option<[f64; 6]> {
     for i in 0..6 {
-        for j in 0..i {
-            m[i][j] = m[j][i];
-        }
-    }
-    for i in 0..6 {
-        let pivot = m[i][i];
+        let top = m[i];
         // The matrix is positive definite unless the face has no texture.
-        if pivot.is_nan() || pivot < 1e-9 {
+        if top[i].is_nan() || top[i] < 1e-9 {
             return None;
         }
-        for row in i + 1..6 {
-            let share = m[row][i] / pivot;
-            for column in i..7 {
-                m[row][column] -= share * m[i][column];
-            }
+        for row in &mut m[i + 1..] {
+            let share = row[i] / top[i];
+            row.iter_mut().zip(top).for_each(|(value, above)| *value -= share * above);
         }
     }
     let mut out = [0.0; 6];
@@ -317,9 +308,9 @@ mod tests {
     #[test]
     fn the_solver_solves_and_refuses_singular_systems() {
         let mut m = [[0.0; 7]; 6];
-        for i in 0..6 {
-            m[i][i] = 2.0 + i as f64;
-            m[i][6] = (2.0 + i as f64) * (1.0 + i as f64);
+        for (i, row) in m.iter_mut().enumerate() {
+            row[i] = 2.0 + i as f64;
+            row[6] = (2.0 + i as f64) * (1.0 + i as f64);
         }
         assert_eq!(solve(m), Some([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
         m[3][3] = 0.0;

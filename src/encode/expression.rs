@@ -1,0 +1,131 @@
+//! Expression search (paper 3.4, Algorithm 1): alpha of each frame by Adam with a rate per index, angles refined along with it.
+//!
+//! Frames are searched in groups of neighbours. A group starts from where each frame stands (tuning, or the person's own
+//! regression), or from the last frame of the group before if that renders better; an inter-frame term ties neighbours together.
+
+use super::crops::Crops;
+use super::loss::{Judge, Region, Target};
+use super::model::{Model, COLUMNS};
+use super::rows::RowAdam;
+use crate::error::Result;
+use crate::net::ops::{from_vec, to_vec, Calc};
+use crate::params::EXPRESSIONS;
+use crate::progress::{check, Progress};
+use tch::{no_grad, Kind, Tensor};
+
+/// Base rate of alpha before eta.
+const ALPHA_RATE: f32 = 0.05;
+/// Degrees per step.
+const ANGLE_RATE: f32 = 0.4;
+/// Weight of the inter-frame term.
+const FLICKER: f64 = 0.5;
+/// A frame whose loss fell by less than this share over eight steps is done.
+const STALL: f32 = 0.004;
+/// Frames per group.
+const GROUP: usize = 8;
+
+/// Searches all frames from `table` `[frames, 34]`; `eta` are the rates per channel of equation 8.
+pub(super) fn search(
+    model: &Model,
+    judge: &Judge,
+    crops: &Crops,
+    latent: &Tensor,
+    table: &Tensor,
+    (steps, eta): (u64, &[f32; EXPRESSIONS]),
+    progress: &dyn Progress,
+) -> Result<Tensor> {
+    let mut rates = vec![ANGLE_RATE; 2];
+    rates.extend(eta.iter().map(|e| ALPHA_RATE * e));
+    let rates = from_vec(&rates, &[COLUMNS], model.device())?;
+    let table = table.copy();
+    progress.begin("search the expression", crops.len() as u64);
+    for picks in crops.chunks(GROUP) {
+        let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;
+        let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
+        let mut start = table.f_slice(0, first, last, 1)?;
+        if first > 0 {
+            start = better_start(model, judge, latent, &target, &start, &table.f_slice(0, first - 1, first, 1)?)?;
+        }
+        let found = group(model, judge, latent, &target, &start, (steps, &rates), progress)?;
+        let _ = table.f_slice(0, first, last, 1)?.f_copy_(&found)?;
+        progress.advance(last as u64, "");
+    }
+    progress.end();
+    Ok(table)
+}
+
+/// Per frame, the better of its own start and the previous frame's result (equation 7).
+fn better_start(
+    model: &Model,
+    judge: &Judge,
+    latent: &Tensor,
+    target: &Target,
+    own: &Tensor,
+    previous: &Tensor,
+) -> Result<Tensor> {
+    no_grad(|| {
+        let carried = previous.f_expand_as(own)?;
+        let a = judge.loss(&model.render(latent, own)?, target)?;
+        let b = judge.loss(&model.render(latent, &carried)?, target)?;
+        Ok(own.f_where_self(&a.f_le_tensor(&b)?.f_unsqueeze(1)?, &carried)?)
+    })
+}
+
+/// Descends on one group; keeps the best rows seen and holds frames still once their loss stalls.
+fn group(
+    model: &Model,
+    judge: &Judge,
+    latent: &Tensor,
+    target: &Target,
+    start: &Tensor,
+    (steps, rates): (u64, &Tensor),
+    progress: &dyn Progress,
+) -> Result<Tensor> {
+    let n = start.size()[0];
+    let all: Vec<i64> = (0..n).collect();
+    let mut rows = RowAdam::new(start, rates)?;
+    let mut best: Vec<(f32, Tensor)> = (0..n).map(|_| (f32::MAX, Tensor::new())).collect();
+    let mut history: Vec<Vec<f32>> = Vec::new();
+    let mut active = vec![1f32; n as usize];
+    for step in 0..=steps {
+        check(progress)?;
+        let batch = rows.take(&all)?;
+        let renders = model.render(latent, &batch.leaf)?;
+        let losses = judge.loss(&renders, target)?;
+        let now = to_vec(&losses)?;
+        for (i, loss) in now.iter().enumerate() {
+            if *loss < best[i].0 {
+                best[i] = (*loss, batch.leaf.f_detach()?.f_select(0, i as i64)?.copy());
+            }
+        }
+        history.push(now);
+        rest_stalled(&history, &mut active);
+        if step == steps || active.iter().all(|a| *a == 0.0) {
+            break;
+        }
+        let mut total = losses.f_sum(Kind::Float)?;
+        if n > 1 {
+            total = total.plus(&judge.flicker(&renders, target)?.scale(FLICKER * n as f64)?)?;
+        }
+        total = total.plus(&batch.leaf.f_slice(1, 2, COLUMNS, 1)?.f_square()?.average()?.scale(1e-3 * n as f64)?)?;
+        total.f_backward()?;
+        let mask = from_vec(&active, &[n, 1], start.device())?;
+        rows.apply(&batch, 1.0 - 0.8 * step as f64 / steps as f64, Some(&mask))?;
+    }
+    Ok(Tensor::f_stack(&best.iter().map(|b| &b.1).collect::<Vec<_>>(), 0)?)
+}
+
+/// Takes frames out of the search whose best loss has not fallen by [`STALL`] over the last eight steps.
+fn rest_stalled(history: &[Vec<f32>], active: &mut [f32]) {
+    const SPAN: usize = 8;
+    if history.len() < 2 * SPAN {
+        return;
+    }
+    let least = |part: &[Vec<f32>], i: usize| part.iter().map(|l| l[i]).fold(f32::MAX, f32::min);
+    let (old, new) = history.split_at(history.len() - SPAN);
+    for (i, a) in active.iter_mut().enumerate() {
+        if least(new, i) > least(old, i) * (1.0 - STALL) {
+            *a = 0.0;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a good picture is: head-weighed pixel difference plus perceptual distance (paper 3.3 and 3.4, equations 2 and 9 to 12).
+//!
+//! Input: crops and renders `[B, 3, R, R]` in [-1, 1]. The weights come from the FFHQ framing, which says where eyes and mouth
+//! are to be expected, and from the pack's region parser, which says where they are.
+
+use crate::error::Result;
+use crate::net::facenet::{FaceNet, Features};
+use crate::net::ops::{from_vec, Calc};
+use tch::{no_grad, Device, Kind, Tensor};
+
+/// How much the perceptual distance counts against the pixel difference.
+const PERCEPTUAL: f64 = 0.25;
+
+/// The regions that a loss may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Region {
+    /// Everything; head, eyes and mouth count more than the background.
+    Whole,
+    /// The face without eyes, brows and mouth: what pose is judged by.
+    Rigid,
+}
+
+/// Judges renders against crops.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    pub net: &'a FaceNet,
+    pub kind: Kind,
+    labels: Vec<String>,
+    prior: Prior,
+}
+
+/// Crops of some frames with what the losses need of them.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub images: Tensor,
+    features: Features,
+    weights: Tensor,
+}
+
+/// Maps `[1, 1, side, side]` of the FFHQ framing at half the crop's side.
+#[derive(Debug)]
+struct Prior {
+    head: Tensor,
+    eyes: Tensor,
+    mouth: Tensor,
+}
+
+/// A soft ellipse: 1 inside, 0 outside, in fractions of the crop.
+fn ellipse(side: i64, centre: (f32, f32), radius: (f32, f32), device: Device) -> Result<Tensor> {
+    let at = |i: i64| (i as f32 + 0.5) / side as f32;
+    let value = |x: i64, y: i64| {
+        let d = (((at(x) - centre.0) / radius.0).powi(2) + ((at(y) - centre.1) / radius.1).powi(2)).sqrt();
+        ((1.25 - d) / 0.5).clamp(0.0, 1.0)
+    };
+    let map: Vec<f32> = (0..side * side).map(|i| value(i % side, i / side)).collect();
+    from_vec(&map, &[1, 1, side, side], device)
+}
+
+impl Prior {
+    fn new(side: i64, device: Device) -> Result<Self> {
+        let left = ellipse(side, (0.375, 0.45), (0.11, 0.09), device)?;
+        let right = ellipse(side, (0.625, 0.45), (0.11, 0.09), device)?;
+        Ok(Prior {
+            head: ellipse(side, (0.5, 0.52), (0.36, 0.5), device)?,
+            eyes: left.f_maximum(&right)?,
+            mouth: ellipse(side, (0.5, 0.74), (0.17, 0.13), device)?,
+        })
+    }
+}
+
+impl<'a> Judge<'a> {
+    /// `labels` are the parser's class names.
+    pub(super) fn new(net: &'a FaceNet, labels: &[String], side: i64, kind: Kind, device: Device) -> Result<Self> {
+        Ok(Judge { net, kind, labels: labels.to_vec(), prior: Prior::new(side / 2, device)? })
+    }
+
+    /// Weights `[B, 1, R/2, R/2]` of mean 1 from the framing and the parser.
+    fn weights(&self, features: &Features, region: Region, side: i64) -> Result<Tensor> {
+        let parsed = self.net.parse(features)?.f_softmax(1, Kind::Float)?;
+        let parsed = parsed.f_upsample_bilinear2d([side / 2, side / 2], false, None, None)?;
+        let share = |names: &[&str]| -> Result<Tensor> {
+            let picks: Vec<i64> =
+                self.labels.iter().enumerate().filter(|(_, l)| names.contains(&l.as_str())).map(|(i, _)| i as i64).collect();
+            let index = Tensor::f_from_slice(&picks)?.f_to_device(parsed.device())?;
+            Ok(parsed.f_index_select(1, &index)?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?)
+        };
+        let fine = share(&["brows", "lids", "iris"])?.times(&self.prior.eyes)?;
+        let mouth = share(&["lips", "inner_mouth"])?.times(&self.prior.mouth)?;
+        let matte = share(&["background"])?.scale(-1.0)?.shift(1.0)?;
+        let p = &self.prior;
+        let map = match region {
+            Region::Whole => {
+                let base = p.head.scale(0.6)?.plus(&matte.scale(0.4)?)?.shift(0.6)?;
+                let windows = p.eyes.scale(1.8)?.plus(&p.mouth.scale(1.5)?)?;
+                base.plus(&windows)?.plus(&fine.plus(&mouth)?.scale(2.0)?)?
+            }
+            Region::Rigid => {
+                let still = p.eyes.f_maximum(&p.mouth)?.scale(-1.0)?.shift(1.0)?;
+                p.head.times(&still)?.times(&matte.scale(0.7)?.shift(0.3)?)?.shift(1e-3)?
+            }
+        };
+        let mean = map.f_mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float)?;
+        map.over(&mean)
+    }
+
+    /// Prepares crops to be compared with.
+    pub(super) fn target(&self, images: &Tensor, region: Region) -> Result<Target> {
+        no_grad(|| {
+            let features = self.net.features(images, self.kind)?;
+            let weights = self.weights(&features, region, images.size()[2])?;
+            Ok(Target { images: images.shallow_clone(), features, weights })
+        })
+    }
+
+    /// Loss per frame `[B]`: weighed absolute and squared difference plus perceptual distance.
+    pub(super) fn loss(&self, renders: &Tensor, target: &Target) -> Result<Tensor> {
+        let side = renders.size()[2];
+        let weights = target.weights.f_upsample_bilinear2d([side, side], false, None, None)?;
+        let difference = renders.minus(&target.images)?;
+        let pixels = difference.f_abs()?.plus(&difference.f_square()?.scale(2.0)?)?.times(&weights)?;
+        let pixels = pixels.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?;
+        let seen = self.net.features(renders, self.kind)?;
+        pixels.plus(&self.net.distance(&seen, &target.features, Some(&target.weights))?.scale(PERCEPTUAL)?)
+    }
+
+    /// Inter-frame loss (equation 11): the change from frame to frame in the renders against the change in the crops.
+    pub(super) fn flicker(&self, renders: &Tensor, target: &Target) -> Result<Tensor> {
+        let step = |t: &Tensor| -> Result<Tensor> {
+            let n = t.size()[0];
+            t.f_slice(0, 1, n, 1)?.minus(&t.f_slice(0, 0, n - 1, 1)?)
+        };
+        step(renders)?.minus(&step(&target.images)?)?.f_square()?.average()
+    }
+}

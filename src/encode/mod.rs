@@ -1,0 +1,262 @@
+//! Encoder: aligned crops to an identity and 35 numbers per frame.
+//!
+//! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
+//! (sensitivities) -> `start` (first guess) -> `pose` -> `expression`. `crops`, `loss`, `model` and `rows` serve them.
+//!
+//! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
+
+#[cfg(feature = "encode")]
+pub mod align;
+mod channels;
+mod crops;
+mod expression;
+mod identity;
+mod invert;
+mod loss;
+mod model;
+mod pose;
+mod rows;
+mod start;
+mod tune;
+
+use crate::bitstream::{Identity, StepRule, TunedTensor};
+use crate::decode::{tuned_generator, DeviceChoice, Precision};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::net::facenet::FaceNet;
+use crate::net::ops::{from_vec, to_vec, Calc};
+use crate::net::Generator;
+use crate::pack::Pack;
+use crate::params::{FrameParams, Placement};
+use crate::progress::Progress;
+use crops::Crops;
+use loss::Judge;
+use model::{from_table, latent_plain, latent_tensor, to_table, Model, COLUMNS};
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+use tune::Fitted;
+
+/// An upright crop of a camera frame.
+#[derive(Clone, Debug)]
+pub struct AlignedFrame {
+    /// Presentation time in ticks of the clip's time base.
+    pub pts: i64,
+    /// The crop, R x R.
+    pub frame: Frame,
+    /// R_t: rotation of the crop in the camera frame, degrees clockwise.
+    pub roll: f32,
+    /// Where the crop sits in the camera frame.
+    pub placement: Placement,
+    /// Whether the registration started anew at this frame.
+    pub key: bool,
+    /// 1: face surely followed; 0: face lost, last placement held.
+    pub confidence: f32,
+}
+
+/// How much work the encoder may do. Steps of tuning do not grow with the clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// A preview: a fifth of the steps of `medium`.
+    Fast,
+    /// The default.
+    #[default]
+    Medium,
+    /// Three times the steps of `medium`.
+    Best,
+}
+
+/// What of the generator is fitted to the person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tuning {
+    /// Nothing: the pack's generator as it is.
+    None,
+    /// Weights only, around the inverted frames (PTI).
+    Pivotal,
+    /// Weights, identity latent and the frames' numbers together.
+    #[default]
+    Joint,
+}
+
+/// Settings of the encoder.
+#[derive(Clone, Debug, Default)]
+pub struct EncodeOptions {
+    /// Amount of work.
+    pub preset: Preset,
+    /// What is tuned; only for [`enroll`].
+    pub tuning: Tuning,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Number format of the convolutions.
+    pub precision: Precision,
+    /// CPU threads; all cores if not given.
+    pub threads: Option<usize>,
+    /// Start of all randomness.
+    pub seed: u64,
+    /// Name stored in the identity.
+    pub name: String,
+}
+
+/// Steps of each stage.
+#[derive(Clone, Debug)]
+struct Plan {
+    fit_steps: u64,
+    tune_steps: u64,
+    pose_steps: u64,
+    expression_steps: u64,
+    tuning: Tuning,
+    seed: u64,
+}
+
+impl EncodeOptions {
+    fn plan(&self) -> Plan {
+        let (fit_steps, tune_steps, pose_steps, expression_steps) = match self.preset {
+            Preset::Fast => (60, 300, 8, 24),
+            Preset::Medium => (150, 2000, 12, 48),
+            Preset::Best => (300, 6000, 20, 100),
+        };
+        let tune_steps = if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
+        Plan { fit_steps, tune_steps, pose_steps, expression_steps, tuning: self.tuning, seed: self.seed }
+    }
+}
+
+/// A person enrolled, and the numbers of the frames that were used.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// Identity as decoders will see it: quantised and read back.
+    pub identity: Identity,
+    /// One per frame, before the closed-loop search.
+    pub params: Vec<FrameParams>,
+    /// Index of the frame whose inversion the identity latent came from.
+    pub identity_frame: usize,
+}
+
+/// Rows of the enrolled frames that the identity remembers.
+const ANCHORS: usize = 16;
+/// Truncation of the first inversion.
+const TRUNCATION: f64 = 0.7;
+/// Step of a tuned tensor as a share of its differences' root mean square.
+const WEIGHT_STEP: f32 = 0.35;
+
+/// What both entry points compute with.
+struct Bench {
+    device: Device,
+    kind: Kind,
+    net: FaceNet,
+}
+
+impl Bench {
+    fn new(pack: &Pack, options: &EncodeOptions) -> Result<Self> {
+        if let Some(n) = options.threads {
+            tch::set_num_threads(n.clamp(1, 1024) as i32);
+        }
+        let device = options.device.resolve()?;
+        let kind = options.precision.resolve(device)?;
+        tch::manual_seed(options.seed as i64 ^ 0x0EFF_167);
+        // Gradients overflow half precision; brain floats keep the range of singles.
+        let kind = if kind == Kind::Half { Kind::BFloat16 } else { kind };
+        Ok(Bench { device, kind, net: pack.analysis(device)? })
+    }
+
+    fn model(&self, pack: &Pack, generator: Generator) -> Result<Model> {
+        Ok(Model { generator, flow: pack.flow(self.device)?, channels: pack.config().channels.clone(), kind: self.kind })
+    }
+
+    fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
+        Judge::new(&self.net, &pack.config().labels, pack.config().generator.resolution, self.kind, self.device)
+    }
+}
+
+/// Fits a person to some footage: identity latent, tuned weights, sensitivities, rest state.
+pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, progress: &dyn Progress) -> Result<Enrolled> {
+    let bench = Bench::new(pack, options)?;
+    let plan = options.plan();
+    let side = pack.config().generator.resolution;
+    let crops = Crops::new(frames, side, bench.device)?;
+    let judge = bench.judge(pack)?;
+    let model = bench.model(pack, pack.generator(bench.device)?.duplicate(bench.device)?)?;
+    let inversion = invert::invert(&crops, &judge, progress)?;
+    let chosen = identity::select(&crops, &inversion, &model, &judge)?;
+    let mean = from_vec(&pack.config().latent_mean, &[model.generator.config().style_dim], bench.device)?;
+    let w = invert::truncate(&inversion.w.f_select(0, chosen as i64)?, &mean, TRUNCATION)?;
+    let start = Fitted { latent: invert::in_every_row(&w, model.generator.config().rows())?, table: inversion.table };
+    let fitted = tune::tune(&model, &judge, &crops, start, &plan, progress)?;
+    let tuned = if plan.tuning == Tuning::None { Vec::new() } else { differences(pack, &model.generator)? };
+    let anchors = start::anchors(&fitted.table, ANCHORS)?;
+    let index = Tensor::f_from_slice(&anchors)?.f_to_device(bench.device)?;
+    let anchor_rows = fitted.table.f_index_select(0, &index)?;
+    let centre = fitted.table.f_median_dim(0, false)?.0;
+    let sensitivity = channels::sensitivity(&model, &judge, &fitted.latent, &centre)?;
+    let rest = from_table(&centre.f_view([1, COLUMNS])?, std::iter::once(0.0))?;
+    let identity = Identity {
+        pack: pack.hash(),
+        name: options.name.clone(),
+        resolution: side as u32,
+        latent: latent_plain(&fitted.latent)?,
+        tuned,
+        sensitivity,
+        rest: rest[0],
+        anchors: from_table(&anchor_rows, std::iter::repeat(0.0))?,
+        thumbnail: None,
+        metadata: settings(options, &plan, frames.len()),
+    };
+    let identity = Identity::from_bytes(&identity.to_bytes()?)?;
+    let params = from_table(&fitted.table, frames.iter().map(|f| f.roll))?;
+    Ok(Enrolled { identity, params, identity_frame: chosen })
+}
+
+/// Finds the numbers of each frame for an identity whose weights stand still. `start`: where [`enroll`] left these very frames.
+pub fn search(
+    pack: &Pack,
+    identity: &Identity,
+    frames: &[AlignedFrame],
+    start: Option<&[FrameParams]>,
+    options: &EncodeOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<FrameParams>> {
+    let bench = Bench::new(pack, options)?;
+    let plan = options.plan();
+    let crops = Crops::new(frames, pack.config().generator.resolution, bench.device)?;
+    let judge = bench.judge(pack)?;
+    let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
+    let latent = latent_tensor(&identity.latent, bench.device)?;
+    let table = match start {
+        Some(params) if params.len() == frames.len() => to_table(params, bench.device)?,
+        Some(params) => return Err(Error::Misuse(format!("{} starting points for {} frames", params.len(), frames.len()))),
+        None if identity.anchors.len() >= 2 => {
+            let anchors = to_table(&identity.anchors, bench.device)?;
+            start::guess(&model, &judge, &crops, &latent, &anchors, progress)?
+        }
+        None => invert::invert(&crops, &judge, progress)?.table,
+    };
+    let table = pose::search(&model, &judge, &crops, &latent, &table, plan.pose_steps, progress)?;
+    let eta = channels::rates(&identity.sensitivity);
+    let table = expression::search(&model, &judge, &crops, &latent, &table, (plan.expression_steps, &eta), progress)?;
+    from_table(&table, frames.iter().map(|f| f.roll))
+}
+
+/// The tuned tensors' differences to the pack, quantised.
+fn differences(pack: &Pack, tuned: &Generator) -> Result<Vec<TunedTensor>> {
+    let original = pack.generator(tuned.device())?;
+    let mut out = Vec::new();
+    for (name, tensor) in tuned.weights().iter().filter(|(name, _)| tune::tunable(name)) {
+        let difference = to_vec(&tensor.minus(original.weights().get(name)?)?)?;
+        if difference.iter().all(|d| *d == 0.0) {
+            continue;
+        }
+        let shape: Vec<usize> = tensor.size().iter().map(|s| *s as usize).collect();
+        out.push(TunedTensor::quantise(name, &shape, &difference, StepRule::Tensor(WEIGHT_STEP))?);
+    }
+    Ok(out)
+}
+
+/// Settings for people to read.
+fn settings(options: &EncodeOptions, plan: &Plan, frames: usize) -> BTreeMap<String, String> {
+    let entries = [
+        ("tuning", format!("{:?}", plan.tuning).to_lowercase()),
+        ("preset", format!("{:?}", options.preset).to_lowercase()),
+        ("tune_steps", plan.tune_steps.to_string()),
+        ("frames", frames.to_string()),
+        ("target", "camera".into()),
+    ];
+    entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect()
+}

@@ -1,0 +1,71 @@
+//! The picture as a function of what is sent: identity latent, yaw, pitch, alpha.
+
+use crate::error::{Error, Result};
+use crate::net::ops::{from_vec, to_vec};
+use crate::net::{Channel, Generator, PoseFlow};
+use crate::params::{FrameParams, WPlus, EXPRESSIONS};
+use tch::{Device, Kind, Tensor};
+
+/// Columns of a parameter table: yaw, pitch, then alpha. Roll is not part of the upright picture.
+pub(super) const COLUMNS: i64 = 2 + EXPRESSIONS as i64;
+
+/// Generator and flow with the channels V.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub generator: Generator,
+    pub flow: PoseFlow,
+    pub channels: Vec<Channel>,
+    pub kind: Kind,
+}
+
+impl Model {
+    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))` for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`.
+    pub(super) fn render(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        let angles = rows.f_slice(1, 0, 2, 1)?;
+        let alpha = rows.f_slice(1, 2, COLUMNS, 1)?;
+        let styles = self.generator.styles(&self.flow.posed(latent, &angles)?)?;
+        self.generator.synthesis(&self.generator.offset(&styles, &alpha, &self.channels)?, self.kind)
+    }
+
+    /// Where the networks live.
+    pub(super) fn device(&self) -> Device {
+        self.generator.device()
+    }
+}
+
+/// Table rows from frame parameters.
+pub(super) fn to_table(params: &[FrameParams], device: Device) -> Result<Tensor> {
+    let mut values = Vec::with_capacity(params.len() * COLUMNS as usize);
+    for p in params {
+        values.extend_from_slice(&[p.yaw, p.pitch]);
+        values.extend_from_slice(&p.alpha);
+    }
+    from_vec(&values, &[params.len() as i64, COLUMNS], device)
+}
+
+/// Frame parameters from table rows, with the given rolls.
+pub(super) fn from_table(table: &Tensor, rolls: impl Iterator<Item = f32>) -> Result<Vec<FrameParams>> {
+    let values = to_vec(table)?;
+    if values.iter().any(|v| !v.is_finite()) {
+        return Err(Error::Device("the search diverged: a parameter is not finite".into()));
+    }
+    let rows = values.chunks_exact(COLUMNS as usize).zip(rolls);
+    Ok(rows
+        .map(|(row, roll)| {
+            let mut alpha = [0.0; EXPRESSIONS];
+            alpha.copy_from_slice(&row[2..]);
+            FrameParams { yaw: row[0], pitch: row[1], roll, alpha }
+        })
+        .collect())
+}
+
+/// A latent as a tensor `[1, rows, dim]`.
+pub(super) fn latent_tensor(latent: &WPlus, device: Device) -> Result<Tensor> {
+    from_vec(&latent.data, &[1, latent.rows as i64, latent.dim as i64], device)
+}
+
+/// The latent in a tensor `[1, rows, dim]`.
+pub(super) fn latent_plain(latent: &Tensor) -> Result<WPlus> {
+    let size = latent.size();
+    Ok(WPlus { rows: size[1] as usize, dim: size[2] as usize, data: to_vec(latent)? })
+}

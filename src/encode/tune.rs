@@ -1,0 +1,178 @@
+//! Tuning: the identity latent, the generator's weights and the frames' numbers, fitted together (`joint`) or one after the other
+//! (`pivotal`, after PTI: Roich et al. 2021).
+//!
+//! Affine and mapping layers stay frozen, so that the numbers keep their meaning from person to person.
+
+use super::crops::Crops;
+use super::loss::{Judge, Region};
+use super::model::{Model, COLUMNS};
+use super::rows::RowAdam;
+use super::{Plan, Tuning};
+use crate::error::Result;
+use crate::net::adam::Adam;
+use crate::net::ops::{from_vec, Calc};
+use crate::progress::{check, Progress};
+use tch::{no_grad, Device, Kind, Tensor};
+
+/// Frames per step.
+const BATCH: usize = 8;
+/// Rate of alpha; angles move in degrees and need more.
+const ALPHA_RATE: f64 = 0.02;
+const ANGLE_RATE: f64 = 0.6;
+/// Rate of the latent's numbers.
+const LATENT_RATE: f64 = 0.01;
+
+/// Where the frames stand: what the tuning starts from and what it ends with.
+#[derive(Debug)]
+pub(super) struct Fitted {
+    /// L_ID `[1, rows, dim]`.
+    pub latent: Tensor,
+    /// `[frames, 34]`.
+    pub table: Tensor,
+}
+
+/// Rates per column of the table.
+pub(super) fn column_rates(alpha: f64, angle: f64, device: Device) -> Result<Tensor> {
+    let mut rates = vec![alpha as f32; COLUMNS as usize];
+    rates[..2].fill(angle as f32);
+    from_vec(&rates, &[COLUMNS], device)
+}
+
+/// Whether tuning may change the generator's tensor: all but mapping and affine layers.
+pub(super) fn tunable(name: &str) -> bool {
+    !name.starts_with("style.") && !name.contains(".modulation.") && !name.contains("noise") && !name.contains("kernel")
+}
+
+/// Draws frames so that each comes once before any comes again.
+struct Deck {
+    order: Vec<i64>,
+    next: usize,
+    state: u64,
+}
+
+impl Deck {
+    fn new(frames: usize, seed: u64) -> Self {
+        Deck { order: (0..frames as i64).collect(), next: frames, state: seed ^ 0x9E37_79B9_7F4A_7C15 }
+    }
+
+    fn draw(&mut self, count: usize) -> Vec<i64> {
+        let mut out = Vec::with_capacity(count);
+        while out.len() < count.min(self.order.len()) {
+            if self.next == self.order.len() {
+                self.shuffle();
+            }
+            let pick = self.order[self.next];
+            self.next += 1;
+            // At the seam of two rounds a frame can come twice in a batch; its row must not.
+            if !out.contains(&pick) {
+                out.push(pick);
+            }
+        }
+        out
+    }
+
+    fn shuffle(&mut self) {
+        for i in (1..self.order.len()).rev() {
+            self.state = self.state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            self.order.swap(i, (self.state >> 33) as usize % (i + 1));
+        }
+        self.next = 0;
+    }
+}
+
+/// Which of the three are moved.
+struct Moves {
+    latent: bool,
+    table: bool,
+    weights: f64,
+}
+
+/// Fits the latent and the numbers to the crops with the pack's own generator, then tunes as `plan` says.
+pub(super) fn tune(
+    model: &Model,
+    judge: &Judge,
+    crops: &Crops,
+    start: Fitted,
+    plan: &Plan,
+    progress: &dyn Progress,
+) -> Result<Fitted> {
+    let fit = Moves { latent: true, table: true, weights: 0.0 };
+    let fitted = descend("fit the latent", model, judge, crops, start, (plan.fit_steps, &fit, plan.seed), progress)?;
+    let moves = match plan.tuning {
+        Tuning::None => return Ok(fitted),
+        Tuning::Pivotal => Moves { latent: false, table: false, weights: 1.0 },
+        Tuning::Joint => Moves { latent: true, table: true, weights: 1.0 },
+    };
+    descend("tune the generator", model, judge, crops, fitted, (plan.tune_steps, &moves, plan.seed ^ 1), progress)
+}
+
+fn descend(
+    stage: &str,
+    model: &Model,
+    judge: &Judge,
+    crops: &Crops,
+    start: Fitted,
+    (steps, moves, seed): (u64, &Moves, u64),
+    progress: &dyn Progress,
+) -> Result<Fitted> {
+    let device = model.device();
+    let latent = start.latent.f_detach()?.copy().f_set_requires_grad(moves.latent)?;
+    let mut rows = RowAdam::new(&start.table, &column_rates(ALPHA_RATE, ANGLE_RATE, device)?)?;
+    let mut adam = Adam::new(0.9, 0.99);
+    if moves.latent {
+        adam.add_scalar(&latent, LATENT_RATE)?;
+    }
+    if moves.weights > 0.0 {
+        for (_, tensor) in model.generator.weights().require_grad(tunable)? {
+            adam.add_scalar(&tensor, moves.weights * 3e-3)?;
+        }
+    }
+    let mut deck = Deck::new(crops.len(), seed);
+    progress.begin(stage, steps);
+    let mut recent = 0.0;
+    for step in 0..steps {
+        check(progress)?;
+        let picks = deck.draw(BATCH);
+        let rate = rate(step, steps);
+        let batch = rows.take(&picks)?;
+        let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;
+        let table = if moves.table { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
+        let renders = model.render(&latent, &table)?;
+        let mut loss = judge.loss(&renders, &target)?.average()?;
+        if moves.table {
+            loss = loss.plus(&calm(&batch.leaf)?)?;
+        }
+        adam.step(&loss, rate)?;
+        if moves.table {
+            rows.apply(&batch, rate, None)?;
+        }
+        if step % 10 == 9 {
+            let value = loss.value()?;
+            recent = if recent == 0.0 { value } else { 0.8 * recent + 0.2 * value };
+            progress.advance(step + 1, &format!("loss {recent:.4}"));
+        }
+    }
+    progress.end();
+    let _ = model.generator.weights().require_grad(|_| false)?;
+    Ok(Fitted { latent: latent.f_detach()?, table: rows.values()? })
+}
+
+/// A short rise, then half a cosine down to a twentieth.
+fn rate(step: u64, steps: u64) -> f64 {
+    let rise = ((step + 1) as f64 / 20.0).min(1.0);
+    rise * (0.05 + 0.95 * (0.5 + 0.5 * (std::f64::consts::PI * step as f64 / steps as f64).cos()))
+}
+
+/// The rows with a little noise: neighbours of a frame's numbers must render well too, or unseen frames will not.
+fn shaken(rows: &Tensor, spread: f64) -> Result<Tensor> {
+    let noise = no_grad(|| -> Result<Tensor> {
+        let units = column_rates(1.0, 20.0, rows.device())?;
+        Tensor::f_randn(rows.size(), (Kind::Float, rows.device()))?.times(&units)?.scale(spread)
+    })?;
+    rows.plus(&noise)
+}
+
+/// Keeps alpha small where the pictures do not ask for more.
+fn calm(rows: &Tensor) -> Result<Tensor> {
+    rows.f_slice(1, 2, COLUMNS, 1)?.f_square()?.average()?.scale(2e-3)
+}

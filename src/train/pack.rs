@@ -1,0 +1,185 @@
+//! Makes a pack from nothing: renders heads, trains every network, measures the channels, writes the file. Resumable at any point.
+
+use super::data::{HeadSet, CONDITION};
+use super::generator::Model;
+use super::heads::{EXPRESSION_NAMES, IDENTITY, LABEL_NAMES};
+use super::{analysis, channels, generator, init, inversion};
+use crate::error::{Error, Result};
+use crate::net::facenet::{FaceNet, FaceNetConfig};
+use crate::net::ops::to_vec;
+use crate::net::{FlowConfig, Generator, GeneratorConfig, PoseFlow, Weights};
+use crate::pack::{Pack, PackConfig};
+use crate::params::PARAMS;
+use crate::progress::Progress;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind};
+
+/// How to train a pack.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// The pack to write.
+    pub out: PathBuf,
+    /// Folder of resumable state, loss logs and the preview sheet.
+    pub state: PathBuf,
+    /// A pack whose networks are the starting point, if their shapes fit.
+    pub init: Option<PathBuf>,
+    /// Side of the pictures: a power of two.
+    pub size: i64,
+    /// Heads rendered ahead.
+    pub images: usize,
+    /// Start of all randomness.
+    pub seed: u64,
+    /// Pictures per step of the generator.
+    pub batch: i64,
+    /// Steps of the analysis network, 32 pictures each.
+    pub analysis_steps: u64,
+    /// Steps of the generator.
+    pub generator_steps: u64,
+    /// Steps of the encoder head, 32 pictures each.
+    pub inversion_steps: u64,
+    /// Where to train.
+    pub device: Device,
+    /// Number format of the convolutions.
+    pub kind: Kind,
+    /// The command line, recorded in the pack.
+    pub command: String,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            out: "pack.safetensors".into(),
+            state: "pack.state".into(),
+            init: None,
+            size: 128,
+            images: 16_384,
+            seed: 1,
+            batch: 16,
+            analysis_steps: 3_000,
+            generator_steps: 8_000,
+            inversion_steps: 1_500,
+            device: Device::Cpu,
+            kind: Kind::BFloat16,
+            command: String::new(),
+        }
+    }
+}
+
+/// A training run: what all stages share.
+pub(super) struct Run<'a> {
+    pub options: &'a TrainOptions,
+    pub device: Device,
+    pub kind: Kind,
+    pub progress: &'a dyn Progress,
+}
+
+/// Width of z and w of a trained pack.
+const STYLE_DIM: i64 = 128;
+
+/// Channels from 4 x 4 up: wide where shape is decided, narrow where only skin texture is drawn.
+fn plan(size: i64) -> Vec<i64> {
+    let all = [192, 192, 160, 112, 64, 32, 24, 16, 16];
+    all[..(size.ilog2() as usize - 1)].to_vec()
+}
+
+fn configs(size: i64) -> (GeneratorConfig, FlowConfig, FaceNetConfig) {
+    let generator = GeneratorConfig { resolution: size, style_dim: STYLE_DIM, mapping_layers: 4, channels: plan(size) };
+    let flow = FlowConfig { style_dim: STYLE_DIM, hidden: 96 };
+    let analysis = FaceNetConfig {
+        input: size.min(128),
+        widths: [16, 32, 64, 96, 128, 160][..(size.min(128).ilog2() as usize - 1)].to_vec(),
+        hidden: 256,
+        style_dim: STYLE_DIM,
+        identity_dim: IDENTITY as i64,
+        classes: LABEL_NAMES.len() as i64,
+        parser_width: 32,
+    };
+    (generator, flow, analysis)
+}
+
+/// Trains and writes a pack; continues from `options.state` if it holds an unfinished run with the same options.
+pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()> {
+    if !(32..=1024).contains(&options.size) || options.size & (options.size - 1) != 0 {
+        return Err(Error::Misuse(format!("pack size {} must be a power of two from 32 to 1024", options.size)));
+    }
+    std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
+    claim(options)?;
+    tch::manual_seed(options.seed as i64);
+    let run = Run { options, device: options.device, kind: options.kind, progress };
+    let (cfg, flow_cfg, analysis_cfg) = configs(options.size);
+    let mut table = channels::reserve(&cfg);
+    let (g, f, a) = match &options.init {
+        Some(path) => starting_weights(path, options.device)?,
+        None => (
+            init::generator(&cfg, &table, options.device)?,
+            init::flow(&flow_cfg, options.device)?,
+            init::facenet(&analysis_cfg, options.device)?,
+        ),
+    };
+    let generator = Generator::new(cfg, g)?;
+    let flow = PoseFlow::new(flow_cfg, f)?;
+    let net = FaceNet::new(analysis_cfg, a)?;
+    let heads = HeadSet::render(options.images, options.size, options.seed << 32, progress)?;
+    analysis::train(&net, &heads, &run)?;
+    let model = Model { generator: &generator, flow: &flow, channels: &table.clone() };
+    generator::train(&model, &net, &heads, &run)?;
+    let (mean, _) = inversion::train(&model, &net, &heads, &run)?;
+    channels::measure(&mut table, &model, &net, &heads, &run)?;
+    let config = PackConfig {
+        format: crate::pack::FORMAT,
+        name: format!("parametric heads {}", options.size),
+        generator: generator.config().clone(),
+        flow: flow.config().clone(),
+        analysis: Some(net.config().clone()),
+        channels: table,
+        ranges: ranges(),
+        latent_mean: to_vec(&mean)?,
+        labels: LABEL_NAMES.iter().map(|s| s.to_string()).collect(),
+        framing: Default::default(),
+        provenance: "trained on parametric heads rendered by effigy; no photographs, no outside weights".into(),
+        licence: "MIT OR Apache-2.0".into(),
+        command: options.command.clone(),
+    };
+    let mut weights = Weights::new();
+    weights.merge("generator.", generator.weights())?;
+    weights.merge("flow.", flow.weights())?;
+    weights.merge("analysis.", net.weights())?;
+    Pack::save(&options.out, &config, &weights, true)
+}
+
+/// Records the options in the state folder, and refuses to continue a run that was started with other ones.
+fn claim(options: &TrainOptions) -> Result<()> {
+    let file = options.state.join("options.txt");
+    let text = format!(
+        "size {} images {} seed {} batch {} condition {CONDITION}\n",
+        options.size, options.images, options.seed, options.batch
+    );
+    match std::fs::read_to_string(&file) {
+        Ok(old) if old != text => Err(Error::Misuse(format!(
+            "{} holds a run with other options ({}); give another state folder or remove it",
+            options.state.display(),
+            old.trim()
+        ))),
+        Ok(_) => Ok(()),
+        Err(_) => std::fs::write(&file, text).map_err(|e| Error::io("write", &file, e)),
+    }
+}
+
+/// The tensors of a pack, to start from.
+fn starting_weights(path: &Path, device: Device) -> Result<(Weights, Weights, Weights)> {
+    let pack = Pack::load(path)?;
+    let generator = pack.generator(device)?.weights().copy_to(device)?;
+    let flow = pack.flow(device)?.weights().copy_to(device)?;
+    Ok((generator, flow, pack.analysis(device)?.weights().copy_to(device)?))
+}
+
+/// Plausible range of each of the 35 numbers: the parametric heads' own, signed where they are.
+fn ranges() -> Vec<[f32; 2]> {
+    let mut out = vec![[-35.0, 35.0], [-25.0, 25.0], [-45.0, 45.0]];
+    for name in EXPRESSION_NAMES {
+        let signed = matches!(name, "jaw_side" | "mouth_side" | "gaze_x" | "gaze_y");
+        out.push(if signed { [-1.0, 1.0] } else { [0.0, 1.0] });
+    }
+    debug_assert_eq!(out.len(), PARAMS);
+    out
+}
