@@ -12,7 +12,7 @@ use opencv::video::{DISOpticalFlow, DISOpticalFlow_PRESET_MEDIUM as MEDIUM};
 
 use super::detect::median;
 use super::geometry::{CropPose, Point, Similarity, EYE_DISTANCE, EYE_LINE};
-use super::warp::{cut_mat, cv};
+use super::warp::{cut_grey, cv};
 use crate::error::Result;
 
 /// Side of the crops that are compared, pixels.
@@ -73,7 +73,7 @@ impl Register {
 
     /// Makes the face at `pose` a key.
     pub(super) fn key(&self, grey: &Mat, pose: &CropPose) -> Result<Key> {
-        let crop = cut_mat(grey, pose, WORK as u32)?;
+        let crop = cut_grey(grey, pose, WORK as u32)?;
         let smooth = smoothed(&crop)?;
         let mut samples = Vec::new();
         for y in 2..WORK - 2 {
@@ -102,13 +102,13 @@ impl Register {
     /// Finds the key's face in `grey`, beginning at `guess`.
     pub(super) fn follow(&mut self, key: &Key, grey: &Mat, guess: CropPose) -> Result<Fit> {
         let mut fit = Fit { pose: guess, inliers: 0.0, residual: f64::INFINITY };
-        let mut crop = cut_mat(grey, &guess, WORK as u32)?;
+        let mut crop = cut_grey(grey, &guess, WORK as u32)?;
         for _ in 0..2 {
             let mut flow = Mat::default();
             cv(self.flow.calc(&key.grey, &crop, &mut flow))?;
             let (motion, inliers, residual) = fit_flow(key, cv(flow.data_typed::<Vec2f>())?);
             fit = Fit { pose: fit.pose.moved(&motion), inliers, residual };
-            crop = cut_mat(grey, &fit.pose, WORK as u32)?;
+            crop = cut_grey(grey, &fit.pose, WORK as u32)?;
             if motion.size() < SMALL_MOTION {
                 break;
             }
