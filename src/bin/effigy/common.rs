@@ -116,12 +116,34 @@ pub enum TuningArg {
     Joint,
 }
 
+impl PresetArg {
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            PresetArg::Fast => "fast",
+            PresetArg::Medium => "medium",
+            PresetArg::Best => "best",
+        }
+    }
+}
+
+impl TuningArg {
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            TuningArg::None => "none",
+            TuningArg::Pivotal => "pivotal",
+            TuningArg::Joint => "joint",
+        }
+    }
+}
+
 /// Settings of the encoder.
 #[derive(clap::Args)]
 pub struct FitArgs {
-    /// Amount of work
-    #[arg(long, value_enum, value_name = "PRESET", default_value = "medium")]
-    pub preset: PresetArg,
+    /// Amount of work [default: medium; for `demo`: fast]
+    #[arg(long, value_enum, value_name = "PRESET")]
+    pub preset: Option<PresetArg>,
     /// What of the generator is fitted to the person; the fitted weights are part of the identity
     #[arg(long, value_enum, value_name = "TUNING", default_value = "joint")]
     pub tuning: TuningArg,
@@ -134,10 +156,10 @@ pub struct FitArgs {
 }
 
 impl FitArgs {
-    /// The library's settings.
-    pub fn options(&self, device: &DeviceArgs) -> EncodeOptions {
+    /// The library's settings; `usual`: the preset if none was named.
+    pub fn options(&self, device: &DeviceArgs, usual: PresetArg) -> EncodeOptions {
         EncodeOptions {
-            preset: match self.preset {
+            preset: match self.preset.unwrap_or(usual) {
                 PresetArg::Fast => Preset::Fast,
                 PresetArg::Medium => Preset::Medium,
                 PresetArg::Best => Preset::Best,

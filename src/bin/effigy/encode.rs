@@ -15,7 +15,7 @@ use effigy::progress::Progress;
 use effigy::{Error, Result};
 
 use crate::clip::{self, Aligned, ClipArgs};
-use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs};
+use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{check_writable, distinct, Staged};
 use crate::progress::{duration, Reporter};
 
@@ -91,7 +91,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
     let clip = clip::load(&args.clip, &args.clip_args, side(&pack), args.aligned.as_ref(), reporter)?;
     let begun = Instant::now();
-    let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device), reporter)?;
+    let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
     let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
     let header = header(&pack, &clip, args.coding.into(), &encoded.identity);

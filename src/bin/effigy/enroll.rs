@@ -6,7 +6,7 @@ use effigy::encode::enroll;
 use effigy::Result;
 
 use crate::clip::{self, ClipArgs};
-use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs};
+use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{distinct, Staged};
 use crate::progress::Reporter;
 
@@ -49,7 +49,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     for input in inputs {
         frames.extend(clip::load(input, &args.clip_args, side(&pack), None, reporter)?.frames);
     }
-    let enrolled = enroll(&pack, &frames, &args.fit.options(&args.device), reporter)?;
+    let enrolled = enroll(&pack, &frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
     let bytes = enrolled.identity.to_bytes()?;
     staged.write(&bytes)?;
     reporter.say(&format!("{}: identity from {} frames, {}", args.output.display(), frames.len(), size(bytes.len() as u64)));

@@ -21,7 +21,7 @@ use effigy::train::heads::{head_at, render, ClipSpec};
 use effigy::{Error, Result};
 
 use crate::clip::{self, Aligned, Camera, ClipArgs};
-use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs};
+use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::decode::Mapping;
 use crate::encode::{header, write_stream};
 use crate::output::{print, Staged};
@@ -47,6 +47,8 @@ const CLIP_SEED: u64 = 5;
 const PUPPET_SEED: u64 = 11;
 /// Frames the driven face is enrolled from.
 const PUPPET_FRAMES: u64 = 6;
+/// A demo should not take long.
+const PRESET: PresetArg = PresetArg::Fast;
 /// Frames per second of synthetic clips.
 const RATE: u32 = 25;
 /// Frames rendered at a time.
@@ -145,7 +147,7 @@ fn synthetic(seed: u64, frames: u64, side: u32, progress: &dyn Progress) -> Resu
 
 /// Enrol, search, write the stream, read it back, render, measure.
 fn code(args: &Args, pack: &Pack, clip: &Aligned, reporter: &Reporter) -> Result<Outcome> {
-    let options = args.fit.options(&args.device);
+    let options = args.fit.options(&args.device, PRESET);
     let total = clip.frames.len();
     let seen = ((total as f64 * TUNED_SHARE).ceil() as usize).clamp(1, total);
     let begun = Instant::now();
@@ -209,7 +211,7 @@ fn show(pack: &Pack, identity: &Identity, params: &[FrameParams], args: &Args, s
 /// Another synthetic person, quickly enrolled, moved by the numbers of the stream.
 fn drive(pack: &Pack, driver: &Identity, params: &[FrameParams], args: &Args, reporter: &Reporter) -> Result<Vec<Frame>> {
     let other = synthetic(PUPPET_SEED, PUPPET_FRAMES, side(pack), reporter)?;
-    let options = EncodeOptions { tuning: Tuning::None, name: "synthetic".into(), ..args.fit.options(&args.device) };
+    let options = EncodeOptions { tuning: Tuning::None, name: "synthetic".into(), ..args.fit.options(&args.device, PRESET) };
     let identity = enroll(pack, &other.frames, &options, reporter)?.identity;
     let mapping = Mapping::relative(driver, &identity);
     let moved: Vec<FrameParams> = params.iter().map(|p| mapping.apply(p, pack)).collect();
@@ -272,10 +274,7 @@ fn per_frame(time: Duration, outcome: &Outcome) -> f64 {
 
 fn lay_out<'a>(args: &Args, pack: &Pack, clip: &Aligned, frames: &'a [Frame], outcome: &'a Outcome) -> Page<'a> {
     let side = side(pack);
-    let (what, name) = match &args.clip {
-        Some(path) => ("The face of a clip", path.display().to_string()),
-        None => ("A synthetic head that no training saw", String::from("head.mkv --aligned-input")),
-    };
+    let what = if args.clip.is_some() { "The face of a clip" } else { "A synthetic head that no training saw" };
     let total = frames.len();
     let mut players = vec![
         Player { name: "source", caption: "The aligned crop that was encoded.".into(), frames },
@@ -285,10 +284,6 @@ fn lay_out<'a>(args: &Args, pack: &Pack, clip: &Aligned, frames: &'a [Frame], ou
         let caption = "The same numbers, another identity.".into();
         players.push(Player { name: "driven", caption, frames: &outcome.puppet });
     }
-    let prepare = match &args.clip {
-        Some(_) => String::new(),
-        None => format!("effigy train heads --clip head.mkv --size {side} --seed {CLIP_SEED} --frames {total}\n"),
-    };
     Page {
         lead: format!(
             "{what}, {total} frames of {side} x {side} pixels. The identity was tuned on the first {} frames.",
@@ -299,11 +294,34 @@ fn lay_out<'a>(args: &Args, pack: &Pack, clip: &Aligned, frames: &'a [Frame], ou
         strip_note: format!("From left to right through the clip; the tuning saw frames 1 to {}.", outcome.seen),
         params: &outcome.params,
         rate: clip.camera.frame_rate.map_or(25.0, |(num, den)| f64::from(num) / f64::from(den)),
-        commands: format!(
-            "{prepare}effigy encode {name} -o demo.effigy --aligned crops.mkv --preset fast\n\
-             effigy decode demo.effigy -o decoded.mkv\neffigy evaluate crops.mkv decoded.mkv"
-        ),
+        commands: commands(args, side, total, outcome.seen),
     }
+}
+
+/// The same steps by hand: enrol on the first part, then encode all of it with the weights frozen.
+fn commands(args: &Args, side: u32, total: usize, seen: usize) -> String {
+    let mut out = String::new();
+    let (name, mut part) = match &args.clip {
+        Some(path) => (path.display().to_string(), String::new()),
+        None => {
+            out.push_str(&format!("effigy train heads --clip head.mkv --size {side} --seed {CLIP_SEED} --frames {total}\n"));
+            ("head.mkv".to_string(), " --aligned-input".to_string())
+        }
+    };
+    if args.clip_args.aligned_input && part.is_empty() {
+        part.push_str(" --aligned-input");
+    }
+    if args.clip_args.start > 0.0 {
+        part.push_str(&format!(" --start {}", args.clip_args.start));
+    }
+    let (preset, tuning) = (args.fit.preset.unwrap_or(PRESET).name(), args.fit.tuning.name());
+    out.push_str(&format!(
+        "effigy enroll {name}{part} --frames {seen} --preset {preset} --tuning {tuning} -o face.identity\n\
+         effigy encode {name}{part} --frames {total} --preset {preset} --identity face.identity -o demo.effigy --aligned crops.mkv\n\
+         effigy decode demo.effigy -o decoded.mkv\n\
+         effigy evaluate crops.mkv decoded.mkv"
+    ));
+    out
 }
 
 fn tiles(outcome: &Outcome) -> Vec<Tile> {
