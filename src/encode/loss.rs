@@ -9,7 +9,7 @@ use crate::net::ops::{from_vec, Calc};
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// How much the perceptual distance counts against the pixel difference.
-const PERCEPTUAL: f64 = 0.25;
+const PERCEPTUAL: f64 = 0.04;
 
 /// The regions that a loss may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

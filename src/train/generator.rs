@@ -16,6 +16,12 @@ use crate::net::{Channel, Generator, PoseFlow, Weights};
 use crate::progress::check;
 use tch::{Kind, Tensor};
 
+/// Weight of the perceptual distance: about as much as the pixels once both have fallen. The analysis network disregards colour, so
+/// more of it lets colours drift.
+const PERCEPTUAL: f64 = 0.04;
+/// Extra rate of the mapping layers. Their multiplier of 0.01 steadies adversarial training; regression must tell identities apart soon.
+const MAPPING_RATE: f64 = 20.0;
+
 /// What is trained here, with what it needs.
 #[derive(Debug)]
 pub(super) struct Model<'a> {
@@ -67,8 +73,8 @@ pub(super) fn train(model: &Model, judge: &FaceNet, heads: &HeadSet, run: &Run) 
     let state = StageState::new(&run.options.state, "generator");
     let steps = run.options.generator_steps;
     let mut adam = Adam::new(0.9, 0.99);
-    for (_, tensor) in model.generator.weights().require_grad(|_| true)? {
-        adam.add_scalar(&tensor, 1.0)?;
+    for (name, tensor) in model.generator.weights().require_grad(|_| true)? {
+        adam.add_scalar(&tensor, if name.starts_with("style.") { MAPPING_RATE } else { 1.0 })?;
     }
     for (_, tensor) in model.flow.weights().require_grad(|_| true)? {
         adam.add_scalar(&tensor, 0.5)?;
@@ -85,7 +91,7 @@ pub(super) fn train(model: &Model, judge: &FaceNet, heads: &HeadSet, run: &Run) 
         check(run.progress)?;
         let batch = heads.batch(step, run.options.seed ^ 0x6E4, run.options.batch, run.device)?;
         let (pixels, seen) = losses(judge, &model.redraw(&batch, run.kind)?, &batch, run.kind)?;
-        adam.step(&pixels.plus(&seen.scale(0.35)?)?, 4e-3 * schedule(step, steps))?;
+        adam.step(&pixels.plus(&seen.scale(PERCEPTUAL)?)?, 4e-3 * schedule(step, steps))?;
         silence(model.generator.config(), model.channels, model.generator.weights())?;
         step += 1;
         if step % 20 == 0 {

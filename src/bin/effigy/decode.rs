@@ -105,7 +105,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     check_writable(&args.output)?;
     let survey = survey(&args.input)?;
     let pack = args.pack.load()?;
-    let (identity, mapping) = choose_identity(args, &pack)?;
+    let (identity, mapping) = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
     let mut sink = Sink::new(args, &survey)?;
     let mut reader = open(&args.input)?;
@@ -166,7 +166,7 @@ fn survey(path: &Path) -> Result<Survey> {
 }
 
 /// The identity to render, and how the stream's numbers map to it.
-fn choose_identity(args: &Args, pack: &Pack) -> Result<(Identity, Mapping)> {
+fn choose_identity(args: &Args) -> Result<(Identity, Mapping)> {
     let reader = open(&args.input)?;
     let own = reader.identity();
     let driver = own.bytes.as_deref().map(Identity::from_bytes).transpose().map_err(|e| name_file(e, &args.input))?;
@@ -190,10 +190,6 @@ fn choose_identity(args: &Args, pack: &Pack) -> Result<(Identity, Mapping)> {
             short(&own.hash)
         ))),
     }
-    .map(|chosen| {
-        log::info!("driving another identity with a stream of pack {}", short(&pack.hash()));
-        chosen
-    })
 }
 
 /// Where rendered frames go: straight into the clip, or pasted into the camera's frames first.
