@@ -112,7 +112,33 @@ fn report_panics() {
     }));
 }
 
+/// Starts this program anew with settings that libgomp and the C library read only at the start of a process, unless the user
+/// chose some: idle threads stop spinning soon (on a busy machine they would eat the time that the working thread needs), and
+/// freed tensors stay with the process (returning each to the system costs a fifth of the time on the CPU).
+#[cfg(target_os = "linux")]
+fn prepare_process() {
+    use std::os::unix::process::CommandExt;
+    let settings = [
+        ("GOMP_SPINCOUNT", "5000"),
+        ("MALLOC_MMAP_THRESHOLD_", "33554432"),
+        ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
+        ("MALLOC_TOP_PAD_", "67108864"),
+    ];
+    let chosen = |name: &str| std::env::var_os(name).is_some();
+    if settings.iter().any(|(name, _)| chosen(name)) || chosen("OMP_WAIT_POLICY") {
+        return;
+    }
+    let Ok(own) = std::env::current_exe() else { return };
+    // Only a failure returns: then the program runs on as it is.
+    let error = std::process::Command::new(own).args(std::env::args_os().skip(1)).envs(settings).exec();
+    log::debug!("cannot start anew with thread and memory settings: {error}");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn prepare_process() {}
+
 fn main() -> ExitCode {
+    prepare_process();
     let cli = Cli::parse();
     start_log(&cli);
     report_panics();
