@@ -68,6 +68,11 @@ impl Random {
             .collect()
     }
 
+    /// Parameters as f16 holds them.
+    fn anchor(&mut self) -> FrameParams {
+        FrameParams::from_array(&std::array::from_fn(|_| f16_to_f32(f32_to_f16(self.unit() * 30.0))))
+    }
+
     fn identity(&mut self, rows: usize, dim: usize) -> Identity {
         let shapes: [&[usize]; 5] = [&[6, 4, 3, 3], &[5], &[1, 7], &[3, 1, 2], &[2, 2, 2, 2, 2]];
         let rules = [StepRule::Fixed(0.01), StepRule::Tensor(0.5), StepRule::Channel(0.3)];
@@ -87,7 +92,7 @@ impl Random {
             tuned,
             sensitivity: std::array::from_fn(|_| self.unit().abs()),
             rest: FrameParams::from_array(&std::array::from_fn(|_| self.unit() * 5.0)),
-            anchors: Vec::new(),
+            anchors: (0..self.below(4)).map(|_| self.anchor()).collect(),
             thumbnail: (self.below(2) == 1).then(|| (0..1 + self.below(50)).map(|_| self.next() as u8).collect()),
             metadata: (0..self.below(4)).map(|_| (self.text(8), self.text(30))).collect(),
         }
@@ -195,6 +200,8 @@ fn the_worked_example_of_the_format_text_is_byte_for_byte_stable() {
 #[test]
 fn the_identity_of_the_format_text_is_byte_for_byte_stable() {
     let tuned = TunedTensor { name: "b".into(), shape: vec![2, 2], steps: vec![-40, -32], values: vec![0, 1, -2, 5] };
+    let mut anchor = FrameParams { yaw: 12.5, pitch: -3.0, ..FrameParams::default() };
+    anchor.alpha[31] = 1.0;
     let identity = Identity {
         pack: [0xaa; 32],
         name: "Ada".into(),
@@ -203,7 +210,7 @@ fn the_identity_of_the_format_text_is_byte_for_byte_stable() {
         tuned: vec![tuned],
         sensitivity: [0.0; 32],
         rest: FrameParams::default(),
-        anchors: Vec::new(),
+        anchors: vec![anchor],
         thumbnail: None,
         metadata: BTreeMap::from([("k".to_string(), "v".to_string())]),
     };
@@ -359,6 +366,22 @@ fn random_identities_come_back_and_encode_to_the_same_bytes() {
 }
 
 #[test]
+fn anchors_are_rounded_to_f16_and_refused_beyond_it() {
+    let mut identity = Random(8).identity(2, 8);
+    identity.anchors = vec![FrameParams { yaw: 1.0 / 3.0, ..FrameParams::default() }; 64];
+    let back = Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap();
+    assert_eq!(back.anchors.len(), 64);
+    // The f16 next to 1/3.
+    assert!(back.anchors.iter().all(|a| a.yaw == 0.333_251_95));
+    identity.anchors.push(FrameParams::default());
+    assert!(matches!(identity.to_bytes(), Err(Error::Limit(_))), "65 anchors");
+    for yaw in [f32::NAN, 65_520.0] {
+        identity.anchors = vec![FrameParams { yaw, ..FrameParams::default() }];
+        assert!(matches!(identity.to_bytes(), Err(Error::Misuse(_))), "yaw {yaw}");
+    }
+}
+
+#[test]
 fn a_latent_row_keeps_its_precision_at_any_scale() {
     let mut random = Random(5);
     for (rows, dim, half) in [(14, 128, 1023.0), (10, 512, 127.0), (18, 512, 52.0f32)] {
@@ -384,10 +407,12 @@ fn identities_without_tuning_stay_within_their_size_targets() {
     for (rows, dim, most) in [(12, 128, 6144), (14, 256, 6144), (12, 512, 6144), (14, 512, 6144), (18, 512, 8192)] {
         let mut identity = random.identity(rows, dim);
         (identity.tuned, identity.thumbnail, identity.metadata) = (Vec::new(), None, BTreeMap::new());
+        // As many as the encoder keeps; 70 bytes each.
+        identity.anchors = (0..16).map(|_| random.anchor()).collect();
         identity.latent.data.iter_mut().for_each(|v| *v = (0..12).map(|_| random.unit()).sum());
         let bytes = identity.to_bytes().unwrap().len();
         println!("{rows} x {dim}: {bytes} bytes");
-        assert!(bytes <= most, "{rows} x {dim}: {bytes} bytes");
+        assert!(bytes <= most + 16 * 70, "{rows} x {dim}: {bytes} bytes");
     }
 }
 

@@ -24,7 +24,7 @@ fn small_identity() -> Identity {
         tuned: vec![TunedTensor::quantise("conv.weight", &[4, 6], &values, StepRule::Channel(0.2)).unwrap()],
         sensitivity: [0.5; 32],
         rest: FrameParams::default(),
-        anchors: Vec::new(),
+        anchors: vec![FrameParams { yaw: 12.5, ..FrameParams::default() }; 2],
         thumbnail: Some(vec![1, 2, 3]),
         metadata: [("tuning".to_string(), "joint".to_string())].into(),
     }
