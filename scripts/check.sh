@@ -4,8 +4,6 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
-# Linking against libtorch is most of the time; debug sections double it.
-export CARGO_PROFILE_DEV_DEBUG=${CARGO_PROFILE_DEV_DEBUG:-0}
 chosen=("$@")
 results=()
 failures=0

@@ -1,17 +1,20 @@
 //! The decoder: identity and 35 numbers per frame to pictures.
 //!
 //! Reading order: [`device`] (where and in what precision), [`identity`] (pack and identity to a tuned generator), `posed` (the
-//! posed latent LH_t from a grid), `render` (styles, pixels), [`retarget()`] (one person's numbers on another's face).
+//! posed latent LH_t from a grid), `render` (styles, pixels), [`paste()`] (the crop
+//! back into the camera frame), [`retarget()`] (one person's numbers on another's face).
 //! Source: equation 13 of the paper, `render_t = G(A(LH_t) + scatter(alpha_t, V))`.
 
 pub mod device;
 pub mod identity;
+mod paste;
 mod posed;
 mod render;
 pub mod retarget;
 
 pub use device::{DeviceChoice, Precision};
 pub use identity::tuned_generator;
+pub use paste::paste;
 pub use posed::{GridOptions, PosedGrid};
 pub use retarget::retarget;
 
