@@ -16,14 +16,12 @@ pub(super) struct Inversion {
     pub w: Tensor,
     /// `[frames, 34]`: yaw, pitch, alpha.
     pub table: Tensor,
-    /// Identity embeddings of the crops, `[frames, n]`, unit length.
-    pub embedding: Tensor,
 }
 
 /// Runs encoder and predictor over all crops.
 pub(super) fn invert(crops: &Crops, judge: &Judge, progress: &dyn Progress) -> Result<Inversion> {
     progress.begin("invert", crops.len() as u64);
-    let (mut w, mut table, mut embedding) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut w, mut table) = (Vec::new(), Vec::new());
     for rows in crops.chunks(16) {
         check(progress)?;
         no_grad(|| -> Result<()> {
@@ -31,13 +29,12 @@ pub(super) fn invert(crops: &Crops, judge: &Judge, progress: &dyn Progress) -> R
             let (angles, alpha) = judge.net.predict(&features)?;
             w.push(judge.net.encode(&features)?);
             table.push(Tensor::f_cat(&[angles, alpha.f_clamp(-1.0, 1.0)?], 1)?);
-            embedding.push(judge.net.embed(&features)?);
             Ok(())
         })?;
         progress.advance(rows.last().map_or(0, |r| *r as u64 + 1), "");
     }
     progress.end();
-    Ok(Inversion { w: Tensor::f_cat(&w, 0)?, table: Tensor::f_cat(&table, 0)?, embedding: Tensor::f_cat(&embedding, 0)? })
+    Ok(Inversion { w: Tensor::f_cat(&w, 0)?, table: Tensor::f_cat(&table, 0)? })
 }
 
 /// w repeated into `[1, rows, dim]`.

@@ -151,7 +151,7 @@ impl Bench {
         }
         let device = options.device.resolve()?;
         let kind = options.precision.resolve(device)?;
-        tch::manual_seed(options.seed as i64 ^ 0x0EFF_167);
+        tch::manual_seed(options.seed as i64 ^ 0x00EF_F167);
         // Gradients overflow half precision; brain floats keep the range of singles.
         let kind = if kind == Kind::Half { Kind::BFloat16 } else { kind };
         Ok(Bench { device, kind, net: pack.analysis(device)? })

@@ -116,5 +116,5 @@ fn preview(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
     let fake = tch::no_grad(|| model.redraw(&batch, run.kind))?;
     let (real, fake) = (to_frames(&batch.images)?, to_frames(&fake)?);
     let sheet = crate::media::sheet(&[real.iter().collect(), fake.iter().collect()], 2)?;
-    crate::media::write_png(&run.options.state.join("preview.png"), &sheet, true)
+    crate::media::write_png(run.options.state.join("preview.png"), &sheet, true)
 }
