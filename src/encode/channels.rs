@@ -36,3 +36,20 @@ pub(super) fn rates(sensitivity: &[f32; EXPRESSIONS]) -> [f32; EXPRESSIONS] {
     let most = sensitivity.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     sensitivity.map(|g| (-1.5 * g / most).exp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sensitive_channels_move_slowly() {
+        let mut sensitivity = [0.0; EXPRESSIONS];
+        (sensitivity[1], sensitivity[2]) = (0.5, 1.0);
+        let rates = rates(&sensitivity);
+        // Equation 8 at 0, half and all of the largest Gamma.
+        for (i, expected) in [1.0, (-0.75f32).exp(), (-1.5f32).exp()].into_iter().enumerate() {
+            assert!((rates[i] - expected).abs() < 1e-6, "channel {i}: {}", rates[i]);
+        }
+        assert!(super::rates(&[0.0; EXPRESSIONS]).iter().all(|r| *r == 1.0), "no sensitivities, no slowing down");
+    }
+}

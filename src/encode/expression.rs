@@ -47,7 +47,7 @@ pub(super) fn search(
             start = better_start(model, judge, latent, &target, &start, &table.f_slice(0, first - 1, first, 1)?)?;
         }
         let found = group(model, judge, latent, &target, &start, (steps, &rates), progress)?;
-        let _ = table.f_slice(0, first, last, 1)?.f_copy_(&found)?;
+        table.f_slice(0, first, last, 1)?.f_copy_(&found)?;
         progress.advance(last as u64, "");
     }
     progress.end();
@@ -127,5 +127,21 @@ fn rest_stalled(history: &[Vec<f32>], active: &mut [f32]) {
         if least(new, i) > least(old, i) * (1.0 - STALL) {
             *a = 0.0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_rests_once_its_loss_stalls_and_not_before_sixteen_steps() {
+        // The first frame falls by 2 % each step, the second stands still.
+        let history: Vec<Vec<f32>> = (0..16).map(|i| vec![0.98f32.powi(i), 1.0]).collect();
+        let mut active = [1.0, 1.0];
+        rest_stalled(&history[..15], &mut active);
+        assert_eq!(active, [1.0, 1.0]);
+        rest_stalled(&history, &mut active);
+        assert_eq!(active, [1.0, 0.0]);
     }
 }

@@ -132,3 +132,48 @@ impl<'a> Judge<'a> {
         step(renders)?.minus(&step(&target.images)?)?.f_square()?.average()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ops::to_vec;
+    use crate::pack::fixture;
+
+    fn noise(seed: i64) -> Tensor {
+        let values = fixture::rule(&format!("loss {seed}"), 2 * 3 * 32 * 32, 0.4, 0.0);
+        from_vec(&values, &[2, 3, 32, 32], Device::Cpu).unwrap().f_clamp(-1.0, 1.0).unwrap()
+    }
+
+    #[test]
+    fn region_weights_have_mean_one_and_the_rigid_region_leaves_eyes_and_mouth_out() {
+        let pack = fixture::tiny(1).unwrap();
+        let net = pack.analysis(Device::Cpu).unwrap();
+        let judge = Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
+        for region in [Region::Whole, Region::Rigid] {
+            let weights = judge.target(&noise(1), region).unwrap().weights;
+            assert_eq!(weights.size(), [2, 1, 16, 16]);
+            for mean in to_vec(&weights.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float).unwrap()).unwrap() {
+                assert!((mean - 1.0).abs() < 1e-4, "{region:?}: {mean}");
+            }
+            // Left eye and mouth of the FFHQ framing against a cheek, cells of 16 x 16.
+            let at = |x: usize, y: usize| to_vec(&weights).unwrap()[16 * y + x];
+            let (eye, mouth, cheek) = (at(6, 7), at(8, 11), at(5, 9));
+            match region {
+                Region::Whole => assert!(eye > cheek && mouth > cheek, "{eye} {mouth} {cheek}"),
+                Region::Rigid => assert!(eye < 0.1 * cheek && mouth < 0.1 * cheek, "{eye} {mouth} {cheek}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_loss_is_zero_only_for_the_target_itself() {
+        let pack = fixture::tiny(1).unwrap();
+        let net = pack.analysis(Device::Cpu).unwrap();
+        let judge = Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
+        let target = judge.target(&noise(1), Region::Whole).unwrap();
+        assert!(to_vec(&judge.loss(&noise(1), &target).unwrap()).unwrap().iter().all(|l| l.abs() < 1e-5));
+        assert!(to_vec(&judge.loss(&noise(2), &target).unwrap()).unwrap().iter().all(|l| *l > 0.1));
+        assert!(judge.flicker(&noise(1), &target).unwrap().value().unwrap() < 1e-6);
+        assert!(judge.flicker(&noise(2), &target).unwrap().value().unwrap() > 0.01);
+    }
+}

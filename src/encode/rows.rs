@@ -68,3 +68,59 @@ impl RowAdam {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ops::{from_vec, to_vec};
+    use tch::Device;
+
+    /// Five rows of two columns, all 1.
+    fn table() -> Tensor {
+        Tensor::ones([5, 2], (Kind::Float, Device::Cpu))
+    }
+
+    /// One step along the gradient of the sum of squares.
+    fn step(adam: &mut RowAdam, picks: &[i64], rate: f64, mask: Option<&Tensor>) {
+        let batch = adam.take(picks).unwrap();
+        batch.leaf.f_square().unwrap().f_sum(Kind::Float).unwrap().f_backward().unwrap();
+        adam.apply(&batch, rate, mask).unwrap();
+    }
+
+    #[test]
+    fn a_step_moves_the_picked_rows_and_leaves_the_others_untouched() {
+        let rate = from_vec(&[1.0, 0.1], &[2], Device::Cpu).unwrap();
+        let mut adam = RowAdam::new(&table(), &rate).unwrap();
+        step(&mut adam, &[1, 3], 0.01, None);
+        // The first step of Adam has the size of the rate, whatever the gradient.
+        let moved = [0.99, 0.999];
+        for (row, values) in to_vec(&adam.values().unwrap()).unwrap().chunks(2).enumerate() {
+            let expected = if row == 1 || row == 3 { moved } else { [1.0, 1.0] };
+            assert!(values.iter().zip(expected).all(|(v, e)| (v - e).abs() < 1e-5), "row {row}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_moves_the_same_whether_or_not_others_moved_in_between() {
+        let rate = from_vec(&[1.0, 1.0], &[2], Device::Cpu).unwrap();
+        let (mut alone, mut among) = (RowAdam::new(&table(), &rate).unwrap(), RowAdam::new(&table(), &rate).unwrap());
+        for _ in 0..4 {
+            step(&mut alone, &[2], 0.05, None);
+            step(&mut among, &[2], 0.05, None);
+            step(&mut among, &[0, 4], 0.05, None);
+        }
+        let row = |a: &RowAdam| to_vec(&a.values().unwrap().f_select(0, 2).unwrap()).unwrap();
+        assert_eq!(row(&alone), row(&among));
+        assert!(row(&alone)[0] < 0.9);
+    }
+
+    #[test]
+    fn the_mask_holds_a_row_still() {
+        let rate = from_vec(&[1.0, 1.0], &[2], Device::Cpu).unwrap();
+        let mut adam = RowAdam::new(&table(), &rate).unwrap();
+        let mask = from_vec(&[1.0, 0.0], &[2, 1], Device::Cpu).unwrap();
+        step(&mut adam, &[0, 1], 0.1, Some(&mask));
+        let values = to_vec(&adam.values().unwrap()).unwrap();
+        assert!(values[0] < 0.95 && values[2..] == [1.0; 8], "{values:?}");
+    }
+}

@@ -103,3 +103,57 @@ pub(super) fn anchors(table: &Tensor, count: usize) -> Result<Vec<i64>> {
 fn distance(rows: &Tensor, to: i64) -> Result<Tensor> {
     Ok(rows.minus(&rows.f_slice(0, to, to + 1, 1)?)?.f_square()?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ops::to_vec;
+    use tch::Device;
+
+    fn noise(shape: &[i64], seed: i64) -> Tensor {
+        let mut values = crate::pack::fixture::rule(&format!("start {seed}"), shape.iter().product::<i64>() as usize, 1.0, 0.0);
+        values.iter_mut().for_each(|v| *v *= 2.0);
+        crate::net::ops::from_vec(&values, shape, Device::Cpu).unwrap()
+    }
+
+    fn furthest(a: &Tensor, b: &Tensor) -> f32 {
+        to_vec(&a.minus(b).unwrap()).unwrap().iter().fold(0.0, |m, v| m.max(v.abs()))
+    }
+
+    #[test]
+    fn the_ridge_regression_recovers_a_linear_map() {
+        let (x, map) = (noise(&[200, 6], 1), noise(&[6, 3], 2));
+        let found = ridge(&x, &x.f_matmul(&map).unwrap()).unwrap();
+        // The ridge term pulls towards zero by about its share of the mean square, 2 %, of numbers up to 3.5.
+        assert!(furthest(&found, &map) < 0.02 * 3.5 * 1.5, "off by {}", furthest(&found, &map));
+        assert!(furthest(&found, &map) > 0.0);
+    }
+
+    #[test]
+    fn anchors_are_distinct_and_take_the_far_rows_first() {
+        // Two tight clusters around zero, and five rows far away in directions of their own.
+        let table = noise(&[40, COLUMNS], 3).scale(0.01).unwrap();
+        let far = [4i64, 11, 17, 29, 36];
+        for (column, row) in far.iter().enumerate() {
+            let _ = table.f_select(0, *row).unwrap().f_select(0, column as i64).unwrap().f_fill_(5.0).unwrap();
+        }
+        let picks = anchors(&table, 16).unwrap();
+        let distinct: std::collections::BTreeSet<_> = picks.iter().copied().collect();
+        assert_eq!(distinct.len(), 16);
+        let few = anchors(&noise(&[3, COLUMNS], 4), 16).unwrap();
+        assert_eq!(few, [0, 1, 2], "a clip shorter than the number of anchors");
+        let near = anchors(&table.f_slice(1, 0, 5, 1).unwrap(), 6).unwrap();
+        assert!(far.iter().all(|row| near.contains(row)), "{near:?}");
+    }
+
+    #[test]
+    fn mixtures_stay_near_the_anchors_and_differ() {
+        let anchors = noise(&[5, COLUMNS], 5);
+        let rows = mixtures(&anchors).unwrap();
+        assert_eq!(rows.size(), [SAMPLES as i64, COLUMNS]);
+        // Anchors lie within 2 sqrt(3); weights reach 1.2 and -0.2, noise a few times 0.15.
+        let most = to_vec(&rows).unwrap().iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(most < 2.0 * 1.733 * 1.4 + 3.0, "{most}");
+        assert!(to_vec(&rows.f_std_dim([0i64].as_slice(), true, false).unwrap()).unwrap().iter().all(|s| *s > 0.1));
+    }
+}

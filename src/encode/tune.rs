@@ -176,3 +176,53 @@ fn shaken(rows: &Tensor, spread: f64) -> Result<Tensor> {
 fn calm(rows: &Tensor) -> Result<Tensor> {
     rows.f_slice(1, 2, COLUMNS, 1)?.f_square()?.average()?.scale(2e-3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deck_draws_each_frame_once_per_round() {
+        let mut deck = Deck::new(12, 7);
+        for round in 0..5 {
+            let mut drawn: Vec<i64> = (0..3).flat_map(|_| deck.draw(4)).collect();
+            drawn.sort_unstable();
+            assert_eq!(drawn, (0..12).collect::<Vec<_>>(), "round {round}");
+        }
+    }
+
+    #[test]
+    fn no_batch_holds_a_frame_twice_even_where_two_rounds_meet() {
+        let mut deck = Deck::new(10, 3);
+        for _ in 0..50 {
+            let batch = deck.draw(8);
+            let distinct: std::collections::BTreeSet<_> = batch.iter().collect();
+            assert_eq!((batch.len(), distinct.len()), (8, 8), "{batch:?}");
+        }
+        assert_eq!(Deck::new(3, 1).draw(8).len(), 3, "a clip shorter than a batch");
+    }
+
+    #[test]
+    fn equal_seeds_draw_equal_frames_and_others_do_not() {
+        let draw = |seed| Deck::new(100, seed).draw(20);
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn mapping_and_affine_layers_are_never_tuned() {
+        for name in ["style.1.weight", "conv1.conv.modulation.weight", "convs.0.conv.modulation.bias", "convs.0.noise.weight"] {
+            assert!(!tunable(name), "{name}");
+        }
+        for name in ["input.input", "conv1.conv.weight", "convs.0.activate.bias", "to_rgbs.1.conv.weight"] {
+            assert!(tunable(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_to_one_and_falls_to_a_twentieth() {
+        assert!((rate(0, 400) - 0.05).abs() < 1e-6);
+        assert!((rate(20, 400) - 1.0).abs() < 0.01);
+        assert!((rate(399, 400) - 0.05).abs() < 1e-3);
+    }
+}

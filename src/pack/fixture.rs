@@ -154,7 +154,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
             "lids",
             "iris",
             "lips",
-            "inner mouth",
+            "inner_mouth",
             "hair",
             "clothes",
             "glasses",

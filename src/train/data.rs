@@ -142,3 +142,41 @@ pub fn region_weights(labels: &Tensor) -> Result<Tensor> {
     let mean = weights.f_mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float)?;
     weights.over(&mean)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ops::to_vec;
+    use crate::progress::Silent;
+
+    #[test]
+    fn region_weights_have_mean_one_and_favour_small_regions() {
+        let set = HeadSet::render(2, 32, 5, &Silent).unwrap();
+        let batch = set.pick(&[0, 1], Device::Cpu).unwrap();
+        let weights = region_weights(&batch.labels).unwrap();
+        assert_eq!(weights.size(), [2, 1, 16, 16]);
+        for mean in to_vec(&weights.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float).unwrap()).unwrap() {
+            assert!((mean - 1.0).abs() < 1e-5, "{mean}");
+        }
+        let labels = to_vec(&batch.labels.f_to_kind(Kind::Float).unwrap()).unwrap();
+        let weights = to_vec(&weights).unwrap();
+        let most = |class: u8| labels.iter().zip(&weights).find(|(l, _)| **l == f32::from(class)).map_or(0.0, |(_, w)| *w);
+        assert!(most(heads::label::LIPS) > most(heads::label::SKIN), "lips against skin");
+    }
+
+    #[test]
+    fn a_batch_depends_on_its_step_and_seed_alone() {
+        let set = HeadSet::render(24, 32, 9, &Silent).unwrap();
+        let angles = |step, seed| to_vec(&set.batch(step, seed, 8, Device::Cpu).unwrap().angles).unwrap();
+        assert_eq!(angles(3, 1), angles(3, 1));
+        assert_ne!(angles(3, 1), angles(4, 1));
+        assert_ne!(angles(3, 1), angles(3, 2));
+    }
+
+    #[test]
+    fn half_size_labels_are_every_second_one() {
+        // 4 x 4 labels that say where they stand.
+        let labels: Vec<u8> = (0..16).collect();
+        assert_eq!(shrink_labels(&labels, 2), [0, 2, 8, 10]);
+    }
+}

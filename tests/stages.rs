@@ -1,0 +1,245 @@
+//! The stages of the encoder and of the trainer from end to end, on a 32 x 32 pack made by rule: that they improve what they are to
+//! improve, stop when asked, and can be continued.
+#![cfg(feature = "analysis")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use effigy::bitstream::Identity;
+use effigy::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
+use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions, Preset, Tuning};
+use effigy::pack::{fixture, Pack};
+use effigy::params::{FrameParams, Placement};
+use effigy::progress::{Progress, Silent};
+use effigy::Error;
+
+/// libtorch has one random generator per process: tests that draw from it take turns.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Asks to stop after so many questions.
+struct StopAfter {
+    stage: &'static str,
+    left: AtomicU64,
+    inside: AtomicU64,
+}
+
+impl StopAfter {
+    /// Counts the questions asked in stages whose name contains `stage`.
+    fn new(stage: &'static str, questions: u64) -> Self {
+        StopAfter { stage, left: AtomicU64::new(questions), inside: AtomicU64::new(0) }
+    }
+}
+
+impl Progress for StopAfter {
+    fn begin(&self, stage: &str, _total: u64) {
+        self.inside.store(u64::from(stage.contains(self.stage)), Ordering::SeqCst);
+    }
+
+    fn cancelled(&self) -> bool {
+        let counts = self.inside.load(Ordering::SeqCst) == 1;
+        counts && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err()
+    }
+}
+
+fn options(tuning: Tuning) -> EncodeOptions {
+    EncodeOptions {
+        preset: Preset::Fast,
+        tuning,
+        device: DeviceChoice::Cpu,
+        precision: Precision::Single,
+        threads: Some(1),
+        name: "Ada".into(),
+        ..EncodeOptions::default()
+    }
+}
+
+fn render(pack: &Pack, identity: &Identity, params: &[FrameParams]) -> Vec<effigy::frame::Frame> {
+    let options = DecodeOptions { device: DeviceChoice::Cpu, precision: Precision::Single, ..DecodeOptions::default() };
+    let mut decoder = Decoder::new(pack, identity, &options).unwrap();
+    params.iter().map(|p| decoder.render(p).unwrap()).collect()
+}
+
+/// Crops that the pack can draw: a fixture identity with a face that moves.
+fn crops(pack: &Pack, count: usize) -> Vec<AlignedFrame> {
+    let params: Vec<FrameParams> = (0..count)
+        .map(|i| {
+            let t = i as f32;
+            let mut p = FrameParams { yaw: 12.0 * (0.7 * t).sin(), pitch: 6.0 * (0.4 * t).cos(), ..FrameParams::default() };
+            p.alpha.iter_mut().enumerate().for_each(|(k, a)| *a = 0.6 * (0.5 * t + k as f32).sin());
+            p
+        })
+        .collect();
+    let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
+    let frames = render(pack, &fixture::identity(pack, 5).unwrap(), &params);
+    let aligned = |(i, frame)| AlignedFrame { pts: i as i64, frame, roll: i as f32, placement, key: i == 0, confidence: 1.0 };
+    frames.into_iter().enumerate().map(aligned).collect()
+}
+
+/// Mean absolute difference of the decoded frames to the crops, in steps of 8 bits.
+fn error(pack: &Pack, identity: &Identity, params: &[FrameParams], crops: &[AlignedFrame]) -> f64 {
+    let renders = render(pack, identity, params);
+    let pairs = renders.iter().zip(crops).flat_map(|(r, c)| r.data.iter().zip(&c.frame.data));
+    let (sum, count) = pairs.fold((0u64, 0u64), |(sum, n), (a, b)| (sum + u64::from(a.abs_diff(*b)), n + 1));
+    sum as f64 / count as f64
+}
+
+#[test]
+fn enrolling_and_searching_bring_the_renders_nearer_to_the_crops() {
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let seen = crops(&pack, 10);
+    let options = options(Tuning::Joint);
+    let enrolled = enroll(&pack, &seen, &options, &Silent).unwrap();
+    let identity = &enrolled.identity;
+    assert_eq!((identity.name.as_str(), identity.resolution, identity.pack), ("Ada", 32, pack.hash()));
+    assert!(!identity.tuned.is_empty() && identity.anchors.len() == 10 && enrolled.identity_frame < 10);
+    assert!(identity.sensitivity.iter().all(|g| *g > 0.0), "{:?}", identity.sensitivity);
+    assert_eq!(Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap(), *identity, "already as decoders see it");
+
+    // Where the encoder starts: a stranger's latent and no movement.
+    let start = error(&pack, &fixture::identity(&pack, 6).unwrap(), &[FrameParams::default(); 10], &seen);
+    let still = error(&pack, identity, &[identity.rest; 10], &seen);
+    let fitted = error(&pack, identity, &enrolled.params, &seen);
+    let found = search(&pack, identity, &seen, Some(&enrolled.params), &options, &Silent).unwrap();
+    let searched = error(&pack, identity, &found, &seen);
+    println!("start {start:.2}, still {still:.2}, fitted {fitted:.2}, searched {searched:.2}");
+    assert!(still < start && fitted < 0.7 * still && searched < 1.02 * fitted);
+    assert!(found.iter().zip(&seen).all(|(p, c)| p.roll == c.roll), "roll comes from the alignment");
+
+    // The same person in other frames, from the anchors alone.
+    let unseen = &crops(&pack, 16)[10..];
+    let found = search(&pack, identity, unseen, None, &options, &Silent).unwrap();
+    let (still, searched) = (error(&pack, identity, &[identity.rest; 6], unseen), error(&pack, identity, &found, unseen));
+    println!("unseen: still {still:.2}, searched {searched:.2}");
+    assert!(searched < 0.8 * still);
+}
+
+#[test]
+fn without_tuning_the_identity_carries_no_weights() {
+    let _turn = turn();
+    let pack = fixture::tiny(2).unwrap();
+    let seen = crops(&pack, 3);
+    let enrolled = enroll(&pack, &seen, &options(Tuning::None), &Silent).unwrap();
+    assert!(enrolled.identity.tuned.is_empty());
+    assert_eq!(enrolled.identity.metadata["tuning"], "none");
+    assert!(enrolled.identity.to_bytes().unwrap().len() < 2000, "16 numbers per row");
+}
+
+#[test]
+fn every_stage_of_the_encoder_stops_when_asked() {
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let seen = crops(&pack, 3);
+    let options = options(Tuning::Joint);
+    for (stage, questions) in [("invert", 0), ("fit the latent", 2), ("tune the generator", 3)] {
+        let result = enroll(&pack, &seen, &options, &StopAfter::new(stage, questions));
+        assert!(matches!(result, Err(Error::Cancelled)), "{stage}");
+    }
+    let mut identity = fixture::identity(&pack, 1).unwrap();
+    identity.anchors = vec![FrameParams::default(), FrameParams { yaw: 5.0, ..FrameParams::default() }];
+    for (stage, questions) in [("learn the start", 1), ("search the pose", 1), ("search the expression", 4)] {
+        let result = search(&pack, &identity, &seen, None, &options, &StopAfter::new(stage, questions));
+        assert!(matches!(result, Err(Error::Cancelled)), "{stage}");
+    }
+}
+
+#[test]
+fn crops_and_starting_points_that_do_not_fit_are_refused() {
+    let pack = fixture::tiny(1).unwrap();
+    let identity = fixture::identity(&pack, 1).unwrap();
+    let options = options(Tuning::None);
+    assert!(matches!(enroll(&pack, &[], &options, &Silent), Err(Error::NoContent(_))));
+    let mut seen = crops(&pack, 2);
+    let start = [FrameParams::default(); 3];
+    let result = search(&pack, &identity, &seen, Some(&start), &options, &Silent);
+    assert!(matches!(result, Err(Error::Misuse(text)) if text.contains("3 starting points for 2 frames")));
+    seen[1].frame = effigy::frame::Frame::filled(16, 16, [0; 3]).unwrap();
+    let result = search(&pack, &identity, &seen, None, &options, &Silent);
+    assert!(matches!(result, Err(Error::Misuse(text)) if text.contains("crop 1 is 16 x 16")));
+}
+
+#[cfg(feature = "train")]
+mod training {
+    use super::*;
+    use effigy::train::{train_pack, TrainOptions};
+    use std::path::{Path, PathBuf};
+
+    /// A folder of one test's own; removed at the end.
+    struct Room(PathBuf);
+
+    impl Room {
+        fn new(name: &str) -> Room {
+            Room(std::env::temp_dir().join(format!("effigy-stages-{name}-{}", std::process::id())))
+        }
+
+        fn options(&self) -> TrainOptions {
+            TrainOptions {
+                out: self.0.join("pack.safetensors"),
+                state: self.0.join("state"),
+                size: 32,
+                images: 48,
+                batch: 2,
+                analysis_steps: 20,
+                generator_steps: 40,
+                inversion_steps: 4,
+                kind: tch::Kind::Float,
+                command: "test".into(),
+                ..TrainOptions::default()
+            }
+        }
+    }
+
+    impl Drop for Room {
+        fn drop(&mut self) {
+            // Nothing to remove if the test failed before it wrote.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The last line of a loss log for each step, in order.
+    fn log(folder: &Path, stage: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(folder.join(format!("{stage}.csv"))).unwrap();
+        let step = |line: &str| line.split(',').next().and_then(|s| s.parse::<u64>().ok());
+        let last: std::collections::BTreeMap<u64, String> =
+            text.lines().filter_map(|line| Some((step(line)?, line.to_string()))).collect();
+        last.into_values().collect()
+    }
+
+    #[test]
+    fn a_trained_pack_loads_and_a_run_that_was_stopped_ends_with_the_same_losses() {
+        let _turn = turn();
+        tch::set_num_threads(1);
+        let (whole, stopped) = (Room::new("whole"), Room::new("stopped"));
+        train_pack(&whole.options(), &Silent).unwrap();
+        let pack = Pack::load(&whole.options().out).unwrap();
+        assert_eq!((pack.config().generator.resolution, pack.config().command.as_str()), (32, "test"));
+        assert!(pack.config().channels.iter().all(|c| c.sensitivity.is_finite()));
+        assert_eq!(render(&pack, &fixture::identity(&pack, 1).unwrap(), &[FrameParams::default()])[0].width, 32);
+
+        let options = stopped.options();
+        let result = train_pack(&options, &StopAfter::new("train the generator", 25));
+        assert!(matches!(result, Err(Error::Cancelled)));
+        assert!(!options.out.exists(), "no pack before the end");
+        train_pack(&options, &Silent).unwrap();
+        for stage in ["analysis", "generator"] {
+            let (a, b) = (log(&whole.options().state, stage), log(&options.state, stage));
+            assert!(!a.is_empty() && a == b, "{stage}: {a:?} against {b:?}");
+        }
+        assert!(options.state.join("preview.png").exists());
+        Pack::load(&options.out).unwrap();
+    }
+
+    #[test]
+    fn a_state_folder_is_not_continued_with_other_options() {
+        let room = Room::new("other");
+        let result = train_pack(&room.options(), &StopAfter::new("render", 0));
+        assert!(matches!(result, Err(Error::Cancelled)));
+        let other = TrainOptions { seed: 2, ..room.options() };
+        assert!(matches!(train_pack(&other, &Silent), Err(Error::Misuse(text)) if text.contains("other options")));
+        let odd = TrainOptions { size: 48, ..room.options() };
+        assert!(matches!(train_pack(&odd, &Silent), Err(Error::Misuse(text)) if text.contains("power of two")));
+    }
+}
