@@ -231,9 +231,9 @@ fn a_damaged_stream_is_decoded_as_far_as_it_goes() {
     fs::write(room.path("stump.effigy"), &whole[..20]).unwrap();
     room.fails("decode stump.effigy --pack pack.safetensors -o out.mkv", 4, "stump.effigy");
 
-    for i in 0..24 {
+    for i in 0..8 {
         let mut bytes = whole.clone();
-        let at = i * whole.len() / 24;
+        let at = i * whole.len() / 8;
         bytes[at] ^= 1 << (i % 8);
         fs::write(room.path("flipped.effigy"), bytes).unwrap();
         let code = room.run("inspect flipped.effigy").status.code();

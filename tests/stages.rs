@@ -180,11 +180,11 @@ mod training {
                 out: self.0.join("pack.safetensors"),
                 state: self.0.join("state"),
                 size: 32,
-                images: 48,
+                images: 32,
                 batch: 2,
                 analysis_steps: 20,
-                generator_steps: 40,
-                inversion_steps: 4,
+                generator_steps: 20,
+                inversion_steps: 2,
                 kind: tch::Kind::Float,
                 command: "test".into(),
                 ..TrainOptions::default()
@@ -220,7 +220,7 @@ mod training {
         assert_eq!(render(&pack, &fixture::identity(&pack, 1).unwrap(), &[FrameParams::default()])[0].width, 32);
 
         let options = stopped.options();
-        let result = train_pack(&options, &StopAfter::new("train the generator", 25));
+        let result = train_pack(&options, &StopAfter::new("train the generator", 12));
         assert!(matches!(result, Err(Error::Cancelled)));
         assert!(!options.out.exists(), "no pack before the end");
         train_pack(&options, &Silent).unwrap();
