@@ -23,6 +23,9 @@ pub fn generator(cfg: &GeneratorConfig, channels: &[Channel], device: Device) ->
             normal(&shape, 0.5, device)?
         } else if name.ends_with("bias") {
             Tensor::f_zeros(shape.as_slice(), (Kind::Float, device))?
+        } else if name.contains("to_rgb") {
+            // Colours start near grey: regression would spend its first thousand steps on forgetting random ones.
+            normal(&shape, 0.1, device)?
         } else {
             normal(&shape, 1.0, device)?
         };
