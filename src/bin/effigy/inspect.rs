@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 use effigy::bitstream::{Coding, Ending, Identity, StreamReader, IDENTITY_MAGIC, STREAM_MAGIC};
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::pack::Pack;
+use effigy::params::EXPRESSIONS;
 use effigy::{Error, Result};
 use serde_json::{json, Map, Value};
 
 use crate::common::{hex, read_file};
 use crate::encode::name_file;
-use crate::output::print;
+use crate::output::{print, Staged};
 
 const EXAMPLES: &str = "\
 Examples:
   effigy inspect call.effigy
   effigy inspect call.effigy --json | jq .parameter_bytes_per_frame
   effigy inspect me.identity
+  effigy inspect call.effigy --params numbers.csv         the 35 numbers of every frame
 
 Units: bytes and pixels; time base in seconds. parameter_bytes is all of a stream but header and identity: packet heads, checks,
 time stamps, placement and the index count. Exit code 4 if nothing in the file can be used.";
@@ -32,10 +34,16 @@ pub struct Args {
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
+    /// Also write the stream's numbers as CSV: frame, pts, yaw, pitch, roll (degrees), the 32 alphas, crop centre and side (camera pixels)
+    #[arg(long, value_name = "FILE.csv")]
+    params: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let facts = inspect(&args.file)?;
+    if let Some(path) = &args.params {
+        Staged::create(path)?.write(parameter_table(&args.file)?.as_bytes())?;
+    }
     if args.json {
         return print(&Value::Object(facts).to_string());
     }
@@ -71,6 +79,24 @@ fn inspect(path: &Path) -> Result<Map<String, Value>> {
         Err(Error::Malformed("neither a stream nor an identity nor a pack".into()))
     };
     facts.map_err(|e| name_file(e, path))
+}
+
+/// One line per frame of a stream.
+fn parameter_table(path: &Path) -> Result<String> {
+    let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    let mut reader = StreamReader::open(file).map_err(|e| name_file(e, path))?;
+    let alphas: Vec<String> = (0..EXPRESSIONS).map(|i| format!("alpha{i}")).collect();
+    let mut table = format!("frame,pts,yaw,pitch,roll,{},x,y,side\n", alphas.join(","));
+    let mut count = 0u64;
+    while let Some(packet) = reader.next_packet()? {
+        for frame in &packet.frames {
+            let numbers: Vec<String> = frame.params.to_array().iter().map(f32::to_string).collect();
+            let place = frame.placement.map_or(",,".into(), |p| format!("{},{},{}", p.x, p.y, p.side));
+            table.push_str(&format!("{count},{},{},{place}\n", frame.pts, numbers.join(",")));
+            count += 1;
+        }
+    }
+    Ok(table)
 }
 
 fn object(value: Value) -> Map<String, Value> {
