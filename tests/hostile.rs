@@ -306,5 +306,6 @@ fn a_tensor_of_forty_million_claimed_values_over_a_few_bytes_is_refused_at_once(
     let started = std::time::Instant::now();
     let error = Identity::from_bytes(&rehash(claim)).unwrap_err();
     assert!(error.to_string().contains("end too early"), "{error}");
-    assert!(started.elapsed().as_millis() < 500, "work must stay in proportion to the input");
+    // Decoding forty million values takes longer than this, a few bytes do not even on a busy machine.
+    assert!(started.elapsed().as_secs() < 5, "work must stay in proportion to the input");
 }

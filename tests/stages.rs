@@ -13,7 +13,7 @@ use effigy::params::{FrameParams, Placement};
 use effigy::progress::{Progress, Silent};
 use effigy::Error;
 
-/// libtorch has one random generator per process: tests that draw from it take turns.
+/// libtorch has one random generator per process: tests that draw from it or seed it take turns.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -148,6 +148,7 @@ fn every_stage_of_the_encoder_stops_when_asked() {
 
 #[test]
 fn crops_and_starting_points_that_do_not_fit_are_refused() {
+    let _turn = turn();
     let pack = fixture::tiny(1).unwrap();
     let identity = fixture::identity(&pack, 1).unwrap();
     let options = options(Tuning::None);
@@ -235,6 +236,7 @@ mod training {
 
     #[test]
     fn a_state_folder_is_not_continued_with_other_options() {
+        let _turn = turn();
         let room = Room::new("other");
         let result = train_pack(&room.options(), &StopAfter::new("render", 0));
         assert!(matches!(result, Err(Error::Cancelled)));
