@@ -83,9 +83,10 @@ impl Adam {
     /// Restores what [`Adam::state`] gave, for the same tensors in the same order.
     pub fn restore(&mut self, state: &super::Weights) -> Result<()> {
         for (i, slot) in self.slots.iter_mut().enumerate() {
-            let shape = slot.value.size();
-            slot.mean = state.shaped(&format!("{i}.mean"), &shape)?.copy();
-            slot.power = state.shaped(&format!("{i}.power"), &shape)?.copy();
+            // State files are read into main memory, whatever the tensors live on.
+            let (shape, device) = (slot.value.size(), slot.value.device());
+            slot.mean = state.shaped(&format!("{i}.mean"), &shape)?.f_to_device(device)?.copy();
+            slot.power = state.shaped(&format!("{i}.power"), &shape)?.f_to_device(device)?.copy();
             slot.steps = state.shaped(&format!("{i}.steps"), &[1])?.value()? as i32;
         }
         Ok(())

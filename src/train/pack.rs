@@ -102,10 +102,18 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
     if !(32..=1024).contains(&options.size) || options.size & (options.size - 1) != 0 {
         return Err(Error::Misuse(format!("pack size {} must be a power of two from 32 to 1024", options.size)));
     }
+    if options.batch < 1 || options.images < 1 {
+        return Err(Error::Misuse(format!(
+            "batches of {} pictures from {} heads: both must be above 0",
+            options.batch, options.images
+        )));
+    }
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
     claim(options)?;
     tch::manual_seed(options.seed as i64);
-    let run = Run { options, device: options.device, kind: options.kind, progress };
+    // Gradients overflow half precision; brain floats keep the range of singles.
+    let kind = if options.kind == Kind::Half { Kind::BFloat16 } else { options.kind };
+    let run = Run { options, device: options.device, kind, progress };
     let (cfg, flow_cfg, analysis_cfg) = configs(options.size);
     let mut table = channels::reserve(&cfg);
     let (g, f, a) = match &options.init {
