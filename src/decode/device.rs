@@ -67,7 +67,7 @@ pub enum Precision {
     Single,
     /// 16 bit with the range of single precision.
     BFloat16,
-    /// 16 bit IEEE.
+    /// 16 bit IEEE, on CUDA only.
     Half,
 }
 
@@ -75,12 +75,13 @@ impl Precision {
     /// The kind of the convolutions on `device`.
     ///
     /// # Errors
-    /// Device, when libtorch fails in the trial.
+    /// Misuse for half precision without CUDA; device, when libtorch fails in the trial.
     pub fn resolve(self, device: Device) -> Result<Kind> {
         match self {
             Precision::Single => Ok(Kind::Float),
             Precision::BFloat16 => Ok(Kind::BFloat16),
-            Precision::Half => Ok(Kind::Half),
+            Precision::Half if device.is_cuda() => Ok(Kind::Half),
+            Precision::Half => Err(Error::Misuse("fp16 needs a CUDA device; the processor has fp32 and bf16".into())),
             Precision::Auto if device.is_cuda() => Ok(Kind::Half),
             Precision::Auto if device == Device::Cpu => faster_on_cpu(),
             Precision::Auto => Ok(Kind::Float),
