@@ -43,7 +43,9 @@ impl FaceNetConfig {
             && (2..=8).contains(&self.widths.len())
             && self.widths.iter().all(|w| small(*w))
             && [self.hidden, self.style_dim, self.identity_dim, self.classes, self.parser_width].into_iter().all(small)
-            && self.last_side() >= 1;
+            && self.last_side() >= 1
+            // Levels are joined by doubling: every one must halve exactly.
+            && self.last_side() << (self.widths.len() - 1) == self.input;
         if !fine {
             return Err(Error::Malformed(format!("analysis network configuration out of range: {self:?}")));
         }

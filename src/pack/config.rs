@@ -90,6 +90,11 @@ impl PackConfig {
         #[cfg(feature = "analysis")]
         if let Some(analysis) = &self.analysis {
             analysis.check()?;
+            let (width, classes) = (analysis.style_dim, analysis.classes);
+            if width != dim || classes != self.labels.len() as i64 {
+                let labels = self.labels.len();
+                return fail(format!("analysis network of {width} styles and {classes} classes, expected {dim} and {labels}"));
+            }
         }
         self.check_channels()?;
         if self.ranges.len() != PARAMS {
