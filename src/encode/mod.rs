@@ -56,12 +56,12 @@ pub struct AlignedFrame {
 /// How much work the encoder may do. Steps of tuning do not grow with the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// A preview: a fifth of the steps of `medium`.
+    /// A preview: a seventh of the tuning steps of `medium`, half of those of the search.
     Fast,
     /// The default.
     #[default]
     Medium,
-    /// Three times the steps of `medium`.
+    /// Three times the tuning steps of `medium`, twice those of the search.
     Best,
 }
 
@@ -70,7 +70,7 @@ pub enum Preset {
 pub enum Tuning {
     /// Nothing: the pack's generator as it is.
     None,
-    /// Weights only, around the inverted frames (PTI).
+    /// Weights only, around a first fit of latent and numbers (after PTI).
     Pivotal,
     /// Weights, identity latent and the frames' numbers together.
     #[default]

@@ -7,7 +7,6 @@ use super::model::Model;
 use super::rows::RowAdam;
 use super::tune::column_rates;
 use crate::error::Result;
-use crate::net::ops::Calc;
 use crate::progress::{check, Progress};
 use tch::Tensor;
 
@@ -37,5 +36,5 @@ pub(super) fn search(
         progress.advance(picks.last().map_or(0, |p| *p as u64 + 1), "");
     }
     progress.end();
-    rows.values()?.scale(1.0)
+    rows.values()
 }

@@ -97,11 +97,11 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 /// Amount of work by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum PresetArg {
-    /// A preview: a fifth of the steps
+    /// A preview: a seventh of the tuning, half of the search
     Fast,
     /// The usual
     Medium,
-    /// Three times the steps
+    /// Three times the tuning, twice the search
     Best,
 }
 
@@ -110,7 +110,7 @@ pub enum PresetArg {
 pub enum TuningArg {
     /// The pack's generator as it is: smallest identity, least likeness
     None,
-    /// Fit the weights to inversions of a few frames
+    /// Fit the weights alone, around a first fit of latent and parameters
     Pivotal,
     /// Fit weights, latent and parameters together
     Joint,

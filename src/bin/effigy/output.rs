@@ -86,7 +86,7 @@ pub fn distinct(output: &Path, inputs: &[&Path]) -> Result<()> {
     }
 }
 
-/// `Err` if nothing can be written into the folder where `output` will be; nothing stays behind.
+/// `Err` if nothing can be written into the folder where `output` will be. A folder that is asked for (a name that ends in `/`) is made; nothing else stays.
 pub fn check_writable(output: &Path) -> Result<()> {
     if output.is_dir() {
         let probe = output.join("probe");
