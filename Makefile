@@ -12,7 +12,7 @@ setup: ## install system packages and libtorch (does nothing when they are there
 test: setup ## every check that a change must pass
 	@scripts/check.sh
 
-bench: setup ## speed of the bitstream, decoder and encoder
+bench: setup ## speed of the decoder
 	cargo bench
 
 demo: setup ## build, then encode and decode a clip and show the figures: make demo CLIP=face.mp4

@@ -12,7 +12,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${EFFIGY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/effigy}
 wheels=$cache/wheels
 torch_version=2.11.0   # the version tch 0.24 is made for
-rust_minimum=1.85      # rust-version in Cargo.toml
+rust_minimum=1.88      # what the crates in Cargo.lock ask for (opencv, time)
 # The wheel's Python tag only names a file: no Python code of it is used, so the system's Python may be any version.
 # Asked for one platform, pip takes no older one, so each is named.
 wheel_tags=(--only-binary=:all: --python-version 3.11 --implementation cp --platform manylinux2014_x86_64)
