@@ -64,7 +64,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         Staged::create(path)?.write(report.frames_csv().as_bytes())?;
     }
     if let Some(path) = &args.sheet {
-        write_png(path, &paired_sheet(&pairs)?, false)?;
+        write_png(path, &paired_sheet(&pairs)?, true)?;
     }
     print(&if args.json { report.to_json().to_string() } else { report.to_string() })
 }

@@ -99,7 +99,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let clip = source(args, &pack, reporter)?;
     let frames: Vec<Frame> = clip.frames.iter().map(|f| f.frame.clone()).collect();
     let outcome = code(args, &pack, &clip, reporter)?;
-    write_clip(&args.output.join("source.mp4"), &clip, &frames, false)?;
+    write_clip(&args.output.join("source.mp4"), &clip, &frames, args.clip.is_none())?;
     write_clip(&args.output.join("decoded.mp4"), &clip, &outcome.decoded, true)?;
     let html = lay_out(args, &pack, &clip, &frames, &outcome).to_html()?;
     staged.write(html.as_bytes())?;
