@@ -96,7 +96,9 @@ fn shrunk(crop: &Frame, side: f32) -> Result<Cow<'_, Frame>> {
     let most = crop.width as usize;
     let times = ((crop.width as f32 / side).floor() as usize).clamp(1, most);
     // Only whole blocks keep the crop's edge where it is.
-    let Some(times) = (1..=times).rev().find(|t| most % t == 0).filter(|t| *t > 1) else { return Ok(Cow::Borrowed(crop)) };
+    let Some(times) = (1..=times).rev().find(|t| most.is_multiple_of(*t)).filter(|t| *t > 1) else {
+        return Ok(Cow::Borrowed(crop));
+    };
     let small = most / times;
     let mut data = Vec::with_capacity(3 * small * small);
     for y in 0..small {

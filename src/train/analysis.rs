@@ -5,12 +5,11 @@ use super::data::{Batch, HeadSet};
 use super::heads::IDENTITY;
 use super::pack::Run;
 use super::state::{restore, schedule, StageState};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::adam::Adam;
 use crate::net::facenet::FaceNet;
 use crate::net::flow::{PITCH_UNIT, YAW_UNIT};
 use crate::net::ops::{channels_last, from_vec, Calc};
-use crate::progress::check;
 use tch::{Kind, Tensor};
 
 /// Colour gain and offset, gamma-like contrast, blur and noise per picture, and one grey rectangle in half of them.
@@ -72,7 +71,12 @@ pub(super) fn train(net: &FaceNet, heads: &HeadSet, run: &Run) -> Result<()> {
     }
     run.progress.begin("train the analysis network", steps);
     while step < steps {
-        check(run.progress)?;
+        if run.progress.cancelled() {
+            state.save(step, net.weights(), &adam)?;
+            return Err(Error::Cancelled);
+        }
+        // The disturbances of a step depend on nothing but the step, so that a resumed run goes on as if it never stopped.
+        tch::manual_seed((run.options.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15)) as i64);
         let batch = heads.batch(step, run.options.seed ^ 0xA11, 32, run.device)?;
         let (loss, parts) = losses(net, &batch, run.kind)?;
         adam.step(&loss, 2e-3 * schedule(step, steps))?;

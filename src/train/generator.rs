@@ -8,12 +8,11 @@ use super::data::{region_weights, Batch, HeadSet, CONDITION};
 use super::init::silence;
 use super::pack::Run;
 use super::state::{restore, schedule, StageState};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::adam::Adam;
 use crate::net::facenet::FaceNet;
 use crate::net::ops::{to_frames, Calc};
 use crate::net::{Channel, Generator, PoseFlow, Weights};
-use crate::progress::check;
 use tch::{Kind, Tensor};
 
 /// Weight of the perceptual distance: about as much as the pixels once both have fallen. The analysis network disregards colour, so
@@ -88,7 +87,10 @@ pub(super) fn train(model: &Model, judge: &FaceNet, heads: &HeadSet, run: &Run) 
     }
     run.progress.begin("train the generator", steps);
     while step < steps {
-        check(run.progress)?;
+        if run.progress.cancelled() {
+            state.save(step, &model.weights()?, &adam)?;
+            return Err(Error::Cancelled);
+        }
         let batch = heads.batch(step, run.options.seed ^ 0x6E4, run.options.batch, run.device)?;
         let (pixels, seen) = losses(judge, &model.redraw(&batch, run.kind)?, &batch, run.kind)?;
         adam.step(&pixels.plus(&seen.scale(PERCEPTUAL)?)?, 4e-3 * schedule(step, steps))?;

@@ -167,7 +167,7 @@ impl Aligner {
         self.summary.frames += 1;
         self.summary.keys += u64::from(step.key);
         let track = self.track.expect("start above has either set it or failed");
-        if step.confidence > 0.5 && self.summary.frames % WATCH_EVERY == 0 {
+        if step.confidence > 0.5 && self.summary.frames.is_multiple_of(WATCH_EVERY) {
             self.watch(&grey, &track)?;
         }
         self.correct();

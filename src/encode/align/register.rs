@@ -157,7 +157,7 @@ fn smoothed(crop: &Mat) -> Result<Vec<f32>> {
 /// Robust similarity through the flow: motion in crop units, share of agreeing weight, median distance in pixels.
 fn fit_flow(key: &Key, flow: &[Vec2f]) -> (Similarity, f64, f64) {
     let unit = 1.0 / WORK as f64;
-    let thin = |s: &&Sample| (s.index / WORK) % STRIDE == 0 && s.weight > 0.01;
+    let thin = |s: &&Sample| (s.index / WORK).is_multiple_of(STRIDE) && s.weight > 0.01;
     let pairs: Vec<(Point, Point, f64)> = key
         .samples
         .iter()
