@@ -56,7 +56,7 @@ pub struct AlignedFrame {
 /// How much work the encoder may do. Steps of tuning do not grow with the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// A preview: a seventh of the tuning steps of `medium`, half of those of the search.
+    /// A preview: a third of the tuning steps of `medium`, half of those of the search.
     Fast,
     /// The default.
     #[default]
@@ -110,7 +110,7 @@ struct Plan {
 impl EncodeOptions {
     fn plan(&self) -> Plan {
         let (fit_steps, tune_steps, pose_steps, expression_steps) = match self.preset {
-            Preset::Fast => (60, 300, 8, 24),
+            Preset::Fast => (100, 700, 8, 24),
             Preset::Medium => (150, 2000, 12, 48),
             Preset::Best => (300, 6000, 20, 100),
         };

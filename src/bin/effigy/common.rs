@@ -97,7 +97,7 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 /// Amount of work by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum PresetArg {
-    /// A preview: a seventh of the tuning, half of the search
+    /// A preview: a third of the tuning, half of the search
     Fast,
     /// The usual
     Medium,
