@@ -77,6 +77,21 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
+/// Pictures or maps `[B, C, H, W]` brought to `[height, width]`: by averaging where they shrink, by interpolation where they grow.
+pub fn resized(x: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
+    let size = x.size();
+    let [.., h, w] = size[..] else {
+        return Err(crate::Error::Misuse(format!("a picture has shape {size:?}, expected [batch, channels, height, width]")));
+    };
+    if (h, w) == (height, width) {
+        Ok(x.shallow_clone())
+    } else if h >= height && w >= width {
+        Ok(x.f_adaptive_avg_pool2d([height, width])?)
+    } else {
+        Ok(x.f_upsample_bilinear2d([height, width], false, None, None)?)
+    }
+}
+
 /// The kernel `outer([1,3,3,1]) / 64 * gain` repeated for `channels` groups: `[channels, 1, 4, 4]`.
 pub fn blur_kernel(channels: i64, gain: f64, device: Device) -> Result<Tensor> {
     let row = Tensor::f_from_slice(&[1f32, 3.0, 3.0, 1.0])?;
