@@ -199,3 +199,38 @@ fn crops_may_reach_over_the_border_and_have_the_size_asked_for() {
         assert_eq!((crop.frame.width, crop.frame.height), (resolution, resolution));
     }
 }
+
+#[test]
+fn a_crop_is_placed_as_known_crops_of_the_same_face_are() {
+    // Known crops that are not framed by the eyes: the face is larger than usual, beside the middle and turned.
+    let odd = Motion { scale: 1.12, angle: 0.06, shift: (14.0, -9.0) };
+    let usual = align(&[render(head, STILL, 0)]).remove(0);
+    let known = align(&[render(head, odd, 1)]).remove(0);
+    let shown = AlignedFrame { placement: usual.placement, roll: usual.roll, ..known };
+    let side = 2 * (f64::from(usual.placement.side) / 2.0) as i64;
+    let (left, top) = (f64::from(usual.placement.x) as i64 - side / 2, f64::from(usual.placement.y) as i64 - side / 2);
+    let reference = cropped(&render(head, odd, 1).frame, left, top, side);
+    // A camera that stands elsewhere.
+    let camera = Motion { scale: 0.9, shift: (-20.0, 25.0), ..STILL };
+    let options = AlignOptions { references: vec![reference], resolution: 256, ..AlignOptions::default() };
+    let mut aligner = Aligner::new(&options).unwrap();
+    let placed = aligner.push(&render(head, camera, 2)).unwrap();
+    let off = error(&shown, odd, &placed, camera);
+    let by_eyes = error(&shown, odd, &align(&[render(head, camera, 2)])[0], camera);
+    assert!(off < 1.5, "{off} px at 256 beside the known crop");
+    assert!(by_eyes > 8.0, "{by_eyes}: the eyes alone would do, and the test shows nothing");
+}
+
+/// The square of a picture that begins at (`left`, `top`); what lies beyond the border is black.
+fn cropped(frame: &Frame, left: i64, top: i64, side: i64) -> Frame {
+    let mut out = Frame::filled(side as u32, side as u32, [0; 3]).unwrap();
+    for y in 0..side {
+        for x in 0..side {
+            if (0..i64::from(frame.width)).contains(&(left + x)) && (0..i64::from(frame.height)).contains(&(top + y)) {
+                let at = 3 * (y * side + x) as usize;
+                out.data[at..at + 3].copy_from_slice(&frame.pixel((left + x) as u32, (top + y) as u32));
+            }
+        }
+    }
+    out
+}

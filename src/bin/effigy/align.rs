@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use effigy::Result;
 
-use crate::clip::{self, ClipArgs};
+use crate::clip::{self, ClipArgs, Crops};
 use crate::common::{side, PackArgs};
 use crate::output::{check_writable, distinct};
 use crate::progress::Reporter;
@@ -48,7 +48,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         Some(side) => side,
         None => side(&args.pack.load()?),
     };
-    let clip = clip::load(&args.clip, &part, side, Some(&args.output), reporter)?;
+    let clip = clip::load(&args.clip, &part, Crops { side, saved: Some(&args.output), references: Vec::new() }, reporter)?;
     let keys = clip.frames.iter().filter(|f| f.key).count();
     let lost = clip.frames.iter().filter(|f| f.confidence <= 0.0).count();
     let count = clip.frames.len();

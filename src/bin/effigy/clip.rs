@@ -52,8 +52,19 @@ pub struct Aligned {
     pub frames: Vec<AlignedFrame>,
 }
 
-/// Reads and aligns a clip; `side`: pixels of the crop. With `crops`, also writes them there as a lossless clip.
-pub fn load(path: &Path, args: &ClipArgs, side: u32, crops: Option<&PathBuf>, progress: &dyn Progress) -> Result<Aligned> {
+/// How the crops shall be.
+pub struct Crops<'a> {
+    /// Pixels of their side.
+    pub side: u32,
+    /// Where they are written too, as a lossless clip.
+    pub saved: Option<&'a PathBuf>,
+    /// Crops of the same face, to be placed as; may be empty.
+    pub references: Vec<Frame>,
+}
+
+/// Reads and aligns a clip.
+pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress) -> Result<Aligned> {
+    let side = crops.side;
     let reader = ClipReader::open(path, &args.reading())?;
     let info = reader.info();
     let total = args.frames.or(info.frames).unwrap_or(0);
@@ -64,7 +75,7 @@ pub fn load(path: &Path, args: &ClipArgs, side: u32, crops: Option<&PathBuf>, pr
     progress.begin(stage, total);
     let keep = &mut |frame: AlignedFrame| -> Result<()> {
         check(progress)?;
-        if let Some(out) = crops {
+        if let Some(out) = crops.saved {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 empty => empty.insert(crop_writer(out, side, &camera, frame.pts)?),
@@ -78,7 +89,7 @@ pub fn load(path: &Path, args: &ClipArgs, side: u32, crops: Option<&PathBuf>, pr
     if args.aligned_input {
         read_crops(reader, side, keep)?;
     } else {
-        align(reader, side, keep)?;
+        align(reader, side, crops.references, keep)?;
     }
     progress.end();
     if frames.is_empty() {
@@ -117,10 +128,15 @@ pub fn as_aligned(pts: i64, frame: Frame, key: bool) -> AlignedFrame {
 }
 
 #[cfg(feature = "encode")]
-fn align(mut reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+fn align(
+    mut reader: ClipReader,
+    side: u32,
+    references: Vec<Frame>,
+    keep: &mut dyn FnMut(AlignedFrame) -> Result<()>,
+) -> Result<()> {
     use effigy::encode::align::{AlignOptions, Aligner};
 
-    let options = AlignOptions { resolution: side, ..AlignOptions::default() };
+    let options = AlignOptions { resolution: side, references, ..AlignOptions::default() };
     let mut aligner = Aligner::new(&options)?;
     let ahead: Vec<TimedFrame> = reader.by_ref().take(options.lookahead).collect::<Result<_>>()?;
     if ahead.is_empty() {
@@ -138,7 +154,7 @@ fn align(mut reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) -
 }
 
 #[cfg(not(feature = "encode"))]
-fn align(_: ClipReader, _: u32, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+fn align(_: ClipReader, _: u32, _: Vec<Frame>, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
     Err(no_alignment())
 }
 

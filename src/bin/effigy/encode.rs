@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use effigy::bitstream::{Coding, FrameRecord, Identity, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
+use effigy::decode::Decoder;
 use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
+use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
@@ -89,7 +91,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let saved = args.save_identity.as_deref().map(Staged::create).transpose()?;
     let pack = args.pack.load()?;
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
-    let clip = clip::load(&args.clip, &args.clip_args, side(&pack), args.aligned.as_ref(), reporter)?;
+    let references = known.as_ref().map(|identity| faces(&pack, identity, &args.device)).transpose()?.unwrap_or_default();
+    let crops = clip::Crops { side: side(&pack), saved: args.aligned.as_ref(), references };
+    let clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
     let begun = Instant::now();
     let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
     let spent = begun.elapsed();
@@ -114,6 +118,13 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         duration(spent),
     ));
     Ok(())
+}
+
+/// An enrolled person as their own generator draws them: where it expects the face.
+fn faces(pack: &Pack, identity: &Identity, device: &DeviceArgs) -> Result<Vec<Frame>> {
+    let mut decoder = Decoder::new(pack, identity, &device.decoding())?;
+    let states: Vec<FrameParams> = std::iter::once(identity.rest).chain(identity.anchors.iter().copied()).collect();
+    decoder.render_batch(&states)
 }
 
 /// What can be known to fail before any work.

@@ -47,7 +47,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let mut frames = Vec::new();
     for input in inputs {
-        frames.extend(clip::load(input, &args.clip_args, side(&pack), None, reporter)?.frames);
+        let crops = clip::Crops { side: side(&pack), saved: None, references: Vec::new() };
+        frames.extend(clip::load(input, &args.clip_args, crops, reporter)?.frames);
     }
     let enrolled = enroll(&pack, &frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
     let bytes = enrolled.identity.to_bytes()?;

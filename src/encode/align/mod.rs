@@ -1,7 +1,8 @@
 //! Alignment (paper 3.2): camera frames to upright face crops that follow the head and nothing else.
 //!
 //! Input: camera frames. Output: [`AlignedFrame`]s, R x R, with the placement and roll of the crop. The only user of OpenCV.
-//! Reading order: `geometry` (transforms), `detect` (where the face is, once), `register` (how it moves), `warp` (the crop).
+//! Reading order: `geometry` (transforms), `detect` (where the face is, once), `register` (how it moves), `refer` (crops of this
+//! face that are known already), `warp` (the crop).
 //!
 //! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
 //! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. Eye
@@ -9,6 +10,7 @@
 
 mod detect;
 mod geometry;
+mod refer;
 mod register;
 mod warp;
 
@@ -19,10 +21,11 @@ use opencv::core::Mat;
 
 use super::AlignedFrame;
 use crate::error::{Error, Result};
-use crate::frame::TimedFrame;
+use crate::frame::{Frame, TimedFrame};
 use crate::limits::MAX_RESOLUTION;
 use detect::{median, median_point, Detector, Eyes, FaceBox, EYES_IN_BOX};
 use geometry::{CropPose, Point, Similarity, EYE_DISTANCE};
+use refer::References;
 use register::{Fit, Key, Register};
 
 /// At least this share of the face must move with a key frame for it to stay the key.
@@ -60,11 +63,13 @@ pub struct AlignOptions {
     pub cascades: Option<PathBuf>,
     /// Blur what the crop shows beyond the camera frame's border (else the border's pixels are repeated).
     pub blur_outside: bool,
+    /// Crops of this very face, such as pictures of an enrolled identity: the crop is placed as they are. Empty: FFHQ framing.
+    pub references: Vec<Frame>,
 }
 
 impl Default for AlignOptions {
     fn default() -> Self {
-        AlignOptions { resolution: 256, lookahead: 10, cascades: None, blur_outside: true }
+        AlignOptions { resolution: 256, lookahead: 10, cascades: None, blur_outside: true, references: Vec::new() }
     }
 }
 
@@ -84,6 +89,7 @@ pub struct Aligner {
     options: AlignOptions,
     detector: Detector,
     register: Register,
+    references: References,
     /// The first key stays at index 0.
     keys: Vec<Key>,
     current: usize,
@@ -116,10 +122,12 @@ impl Aligner {
                 options.resolution
             )));
         }
+        let register = Register::new()?;
         Ok(Aligner {
             options: options.clone(),
             detector: Detector::load(options.cascades.as_deref())?,
-            register: Register::new()?,
+            references: References::new(&register, &options.references)?,
+            register,
             keys: Vec::new(),
             current: 0,
             track: None,
@@ -187,6 +195,7 @@ impl Aligner {
         let rough = CropPose::from_eyes(face.at(EYES_IN_BOX.0), face.at(EYES_IN_BOX.1));
         let key = self.register.key(&greys[first], &rough)?;
         let mut seen: [Vec<Point>; 2] = Default::default();
+        let mut known = Vec::new();
         let mut last = rough;
         for (n, grey) in greys.iter().enumerate().skip(first) {
             let fit = self.register.follow(&key, grey, last)?;
@@ -196,10 +205,17 @@ impl Aligner {
                 continue;
             }
             last = fit.pose;
+            known.extend(self.references.correction(&mut self.register, grey, &fit.pose)?);
             let Eyes { left, right } = self.detector.eyes(grey, found)?;
             for (list, eye) in seen.iter_mut().zip([left, right]) {
                 list.extend(eye.map(|p| rough.to_camera(fit.pose.to_crop(p))));
             }
+        }
+        if let Some(correction) = refer::middle(known) {
+            return Ok(rough.moved(&correction));
+        }
+        if !self.references.is_empty() {
+            log::warn!("the face does not look like the enrolled one: its crop is placed by its eyes");
         }
         Ok(pose_from_votes(&seen, face))
     }
@@ -293,7 +309,9 @@ impl Aligner {
         }
         let eyes = self.detector.eyes(grey, &face)?;
         let seen = [eyes.left.into_iter().collect(), eyes.right.into_iter().collect()];
-        self.restart(grey, pose_from_votes(&seen, &face))?;
+        let pose = pose_from_votes(&seen, &face);
+        let known = self.references.correction(&mut self.register, grey, &pose)?;
+        self.restart(grey, known.map_or(pose, |(motion, _)| pose.moved(&motion)))?;
         Ok(Step { key: true, confidence: 0.5 })
     }
 

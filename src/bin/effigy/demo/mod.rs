@@ -114,13 +114,8 @@ fn source(args: &Args, pack: &Pack, progress: &dyn Progress) -> Result<Aligned> 
         Some(path) => {
             clip::check_build(part)?;
             let frames = Some(part.frames.unwrap_or(CLIP_FRAMES));
-            clip::load(
-                path,
-                &ClipArgs { start: part.start, frames, aligned_input: part.aligned_input },
-                side(pack),
-                None,
-                progress,
-            )
+            let chosen = ClipArgs { start: part.start, frames, aligned_input: part.aligned_input };
+            clip::load(path, &chosen, clip::Crops { side: side(pack), saved: None, references: Vec::new() }, progress)
         }
         None => {
             let frames = part.frames.unwrap_or(SYNTHETIC_FRAMES).clamp(1, 100_000);
