@@ -6,7 +6,7 @@
 use super::crops::Crops;
 use super::loss::{Judge, Region, Target};
 use super::model::{Model, COLUMNS};
-use super::rows::RowAdam;
+use super::rows::{Best, RowAdam};
 use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec, Calc};
 use crate::params::EXPRESSIONS;
@@ -21,8 +21,6 @@ const ANGLE_RATE: f32 = 0.4;
 const FLICKER: f64 = 0.5;
 /// A frame whose loss fell by less than this share over eight steps is done.
 const STALL: f32 = 0.004;
-/// Frames per group.
-const GROUP: usize = 8;
 
 /// Searches all frames from `table` `[frames, 34]`; `eta` are the rates per channel of equation 8.
 pub(super) fn search(
@@ -39,7 +37,7 @@ pub(super) fn search(
     let rates = from_vec(&rates, &[COLUMNS], model.device())?;
     let table = table.copy();
     progress.begin("search the expression", crops.len() as u64);
-    for picks in crops.chunks(GROUP) {
+    for picks in crops.chunks(super::batch(model.generator.config().resolution)) {
         let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
         let mut start = table.f_slice(0, first, last, 1)?;
@@ -84,7 +82,7 @@ fn group(
     let n = start.size()[0];
     let all: Vec<i64> = (0..n).collect();
     let mut rows = RowAdam::new(start, rates)?;
-    let mut best: Vec<(f32, Tensor)> = (0..n).map(|_| (f32::MAX, Tensor::new())).collect();
+    let mut best = Best::new(n as usize);
     let mut history: Vec<Vec<f32>> = Vec::new();
     let mut active = vec![1f32; n as usize];
     for step in 0..=steps {
@@ -93,11 +91,7 @@ fn group(
         let renders = model.render(latent, &batch.leaf)?;
         let losses = judge.loss(&renders, target)?;
         let now = to_vec(&losses)?;
-        for (i, loss) in now.iter().enumerate() {
-            if *loss < best[i].0 {
-                best[i] = (*loss, batch.leaf.f_detach()?.f_select(0, i as i64)?.copy());
-            }
-        }
+        best.see(&now, &batch.leaf)?;
         history.push(now);
         rest_stalled(&history, &mut active);
         if step == steps || active.iter().all(|a| *a == 0.0) {
@@ -112,7 +106,7 @@ fn group(
         let mask = from_vec(&active, &[n, 1], start.device())?;
         rows.apply(&batch, 1.0 - 0.8 * step as f64 / steps as f64, Some(&mask))?;
     }
-    Ok(Tensor::f_stack(&best.iter().map(|b| &b.1).collect::<Vec<_>>(), 0)?)
+    best.rows()
 }
 
 /// Takes frames out of the search whose best loss has not fallen by [`STALL`] over the last eight steps.

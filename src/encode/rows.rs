@@ -1,6 +1,6 @@
 //! Adam for a table with a row per frame of which each step sees only a few: the others keep their value and their momentum.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::ops::Calc;
 use tch::{no_grad, Kind, Tensor};
 
@@ -12,6 +12,42 @@ pub(super) struct RowAdam {
     power: Tensor,
     steps: Tensor,
     rate: Tensor,
+}
+
+/// The best rows seen during a search.
+#[derive(Debug)]
+pub(super) struct Best {
+    losses: Vec<f32>,
+    rows: Vec<Tensor>,
+}
+
+impl Best {
+    /// None of `n` rows was seen yet.
+    pub(super) fn new(n: usize) -> Self {
+        Best { losses: vec![f32::MAX; n], rows: (0..n).map(|_| Tensor::new()).collect() }
+    }
+
+    /// Keeps those of `rows` `[n, columns]` whose losses are the lowest so far.
+    pub(super) fn see(&mut self, losses: &[f32], rows: &Tensor) -> Result<()> {
+        for (i, loss) in losses.iter().enumerate() {
+            if *loss < self.losses[i] {
+                self.losses[i] = *loss;
+                self.rows[i] = rows.f_detach()?.f_select(0, i as i64)?.copy();
+            }
+        }
+        Ok(())
+    }
+
+    /// The best rows `[n, columns]`.
+    ///
+    /// # Errors
+    /// Device, for a row whose loss was never a number.
+    pub(super) fn rows(&self) -> Result<Tensor> {
+        if self.losses.contains(&f32::MAX) {
+            return Err(Error::Device("the search diverged: a loss is not a number".into()));
+        }
+        Ok(Tensor::f_stack(&self.rows, 0)?)
+    }
 }
 
 /// The rows of one step: a leaf to compute with.
@@ -112,6 +148,18 @@ mod tests {
         let row = |a: &RowAdam| to_vec(&a.values().unwrap().f_select(0, 2).unwrap()).unwrap();
         assert_eq!(row(&alone), row(&among));
         assert!(row(&alone)[0] < 0.9);
+    }
+
+    #[test]
+    fn the_best_rows_are_kept_and_a_loss_that_is_no_number_is_an_error() {
+        let row = |v: f32| from_vec(&[v, v], &[2, 1], Device::Cpu).unwrap();
+        let mut best = Best::new(2);
+        assert!(best.rows().is_err());
+        best.see(&[3.0, f32::NAN], &row(1.0)).unwrap();
+        assert!(best.rows().is_err());
+        best.see(&[4.0, 1.0], &row(2.0)).unwrap();
+        best.see(&[2.0, 1.5], &row(3.0)).unwrap();
+        assert_eq!(to_vec(&best.rows().unwrap()).unwrap(), [3.0, 2.0]);
     }
 
     #[test]
