@@ -9,6 +9,16 @@ use crate::error::{Error, Result};
 use std::f64::consts::SQRT_2;
 use tch::{no_grad, Device, Kind, Tensor};
 
+/// How the side is doubled. Both forms compute the same picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upsampling {
+    /// A transposed convolution with stride 2, then the blur: fewest multiplications.
+    #[default]
+    Transposed,
+    /// One dense 3 x 3 convolution to four times the channels, the blur folded in; each output pixel of a 2 x 2 cell has its own.
+    Dense,
+}
+
 /// A generator whose weights stay as they are.
 #[derive(Debug)]
 pub struct Frozen {
@@ -32,6 +42,7 @@ struct Prepared {
     /// Sums of squares of the kernel `[inputs, outputs]`; colours are not demodulated.
     power: Option<Tensor>,
     blur: Option<Tensor>,
+    upsampling: Upsampling,
     /// Bias and noise, the activation's gain included.
     bias: Tensor,
 }
@@ -42,12 +53,20 @@ impl Frozen {
     /// # Errors
     /// Device, when libtorch fails.
     pub fn new(generator: &Generator, kind: Kind) -> Result<Frozen> {
+        Frozen::with(generator, kind, Upsampling::default())
+    }
+
+    /// As [`Frozen::new`], in the given form of upsampling.
+    ///
+    /// # Errors
+    /// Device, when libtorch fails.
+    pub fn with(generator: &Generator, kind: Kind, upsampling: Upsampling) -> Result<Frozen> {
         no_grad(|| {
             let device = generator.device();
             let mut layers = Vec::with_capacity(generator.layers().len());
             let mut noise = 0;
             for layer in generator.layers() {
-                layers.push(Prepared::new(generator, layer, noise, kind)?);
+                layers.push(Prepared::new(generator, layer, noise, (kind, upsampling))?);
                 noise += usize::from(!layer.to_rgb);
             }
             let start = channels_last(&generator.weights().get("input.input")?.f_to_kind(kind)?)?;
@@ -118,7 +137,7 @@ impl Frozen {
 }
 
 impl Prepared {
-    fn new(generator: &Generator, layer: &Layer, noise: usize, kind: Kind) -> Result<Prepared> {
+    fn new(generator: &Generator, layer: &Layer, noise: usize, (kind, upsampling): (Kind, Upsampling)) -> Result<Prepared> {
         let get = |part: &str| generator.weights().get(&format!("{}.{part}", layer.name));
         let weight = get("conv.weight")?.f_select(0, 0)?;
         let size = weight.size();
@@ -141,8 +160,13 @@ impl Prepared {
             };
             bias.scale(SQRT_2)?.f_to_kind(kind)?
         };
-        let kernel = if layer.up { weight.f_transpose(0, 1)? } else { weight };
-        Ok(Prepared { layer: layer.clone(), affine, kernel: kernel.f_to_kind(kind)?.f_contiguous()?, power, blur, bias })
+        let kernel = match (layer.up, upsampling) {
+            (true, Upsampling::Transposed) => weight.f_transpose(0, 1)?,
+            (true, Upsampling::Dense) => dense(&weight)?,
+            (false, _) => weight,
+        };
+        let kernel = kernel.f_to_kind(kind)?.f_contiguous()?;
+        Ok(Prepared { layer: layer.clone(), affine, kernel, power, blur, upsampling, bias })
     }
 
     /// Modulated convolution, demodulation, bias, activation.
@@ -158,6 +182,10 @@ impl Prepared {
         let demodulation = style.f_square()?.f_matmul(power)?.shift(1e-8)?.f_rsqrt()?.scale(SQRT_2)?;
         let x = x.times(&spread(&style, kind)?)?;
         let y = match &self.blur {
+            Some(_) if self.upsampling == Upsampling::Dense => {
+                let cells = x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?;
+                channels_last(&cells.f_pixel_shuffle(2)?)?
+            }
             Some(blur) => {
                 let wide = x.f_conv_transpose2d(&self.kernel, None::<&Tensor>, 2, 0, 0, 1, 1)?;
                 wide.f_conv2d(blur, None::<&Tensor>, 1, 1, 1, self.layer.outputs)?
@@ -172,6 +200,30 @@ impl Prepared {
         let rgb = x.times(&spread(style, self.kernel.kind())?)?.f_conv2d(&self.kernel, None::<&Tensor>, 1, 0, 1, 1)?;
         rgb.f_to_kind(Kind::Float)?.plus(&self.bias)
     }
+}
+
+/// The kernel `[outputs, inputs, 3, 3]` of a transposed convolution and the blur behind it as one `[4 outputs, inputs, 3, 3]`.
+///
+/// In one dimension, with blur b of 4 taps, `y[m] = sum_jk b[j] w[k] x[(m - 1 + j - k) / 2]` over integer places only. For `m = 2 p + a`
+/// these are `x[p + d]` with `j - k = 2 d + 1 - a` and d from -1 to 1: three taps for each of the two phases a.
+fn dense(weight: &Tensor) -> Result<Tensor> {
+    // The blur's gain is 4 over both dimensions, so 2 over one.
+    let blur = [1.0f32, 3.0, 3.0, 1.0].map(|v| v / 8.0 * 2.0);
+    let mut taps = [0f32; 2 * 3 * 3];
+    for a in 0..2i32 {
+        for d in -1..=1i32 {
+            for k in 0..3i32 {
+                let j = 2 * d + 1 - a + k;
+                if (0..4).contains(&j) {
+                    taps[(9 * a + 3 * (d + 1) + k) as usize] = blur[j as usize];
+                }
+            }
+        }
+    }
+    let taps = Tensor::f_from_slice(&taps)?.f_view([2, 3, 3])?.f_to_device(weight.device())?;
+    let size = weight.size();
+    let all = Tensor::f_einsum("adk,bel,oikl->oabide", &[taps.shallow_clone(), taps, weight.shallow_clone()], None::<i64>)?;
+    Ok(all.f_reshape([4 * size[0], size[1], 3, 3])?)
 }
 
 /// `[B, C]` as `[B, C, 1, 1]` in `kind`.
