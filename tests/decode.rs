@@ -266,9 +266,13 @@ fn saving_and_loading_keeps_a_pack_and_half_precision_its_picture() {
     let config: PackConfig = pack.config().clone();
     let mut weights = effigy::net::Weights::new();
     weights.merge("generator.", pack.generator(Device::Cpu).unwrap().weights()).unwrap();
-    weights.merge("flow.", pack.flow(Device::Cpu).unwrap().weights()).unwrap();
+    let effigy::net::PoseFlow::Rows(flow) = pack.flow(Device::Cpu).unwrap() else { panic!("fixtures have a row flow") };
+    weights.merge("flow.", flow.weights()).unwrap();
     #[cfg(feature = "analysis")]
-    weights.merge("analysis.", pack.analysis(Device::Cpu).unwrap().weights()).unwrap();
+    {
+        let effigy::net::Analysis::Built(net) = pack.analysis(Device::Cpu).unwrap() else { panic!("fixtures have one network") };
+        weights.merge("analysis.", net.weights()).unwrap();
+    }
     #[cfg(not(feature = "analysis"))]
     let config = PackConfig { analysis: None, ..config };
     Pack::save(&path, &config, &weights, true).unwrap();

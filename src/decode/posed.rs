@@ -52,7 +52,7 @@ impl PosedGrid {
         if !(SMALLEST_STEP..=30.0).contains(&options.step) {
             return Err(Error::Misuse(format!("pose grid step {} degrees, expected {SMALLEST_STEP} to 30", options.step)));
         }
-        let len = (POSED_ROWS * flow.config().style_dim) as usize;
+        let len = (POSED_ROWS * latent.size()[2]) as usize;
         Ok(PosedGrid { flow, latent, step: options.step, tiles: HashMap::new(), len })
     }
 

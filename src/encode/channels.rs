@@ -21,8 +21,8 @@ pub(super) fn sensitivity(model: &Model, judge: &Judge, latent: &Tensor, centre:
             }
             let renders = model.render(latent, &rows)?;
             let n = offsets.len() as i64;
-            let before = judge.net.features(&renders.f_slice(0, 0, n - 1, 1)?, judge.kind)?;
-            let after = judge.net.features(&renders.f_slice(0, 1, n, 1)?, judge.kind)?;
+            let before = judge.net.view(&renders.f_slice(0, 0, n - 1, 1)?, judge.kind)?;
+            let after = judge.net.view(&renders.f_slice(0, 1, n, 1)?, judge.kind)?;
             let change = judge.net.distance(&before, &after, None)?.f_sqrt()?.f_sum(tch::Kind::Float)?.value()?;
             *gamma = (change / offsets[offsets.len() - 1]) as f32;
         }

@@ -31,6 +31,11 @@ impl Crops {
         Ok(Crops { bytes: Tensor::f_stack(&all, 0)?, device })
     }
 
+    /// Where the floats are made.
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
     /// Number of crops.
     pub(super) fn len(&self) -> usize {
         self.bytes.size()[0] as usize

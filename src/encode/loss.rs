@@ -4,7 +4,7 @@
 //! are to be expected, and from the pack's region parser, which says where they are.
 
 use crate::error::Result;
-use crate::net::facenet::{FaceNet, Features};
+use crate::net::analysis::{Analysis, View};
 use crate::net::ops::{from_vec, Calc};
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -23,7 +23,7 @@ pub(super) enum Region {
 /// Judges renders against crops.
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
-    pub net: &'a FaceNet,
+    pub net: &'a Analysis,
     pub kind: Kind,
     labels: Vec<String>,
     prior: Prior,
@@ -33,7 +33,7 @@ pub(super) struct Judge<'a> {
 #[derive(Debug)]
 pub(super) struct Target {
     pub images: Tensor,
-    features: Features,
+    view: View,
     weights: Tensor,
 }
 
@@ -68,23 +68,31 @@ impl Prior {
     }
 }
 
+/// Probability `[B, 1, h, w]` that a place belongs to one of the named classes, from all classes' `[B, classes, h, w]`.
+fn share(parsed: &Tensor, labels: &[String], names: &[&str]) -> Result<Tensor> {
+    let picks: Vec<i64> = labels.iter().enumerate().filter(|(_, l)| names.contains(&l.as_str())).map(|(i, _)| i as i64).collect();
+    let index = Tensor::f_from_slice(&picks)?.f_to_device(parsed.device())?;
+    Ok(parsed.f_index_select(1, &index)?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?)
+}
+
 impl<'a> Judge<'a> {
     /// `labels` are the parser's class names.
-    pub(super) fn new(net: &'a FaceNet, labels: &[String], side: i64, kind: Kind, device: Device) -> Result<Self> {
+    pub(super) fn new(net: &'a Analysis, labels: &[String], side: i64, kind: Kind, device: Device) -> Result<Self> {
         Ok(Judge { net, kind, labels: labels.to_vec(), prior: Prior::new(side / 2, device)? })
     }
 
     /// Weights `[B, 1, R/2, R/2]` of mean 1 from the framing and the parser.
-    fn weights(&self, features: &Features, region: Region, side: i64) -> Result<Tensor> {
-        let parsed = self.net.parse(features)?.f_softmax(1, Kind::Float)?;
-        let parsed = parsed.f_upsample_bilinear2d([side / 2, side / 2], false, None, None)?;
-        let share = |names: &[&str]| -> Result<Tensor> {
-            let picks: Vec<i64> =
-                self.labels.iter().enumerate().filter(|(_, l)| names.contains(&l.as_str())).map(|(i, _)| i as i64).collect();
-            let index = Tensor::f_from_slice(&picks)?.f_to_device(parsed.device())?;
-            Ok(parsed.f_index_select(1, &index)?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?)
+    fn weights(&self, view: &View, region: Region, side: i64) -> Result<Tensor> {
+        let parsed = match self.net.parse(view)? {
+            Some(logits) => Some(logits.f_softmax(1, Kind::Float)?.f_upsample_bilinear2d([side / 2; 2], false, None, None)?),
+            None => None,
         };
-        let fine = share(&["brows", "lids", "iris"])?.times(&self.prior.eyes)?;
+        let share = |names: &[&str]| -> Result<Tensor> {
+            // Without a parser no place is known to be background, eye or mouth: the framing decides alone.
+            let Some(parsed) = &parsed else { return Ok(self.prior.head.f_zeros_like()?) };
+            share(parsed, &self.labels, names)
+        };
+        let fine = share(&["brows", "eyes", "lids", "iris"])?.times(&self.prior.eyes)?;
         let mouth = share(&["lips", "inner_mouth"])?.times(&self.prior.mouth)?;
         let matte = share(&["background"])?.scale(-1.0)?.shift(1.0)?;
         let p = &self.prior;
@@ -103,12 +111,25 @@ impl<'a> Judge<'a> {
         map.over(&mean)
     }
 
+    /// Per crop, the area of the open eyes and that of the open mouth `[B, 2]`, where the pack's parser knows them.
+    pub(super) fn openings(&self, images: &Tensor) -> Result<Option<Tensor>> {
+        let Some(logits) = self.net.parse(&self.net.view(images, self.kind)?)? else { return Ok(None) };
+        let side = self.prior.head.size()[2];
+        let parsed = logits.f_softmax(1, Kind::Float)?.f_upsample_bilinear2d([side; 2], false, None, None)?;
+        let area = |names: &[&str], window: &Tensor| -> Result<Tensor> {
+            let map = share(&parsed, &self.labels, names)?.times(window)?;
+            Ok(map.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?)
+        };
+        let eyes = area(&["eyes", "iris"], &self.prior.eyes)?;
+        Ok(Some(Tensor::f_stack(&[eyes, area(&["inner_mouth"], &self.prior.mouth)?], 1)?))
+    }
+
     /// Prepares crops to be compared with.
     pub(super) fn target(&self, images: &Tensor, region: Region) -> Result<Target> {
         no_grad(|| {
-            let features = self.net.features(images, self.kind)?;
-            let weights = self.weights(&features, region, images.size()[2])?;
-            Ok(Target { images: images.shallow_clone(), features, weights })
+            let view = self.net.view(images, self.kind)?;
+            let weights = self.weights(&view, region, images.size()[2])?;
+            Ok(Target { images: images.shallow_clone(), view, weights })
         })
     }
 
@@ -119,8 +140,8 @@ impl<'a> Judge<'a> {
         let difference = renders.minus(&target.images)?;
         let pixels = difference.f_abs()?.plus(&difference.f_square()?.scale(2.0)?)?.times(&weights)?;
         let pixels = pixels.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?;
-        let seen = self.net.features(renders, self.kind)?;
-        pixels.plus(&self.net.distance(&seen, &target.features, Some(&target.weights))?.scale(PERCEPTUAL)?)
+        let seen = self.net.view(renders, self.kind)?;
+        pixels.plus(&self.net.distance(&seen, &target.view, Some(&target.weights))?.scale(PERCEPTUAL)?)
     }
 
     /// Inter-frame loss (equation 11): the change from frame to frame in the renders against the change in the crops.

@@ -23,15 +23,14 @@ use crate::bitstream::{Identity, StepRule, TunedTensor};
 use crate::decode::{tuned_generator, DeviceChoice, Precision};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::net::facenet::FaceNet;
 use crate::net::ops::{from_vec, to_vec, Calc};
-use crate::net::Generator;
+use crate::net::{Analysis, Generator};
 use crate::pack::Pack;
 use crate::params::{FrameParams, Placement};
 use crate::progress::Progress;
 use crops::Crops;
 use loss::Judge;
-use model::{from_table, latent_plain, latent_tensor, to_table, Model, COLUMNS};
+use model::{from_table, latent_plain, latent_tensor, to_table, Model};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 use tune::Fitted;
@@ -132,7 +131,7 @@ pub struct Enrolled {
 
 /// Rows of the enrolled frames that the identity remembers.
 const ANCHORS: usize = 16;
-/// Truncation of the first inversion.
+/// Truncation of our own encoder's codes: real people lie outside of what it was trained on. Published encoders need none.
 const TRUNCATION: f64 = 0.7;
 /// Step of a tuned tensor as a share of its differences' root mean square.
 const WEIGHT_STEP: f32 = 0.35;
@@ -141,7 +140,7 @@ const WEIGHT_STEP: f32 = 0.35;
 struct Bench {
     device: Device,
     kind: Kind,
-    net: FaceNet,
+    net: Analysis,
 }
 
 impl Bench {
@@ -158,7 +157,13 @@ impl Bench {
     }
 
     fn model(&self, pack: &Pack, generator: Generator) -> Result<Model> {
-        Ok(Model { generator, flow: pack.flow(self.device)?, channels: pack.config().channels.clone(), kind: self.kind })
+        Ok(Model {
+            generator,
+            flow: pack.flow(self.device)?,
+            channels: pack.config().channels.clone(),
+            tuning_rate: pack.config().tuning_rate,
+            kind: self.kind,
+        })
     }
 
     fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
@@ -174,11 +179,17 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let crops = Crops::new(frames, side, bench.device)?;
     let judge = bench.judge(pack)?;
     let model = bench.model(pack, pack.generator(bench.device)?.duplicate(bench.device)?)?;
-    let inversion = invert::invert(&crops, &judge, progress)?;
-    let chosen = identity::select(&crops, &inversion, &model, &judge)?;
     let mean = from_vec(&pack.config().latent_mean, &[model.generator.config().style_dim], bench.device)?;
-    let w = invert::truncate(&inversion.w.f_select(0, chosen as i64)?, &mean, TRUNCATION)?;
-    let start = Fitted { latent: invert::in_every_row(&w, model.generator.config().rows())?, table: inversion.table };
+    let (table, predicted) = invert::predict(&crops, &judge, progress)?;
+    let chosen = identity::select(&crops, &table, &mean, &model, &judge)?;
+    let psi = if predicted { TRUNCATION } else { 1.0 };
+    let codes = invert::truncate(&chosen.codes, &mean, psi)?;
+    let latent = invert::in_every_row(&codes, model.generator.config().rows())?;
+    let table = match predicted {
+        true => table,
+        false => start::guess(&model, &judge, &crops, &latent, &start::drawn(&pack.config().ranges, bench.device)?, progress)?,
+    };
+    let start = Fitted { latent, table };
     let fitted = tune::tune(&model, &judge, &crops, start, &plan, progress)?;
     let tuned = if plan.tuning == Tuning::None { Vec::new() } else { differences(pack, &model.generator)? };
     let anchors = start::anchors(&fitted.table, ANCHORS)?;
@@ -186,7 +197,8 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let anchor_rows = fitted.table.f_index_select(0, &index)?;
     let centre = fitted.table.f_median_dim(0, false)?.0;
     let sensitivity = channels::sensitivity(&model, &judge, &fitted.latent, &centre)?;
-    let rest = from_table(&centre.f_view([1, COLUMNS])?, std::iter::once(0.0))?;
+    let calm = identity::calm(&crops, &fitted.table, &judge, progress)? as i64;
+    let rest = from_table(&fitted.table.f_slice(0, calm, calm + 1, 1)?, std::iter::once(0.0))?;
     let identity = Identity {
         pack: pack.hash(),
         name: options.name.clone(),
@@ -201,7 +213,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     };
     let identity = Identity::from_bytes(&identity.to_bytes()?)?;
     let params = from_table(&fitted.table, frames.iter().map(|f| f.roll))?;
-    Ok(Enrolled { identity, params, identity_frame: chosen })
+    Ok(Enrolled { identity, params, identity_frame: chosen.frame })
 }
 
 /// Finds the numbers of each frame for an identity whose weights stand still. `start`: where [`enroll`] left these very frames.
@@ -226,12 +238,27 @@ pub fn search(
             let anchors = to_table(&identity.anchors, bench.device)?;
             start::guess(&model, &judge, &crops, &latent, &anchors, progress)?
         }
-        None => invert::invert(&crops, &judge, progress)?.table,
+        None => match invert::predict(&crops, &judge, progress)? {
+            (table, true) => table,
+            _ => {
+                let drawn = start::drawn(&pack.config().ranges, bench.device)?;
+                start::guess(&model, &judge, &crops, &latent, &drawn, progress)?
+            }
+        },
     };
     let table = pose::search(&model, &judge, &crops, &latent, &table, plan.pose_steps, progress)?;
     let eta = channels::rates(&identity.sensitivity);
     let table = expression::search(&model, &judge, &crops, &latent, &table, (plan.expression_steps, &eta), progress)?;
     from_table(&table, frames.iter().map(|f| f.roll))
+}
+
+/// Pictures that are rendered with gradients at once: what 8 GB hold.
+fn batch(side: i64) -> usize {
+    match side {
+        ..=256 => 8,
+        257..=512 => 4,
+        _ => 2,
+    }
 }
 
 /// The tuned tensors' differences to the pack, quantised.

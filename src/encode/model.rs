@@ -15,6 +15,8 @@ pub(super) struct Model {
     pub generator: Generator,
     pub flow: PoseFlow,
     pub channels: Vec<Channel>,
+    /// Adam's rate for the generator's weights.
+    pub tuning_rate: f64,
     pub kind: Kind,
 }
 

@@ -1,15 +1,15 @@
 //! A first guess of the 34 numbers that suits one person: the built-in predictor knows parametric heads, this knows the enrolled face.
 //!
 //! The identity carries a few *anchors*, parameters that were really seen. Mixtures of anchors are rendered with the tuned
-//! generator, and a ridge regression from the analysis network's hidden layer back to the numbers is solved in closed form. No footage needed.
+//! generator, and a ridge regression from a summary of the picture back to the numbers is solved in closed form. No footage needed.
 
 use super::crops::Crops;
 use super::loss::Judge;
 use super::model::{Model, COLUMNS};
 use crate::error::Result;
-use crate::net::ops::Calc;
+use crate::net::ops::{from_vec, Calc};
 use crate::progress::{check, Progress};
-use tch::{no_grad, Kind, Tensor};
+use tch::{no_grad, Device, Kind, Tensor};
 
 /// Rendered mixtures.
 const SAMPLES: usize = 384;
@@ -28,10 +28,11 @@ pub(super) fn guess(
     progress.begin("learn the start", SAMPLES as u64);
     let rows = mixtures(anchors)?;
     let mut seen = Vec::new();
-    for first in (0..SAMPLES as i64).step_by(16) {
+    let batch = 2 * super::batch(model.generator.config().resolution) as i64;
+    for first in (0..SAMPLES as i64).step_by(batch as usize) {
         check(progress)?;
-        seen.push(no_grad(|| hidden(judge, &model.render(latent, &rows.f_slice(0, first, first + 16, 1)?)?))?);
-        progress.advance(first as u64 + 16, "");
+        seen.push(no_grad(|| hidden(judge, &model.render(latent, &rows.f_slice(0, first, first + batch, 1)?)?))?);
+        progress.advance((first + batch) as u64, "");
     }
     progress.end();
     let seen = Tensor::f_cat(&seen, 0)?;
@@ -49,7 +50,7 @@ pub(super) fn guess(
 
 /// Features with a column of ones.
 fn hidden(judge: &Judge, images: &Tensor) -> Result<Tensor> {
-    let h = judge.net.hidden(&judge.net.features(images, judge.kind)?)?;
+    let h = judge.net.summary(&judge.net.view(images, judge.kind)?)?;
     let ones = Tensor::f_ones([h.size()[0], 1], (Kind::Float, h.device()))?;
     Ok(Tensor::f_cat(&[h, ones], 1)?)
 }
@@ -72,6 +73,20 @@ fn mixtures(anchors: &Tensor) -> Result<Tensor> {
     let spread = anchors.f_std_dim([0i64].as_slice(), false, true)?.shift(1e-3)?.scale(0.15)?;
     let noise = Tensor::f_randn([SAMPLES as i64, COLUMNS], options)?.times(&spread)?;
     Tensor::f_cat(&[pose, alpha], 1)?.plus(&noise)
+}
+
+/// Synthetic anchors for a person of whom nothing is known yet: three times as many as there are numbers, spread evenly over the
+/// inner two thirds of the pack's ranges.
+pub(super) fn drawn(ranges: &[[f32; 2]], device: Device) -> Result<Tensor> {
+    // Roll is not part of the upright picture.
+    let kept: Vec<[f32; 2]> = ranges.iter().enumerate().filter(|(i, _)| *i != 2).map(|(_, r)| *r).collect();
+    let column = |k: usize| -> Result<Tensor> {
+        let values: Vec<f32> = kept.iter().map(|r| r[k]).collect();
+        from_vec(&values, &[1, COLUMNS], device)
+    };
+    let (low, high) = (column(0)?, column(1)?);
+    let share = Tensor::f_rand([3 * COLUMNS, COLUMNS], (Kind::Float, device))?.scale(2.0 / 3.0)?.shift(1.0 / 6.0)?;
+    low.plus(&high.minus(&low)?.times(&share)?)
 }
 
 /// `(X'X + r I)^-1 X'Y`.

@@ -14,8 +14,6 @@ use crate::net::ops::{from_vec, Calc};
 use crate::progress::{check, Progress};
 use tch::{no_grad, Device, Kind, Tensor};
 
-/// Frames per step.
-const BATCH: usize = 8;
 /// Rate of alpha; angles move in degrees and need more.
 const ALPHA_RATE: f64 = 0.02;
 const ANGLE_RATE: f64 = 0.6;
@@ -84,7 +82,7 @@ impl Deck {
 struct Moves {
     latent: bool,
     table: bool,
-    weights: f64,
+    weights: bool,
 }
 
 /// Fits the latent and the numbers to the crops with the pack's own generator, then tunes as `plan` says.
@@ -96,12 +94,12 @@ pub(super) fn tune(
     plan: &Plan,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let fit = Moves { latent: true, table: true, weights: 0.0 };
+    let fit = Moves { latent: true, table: true, weights: false };
     let fitted = descend("fit the latent", model, judge, crops, start, (plan.fit_steps, &fit, plan.seed), progress)?;
     let moves = match plan.tuning {
         Tuning::None => return Ok(fitted),
-        Tuning::Pivotal => Moves { latent: false, table: false, weights: 1.0 },
-        Tuning::Joint => Moves { latent: true, table: true, weights: 1.0 },
+        Tuning::Pivotal => Moves { latent: false, table: false, weights: true },
+        Tuning::Joint => Moves { latent: true, table: true, weights: true },
     };
     descend("tune the generator", model, judge, crops, fitted, (plan.tune_steps, &moves, plan.seed ^ 1), progress)
 }
@@ -122,9 +120,9 @@ fn descend(
     if moves.latent {
         adam.add_scalar(&latent, LATENT_RATE)?;
     }
-    if moves.weights > 0.0 {
+    if moves.weights {
         for (_, tensor) in model.generator.weights().require_grad(tunable)? {
-            adam.add_scalar(&tensor, moves.weights * 3e-3)?;
+            adam.add_scalar(&tensor, model.tuning_rate)?;
         }
     }
     let mut deck = Deck::new(crops.len(), seed);
@@ -132,7 +130,7 @@ fn descend(
     let mut recent = 0.0;
     for step in 0..steps {
         check(progress)?;
-        let picks = deck.draw(BATCH);
+        let picks = deck.draw(super::batch(model.generator.config().resolution));
         let rate = rate(step, steps);
         let batch = rows.take(&picks)?;
         let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;

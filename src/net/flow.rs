@@ -1,11 +1,10 @@
-//! Pose flow: the identity latent W+ `[rows, dim]` and head angles `[B, 2]` (yaw, pitch in degrees) to posed latents `[B, rows, dim]`.
-//!
-//! The interface is StyleFlow's: only rows 0 to 3 move, and zero angles give the identity latent back. The built-in pack, whose
-//! poses are known while it is trained, needs no ODE: each row gets a small network of the row itself and the angles.
+//! Pose flow: the identity latent W+ `[1 or B, rows, dim]` and head angles `[B, 2]` (yaw, pitch in degrees) to posed latents
+//! LH_t `[B, rows, dim]`. The interface is StyleFlow's: only rows 0 to 3 move, and zero angles give the identity latent back.
 
-use super::ops::{leaky_from_scaled, Calc, LEAKY_SCALE};
+use super::rowflow::{RowFlow, RowFlowConfig};
+use super::styleflow::{StyleFlow, StyleFlowConfig};
 use super::weights::Weights;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -15,85 +14,95 @@ pub const POSED_ROWS: i64 = 4;
 pub const YAW_UNIT: f64 = 35.0;
 /// Degrees that the networks see as 1.
 pub const PITCH_UNIT: f64 = 25.0;
+/// Widest hidden layer of a row flow.
+const MAX_HIDDEN: i64 = 4096;
 
 /// Shape of a pose flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FlowConfig {
-    /// Width of a W+ row.
-    pub style_dim: i64,
-    /// Hidden units per row.
-    pub hidden: i64,
+#[serde(untagged)]
+pub enum FlowConfig {
+    /// One small network per posed row: packs of our own trainer.
+    Rows(RowFlowConfig),
+    /// The published flow, an ODE.
+    Style(StyleFlowConfig),
+    /// No flow: yaw and pitch change nothing.
+    Still {
+        /// Width of a W+ row.
+        still: i64,
+    },
 }
 
 impl FlowConfig {
+    /// Checks ranges before anything is allocated by them.
+    ///
+    /// # Errors
+    /// Malformed, with what is out of range.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            FlowConfig::Rows(rows) if !(1..=MAX_HIDDEN).contains(&rows.hidden) => {
+                Err(Error::Malformed(format!("pose flow: {} hidden units, expected 1 to {MAX_HIDDEN}", rows.hidden)))
+            }
+            FlowConfig::Style(style) => style.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Width of a W+ row.
+    pub fn style_dim(&self) -> i64 {
+        match self {
+            FlowConfig::Rows(rows) => rows.style_dim,
+            FlowConfig::Style(style) => style.input_dim,
+            FlowConfig::Still { still } => *still,
+        }
+    }
+
     /// Every tensor that the weights must hold, with its shape.
     pub fn tensors(&self) -> Vec<(String, Vec<i64>)> {
-        let mut out = Vec::new();
-        for row in 0..POSED_ROWS {
-            out.push((format!("{row}.latent.weight"), vec![self.hidden, self.style_dim]));
-            out.push((format!("{row}.angles.weight"), vec![self.hidden, 5]));
-            out.push((format!("{row}.bias"), vec![self.hidden]));
-            out.push((format!("{row}.out.weight"), vec![self.style_dim, self.hidden]));
+        match self {
+            FlowConfig::Rows(rows) => rows.tensors(),
+            FlowConfig::Style(style) => style.tensors(),
+            FlowConfig::Still { .. } => Vec::new(),
         }
-        out
     }
 }
 
-/// The pose flow with its weights.
+/// A pose flow with its weights.
 #[derive(Debug)]
-pub struct PoseFlow {
-    cfg: FlowConfig,
-    weights: Weights,
+pub enum PoseFlow {
+    /// One small network per posed row.
+    Rows(RowFlow),
+    /// The published flow.
+    Style(StyleFlow),
+    /// No flow.
+    Still,
 }
 
 impl PoseFlow {
     /// Takes the weights; missing or misshapen tensors are reported by name.
+    ///
+    /// # Errors
+    /// Malformed.
     pub fn new(cfg: FlowConfig, weights: Weights) -> Result<Self> {
-        for (name, shape) in cfg.tensors() {
-            weights.shaped(&name, &shape)?;
-        }
-        Ok(PoseFlow { cfg, weights })
-    }
-
-    /// Its shape.
-    pub fn config(&self) -> &FlowConfig {
-        &self.cfg
-    }
-
-    /// Its tensors.
-    pub fn weights(&self) -> &Weights {
-        &self.weights
+        cfg.check()?;
+        Ok(match cfg {
+            FlowConfig::Rows(rows) => PoseFlow::Rows(RowFlow::new(rows, weights)?),
+            FlowConfig::Style(style) => PoseFlow::Style(StyleFlow::new(style, weights)?),
+            FlowConfig::Still { .. } => PoseFlow::Still,
+        })
     }
 
     /// LH_t: `w_plus` `[B or 1, rows, dim]` turned to `angles` `[B, 2]` (yaw, pitch in degrees).
+    ///
+    /// # Errors
+    /// Device.
     pub fn posed(&self, w_plus: &Tensor, angles: &Tensor) -> Result<Tensor> {
-        let batch = angles.size()[0];
-        let features = Self::features(angles)?;
-        let neutral = features.f_zeros_like()?;
-        let mut rows = Vec::with_capacity(POSED_ROWS as usize + 1);
-        for row in 0..POSED_ROWS {
-            let w = w_plus.f_select(1, row)?;
-            let delta = self.turn(row, &w, &features)?.minus(&self.turn(row, &w, &neutral)?)?;
-            rows.push(w.plus(&delta)?.f_unsqueeze(1)?);
+        match self {
+            PoseFlow::Rows(rows) => rows.posed(w_plus, angles),
+            PoseFlow::Style(style) => style.posed(w_plus, angles),
+            PoseFlow::Still => {
+                let size = w_plus.size();
+                Ok(w_plus.f_expand([angles.size()[0], size[1], size[2]], false)?)
+            }
         }
-        let rest = w_plus.f_slice(1, POSED_ROWS, None, 1)?;
-        let size = rest.size();
-        rows.push(rest.f_expand([batch, size[1], size[2]], false)?);
-        Ok(Tensor::f_cat(&rows, 1)?)
-    }
-
-    /// Angles in units, their squares and product: enough for a smooth surface.
-    fn features(angles: &Tensor) -> Result<Tensor> {
-        let yaw = angles.f_slice(1, 0, 1, 1)?.scale(1.0 / YAW_UNIT)?;
-        let pitch = angles.f_slice(1, 1, 2, 1)?.scale(1.0 / PITCH_UNIT)?;
-        let all = [yaw.shallow_clone(), pitch.shallow_clone(), yaw.f_square()?, pitch.f_square()?, yaw.times(&pitch)?];
-        Ok(Tensor::f_cat(&all, 1)?)
-    }
-
-    fn turn(&self, row: i64, w: &Tensor, features: &Tensor) -> Result<Tensor> {
-        let get = |part: &str| self.weights.get(&format!("{row}.{part}"));
-        let hidden = w.f_linear(get("latent.weight")?, Some(get("bias")?))?;
-        let hidden = hidden.plus(&features.f_linear(get("angles.weight")?, None::<&Tensor>)?)?;
-        Ok(leaky_from_scaled(&hidden.scale(LEAKY_SCALE)?)?.f_linear(get("out.weight")?, None::<&Tensor>)?)
     }
 }

@@ -1,7 +1,9 @@
-//! Networks on libtorch: generator, pose flow, and the analysis network of the built-in pack.
+//! Networks on libtorch: generator and pose flow for the decoder, the networks that analyse pictures for the encoder.
 
 #[cfg(feature = "analysis")]
 pub mod adam;
+#[cfg(feature = "analysis")]
+pub mod analysis;
 #[cfg(feature = "analysis")]
 pub mod arcface;
 #[cfg(feature = "analysis")]
@@ -21,11 +23,15 @@ pub mod lpips;
 mod mapping;
 mod ode;
 pub mod ops;
+pub mod rowflow;
 pub mod styleflow;
 pub mod synthesis;
 pub mod weights;
 
+#[cfg(feature = "analysis")]
+pub use analysis::{Analysis, AnalysisConfig, PublishedConfig};
 pub use flow::{FlowConfig, PoseFlow};
-pub use frozen::Frozen;
+pub use frozen::{Frozen, Upsampling};
+pub use rowflow::{RowFlow, RowFlowConfig};
 pub use synthesis::{Channel, Generator, GeneratorConfig, Layer};
 pub use weights::Weights;

@@ -145,6 +145,36 @@ pub struct Channel {
     pub sensitivity: f32,
 }
 
+/// Synthesis on its way through the layers.
+#[derive(Debug)]
+pub struct Run {
+    x: Tensor,
+    image: Option<Tensor>,
+    layer: usize,
+    noise: usize,
+}
+
+impl Run {
+    /// The picture so far, if a colour layer was passed.
+    pub fn image(&self) -> Option<&Tensor> {
+        self.image.as_ref()
+    }
+
+    /// Index of the next layer.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// The same state repeated `n` times along the batch.
+    ///
+    /// # Errors
+    /// Device.
+    pub fn repeated(&self, n: i64) -> Result<Run> {
+        let image = self.image.as_ref().map(|image| image.f_repeat([n, 1, 1, 1])).transpose()?;
+        Ok(Run { x: channels_last(&self.x.f_repeat([n, 1, 1, 1])?)?, image, layer: self.layer, noise: self.noise })
+    }
+}
+
 /// The generator with its weights.
 #[derive(Debug)]
 pub struct Generator {
@@ -222,6 +252,9 @@ impl Generator {
 
     /// Adds `alpha` `[B, channels.len()]` to the chosen StyleSpace channels: scatter(alpha, V) of the paper's equation 13.
     pub fn offset(&self, styles: &[Tensor], alpha: &Tensor, channels: &[Channel]) -> Result<Vec<Tensor>> {
+        if let Some(c) = channels.iter().find(|c| !self.layers.get(c.layer).is_some_and(|l| (0..l.inputs).contains(&c.channel))) {
+            return Err(Error::Misuse(format!("the generator has no style channel {} in layer {}", c.channel, c.layer)));
+        }
         let mut out: Vec<Tensor> = styles.iter().map(Tensor::shallow_clone).collect();
         for (index, style) in out.iter_mut().enumerate() {
             let width = self.layers[index].inputs;
@@ -241,27 +274,47 @@ impl Generator {
 
     /// The image `[B, 3, R, R]` from styles. Convolutions run in `kind`; styles, demodulation and colours stay in single precision.
     pub fn synthesis(&self, styles: &[Tensor], kind: Kind) -> Result<Tensor> {
+        let mut run = self.start(styles, kind)?;
+        for style in styles {
+            self.advance(&mut run, style)?;
+        }
+        run.image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
+    }
+
+    /// Synthesis before its first layer, for a batch of `styles`.
+    ///
+    /// # Errors
+    /// Misuse for a wrong number of style vectors; device.
+    pub fn start(&self, styles: &[Tensor], kind: Kind) -> Result<Run> {
         if styles.len() != self.layers.len() {
             return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
         }
         let batch = styles[0].size()[0];
-        let mut x = channels_last(&self.weights.get("input.input")?.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?)?;
-        let mut image: Option<Tensor> = None;
-        let mut noise = 0;
-        for (layer, style) in self.layers.iter().zip(styles) {
-            if layer.to_rgb {
-                let rgb = self.colours(layer, &x, style)?;
-                image = Some(match image {
-                    Some(previous) if previous.size()[2] < layer.side => self.grow(&previous)?.plus(&rgb)?,
-                    Some(previous) => previous.plus(&rgb)?,
-                    None => rgb,
-                });
-            } else {
-                x = self.styled(layer, &x, style, noise)?;
-                noise += 1;
-            }
+        let x = channels_last(&self.weights.get("input.input")?.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?)?;
+        Ok(Run { x, image: None, layer: 0, noise: 0 })
+    }
+
+    /// Computes one more layer. The picture so far is that of [`Run::image`], at the side reached.
+    ///
+    /// # Errors
+    /// Misuse past the last layer; device.
+    pub fn advance(&self, run: &mut Run, style: &Tensor) -> Result<()> {
+        let Some(layer) = self.layers.get(run.layer) else {
+            return Err(Error::Misuse(format!("a generator of {} layers has no more", self.layers.len())));
+        };
+        if layer.to_rgb {
+            let rgb = self.colours(layer, &run.x, style)?;
+            run.image = Some(match &run.image {
+                Some(previous) if previous.size()[2] < layer.side => self.grow(previous)?.plus(&rgb)?,
+                Some(previous) => previous.plus(&rgb)?,
+                None => rgb,
+            });
+        } else {
+            run.x = self.styled(layer, &run.x, style, run.noise)?;
+            run.noise += 1;
         }
-        image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
+        run.layer += 1;
+        Ok(())
     }
 
     /// Modulated 3 x 3 convolution, demodulation, noise, bias, activation.

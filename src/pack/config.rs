@@ -2,23 +2,18 @@
 //! allocated by it.
 
 use crate::error::{Error, Result};
-#[cfg(feature = "analysis")]
-use crate::net::facenet::FaceNetConfig;
 use crate::net::{Channel, FlowConfig, GeneratorConfig};
 use crate::params::{EXPRESSIONS, PARAMS};
 use serde::{Deserialize, Serialize};
 
 /// Version of the pack format that this build reads and writes.
 pub const FORMAT: u32 = 1;
-/// Widest hidden layer of a pose flow.
-const MAX_FLOW_HIDDEN: i64 = 4096;
 /// Most region classes: labels are bytes.
 const MAX_LABELS: usize = 256;
 
-/// Shape of the analysis network; only carried along in builds without the feature `analysis`.
 #[cfg(feature = "analysis")]
-pub type AnalysisConfig = FaceNetConfig;
-/// Shape of the analysis network; only carried along in builds without the feature `analysis`.
+pub use crate::net::AnalysisConfig;
+/// Shapes of the networks that analyse; only carried along in builds without the feature `analysis`.
 #[cfg(not(feature = "analysis"))]
 pub type AnalysisConfig = serde_json::Value;
 
@@ -50,7 +45,7 @@ pub struct PackConfig {
     pub generator: GeneratorConfig,
     /// Shape of the pose flow.
     pub flow: FlowConfig,
-    /// Shape of the analysis network; absent in packs that only decode.
+    /// Shapes of the networks that analyse; absent in packs that only decode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisConfig>,
     /// V: the 32 expression channels, in the order of alpha.
@@ -64,12 +59,24 @@ pub struct PackConfig {
     /// Where the face lies in the crop.
     #[serde(default)]
     pub framing: Framing,
+    /// Adam's rate for the generator's weights when it is tuned to a person.
+    #[serde(default = "tuning_rate", skip_serializing_if = "is_tuning_rate")]
+    pub tuning_rate: f64,
     /// What the pack was made from.
     pub provenance: String,
     /// Licence of the weights.
     pub licence: String,
     /// The command that made it.
     pub command: String,
+}
+
+/// What suits the generators of our own trainer.
+fn tuning_rate() -> f64 {
+    3e-3
+}
+
+fn is_tuning_rate(rate: &f64) -> bool {
+    *rate == tuning_rate()
 }
 
 impl PackConfig {
@@ -83,18 +90,13 @@ impl PackConfig {
         }
         self.generator.check()?;
         let dim = self.generator.style_dim;
-        let flow = &self.flow;
-        if flow.style_dim != dim || !(1..=MAX_FLOW_HIDDEN).contains(&flow.hidden) {
-            return fail(format!("pose flow {flow:?} does not fit styles of width {dim}, hidden 1 to {MAX_FLOW_HIDDEN}"));
+        self.flow.check()?;
+        if self.flow.style_dim() != dim {
+            return fail(format!("pose flow of {} styles, expected {dim}", self.flow.style_dim()));
         }
         #[cfg(feature = "analysis")]
         if let Some(analysis) = &self.analysis {
-            analysis.check()?;
-            let (width, classes) = (analysis.style_dim, analysis.classes);
-            if width != dim || classes != self.labels.len() as i64 {
-                let labels = self.labels.len();
-                return fail(format!("analysis network of {width} styles and {classes} classes, expected {dim} and {labels}"));
-            }
+            analysis.check(dim, self.generator.rows(), self.labels.len())?;
         }
         self.check_channels()?;
         if self.ranges.len() != PARAMS {
@@ -112,6 +114,9 @@ impl PackConfig {
         let [x, y] = self.framing.eye_middle;
         if ![x, y, self.framing.eye_distance].iter().all(|v| (0.0..=1.0).contains(v)) {
             return fail(format!("framing {:?} lies outside the crop", self.framing));
+        }
+        if !(0.0..=1.0).contains(&self.tuning_rate) {
+            return fail(format!("tuning rate {}, expected 0 to 1", self.tuning_rate));
         }
         Ok(())
     }

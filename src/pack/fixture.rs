@@ -7,7 +7,7 @@ use super::{Framing, Pack, PackConfig, FORMAT};
 use crate::bitstream::Identity;
 use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec};
-use crate::net::{Channel, FlowConfig, GeneratorConfig, Weights};
+use crate::net::{Channel, FlowConfig, GeneratorConfig, RowFlowConfig, Weights};
 use crate::params::{FrameParams, WPlus, EXPRESSIONS, PARAMS};
 use std::path::Path;
 use tch::{no_grad, Device};
@@ -141,7 +141,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
         format: FORMAT,
         name: format!("rule-made {resolution} seed {seed}"),
         channels: channels(&generator),
-        flow: FlowConfig { style_dim: shape.style_dim, hidden: shape.flow_hidden },
+        flow: FlowConfig::Rows(RowFlowConfig { style_dim: shape.style_dim, hidden: shape.flow_hidden }),
         analysis: analysis(shape, resolution),
         ranges,
         latent_mean: rule(&format!("seed{seed}/latent_mean"), shape.style_dim as usize, 0.3, 0.0),
@@ -162,6 +162,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
         .map(String::from)
         .to_vec(),
         framing: Framing::default(),
+        tuning_rate: 3e-3,
         provenance: "weights by a rule, for tests".into(),
         licence: "MIT OR Apache-2.0".into(),
         command: "effigy::pack::fixture".into(),
@@ -171,7 +172,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
 
 #[cfg(feature = "analysis")]
 fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
-    shape.analysis.then(|| super::AnalysisConfig {
+    let net = crate::net::facenet::FaceNetConfig {
         input: resolution,
         widths: vec![8, 12, 16, 16],
         hidden: 32,
@@ -179,7 +180,8 @@ fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
         identity_dim: 8,
         classes: 12,
         parser_width: 8,
-    })
+    };
+    shape.analysis.then_some(super::AnalysisConfig::Built(net))
 }
 
 #[cfg(not(feature = "analysis"))]

@@ -16,7 +16,7 @@ pub use config::{AnalysisConfig, Framing, PackConfig, FORMAT};
 use crate::error::Error;
 use crate::error::Result;
 #[cfg(feature = "analysis")]
-use crate::net::facenet::FaceNet;
+use crate::net::Analysis;
 use crate::net::{Generator, PoseFlow, Weights};
 use tch::Device;
 
@@ -67,19 +67,19 @@ impl Pack {
         PoseFlow::new(self.config.flow.clone(), self.part(FLOW, device)?)
     }
 
-    /// The analysis network on `device`; memory as with [`Pack::generator`].
+    /// The networks that analyse on `device`; memory as with [`Pack::generator`].
     ///
     /// # Errors
     /// Unsupported for a pack that can only decode; device as [`Pack::generator`].
     #[cfg(feature = "analysis")]
-    pub fn analysis(&self, device: Device) -> Result<FaceNet> {
+    pub fn analysis(&self, device: Device) -> Result<Analysis> {
         let Some(config) = &self.config.analysis else {
             return Err(Error::Unsupported(format!(
-                "pack {}: it has no analysis network, so it can only decode",
+                "pack {}: it has no networks to analyse pictures with, so it can only decode",
                 self.config.name
             )));
         };
-        FaceNet::new(config.clone(), self.part(ANALYSIS, device)?)
+        Analysis::new(config.clone(), self.part(ANALYSIS, device)?)
     }
 
     /// The tensors under `prefix` on `device`.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::net::adam::Adam;
 use crate::net::facenet::FaceNet;
 use crate::net::ops::{to_frames, Calc};
-use crate::net::{Channel, Generator, PoseFlow, Weights};
+use crate::net::{Channel, Generator, RowFlow, Weights};
 use tch::{Kind, Tensor};
 
 /// Weight of the perceptual distance: about as much as the pixels once both have fallen. The analysis network disregards colour, so
@@ -25,7 +25,7 @@ const MAPPING_RATE: f64 = 20.0;
 #[derive(Debug)]
 pub(super) struct Model<'a> {
     pub generator: &'a Generator,
-    pub flow: &'a PoseFlow,
+    pub flow: &'a RowFlow,
     pub channels: &'a [Channel],
 }
 

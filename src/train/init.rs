@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::net::facenet::FaceNetConfig;
 use crate::net::ops::Calc;
-use crate::net::{Channel, FlowConfig, GeneratorConfig, Weights};
+use crate::net::{Channel, GeneratorConfig, RowFlowConfig, Weights};
 use tch::{Device, Kind, Tensor};
 
 fn normal(shape: &[i64], spread: f64, device: Device) -> Result<Tensor> {
@@ -54,7 +54,7 @@ pub fn facenet(cfg: &FaceNetConfig, device: Device) -> Result<Weights> {
 }
 
 /// He initialisation with a small last layer: poses start near the identity latent.
-pub fn flow(cfg: &FlowConfig, device: Device) -> Result<Weights> {
+pub fn flow(cfg: &RowFlowConfig, device: Device) -> Result<Weights> {
     fan_in(&cfg.tensors(), 0.5, device)
 }
 

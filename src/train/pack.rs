@@ -7,7 +7,7 @@ use super::{analysis, channels, generator, init, inversion};
 use crate::error::{Error, Result};
 use crate::net::facenet::{FaceNet, FaceNetConfig};
 use crate::net::ops::to_vec;
-use crate::net::{FlowConfig, Generator, GeneratorConfig, PoseFlow, Weights};
+use crate::net::{Analysis, AnalysisConfig, FlowConfig, Generator, GeneratorConfig, PoseFlow, RowFlow, RowFlowConfig, Weights};
 use crate::pack::{Pack, PackConfig};
 use crate::params::PARAMS;
 use crate::progress::Progress;
@@ -82,9 +82,9 @@ fn plan(size: i64) -> Vec<i64> {
     all[..(size.ilog2() as usize - 1)].to_vec()
 }
 
-fn configs(size: i64) -> (GeneratorConfig, FlowConfig, FaceNetConfig) {
+fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
     let generator = GeneratorConfig { resolution: size, style_dim: STYLE_DIM, mapping_layers: 4, channels: plan(size) };
-    let flow = FlowConfig { style_dim: STYLE_DIM, hidden: 96 };
+    let flow = RowFlowConfig { style_dim: STYLE_DIM, hidden: 96 };
     let analysis = FaceNetConfig {
         input: size.min(128),
         widths: [16, 32, 64, 96, 128, 160][..(size.min(128).ilog2() as usize - 1)].to_vec(),
@@ -125,7 +125,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         ),
     };
     let generator = Generator::new(cfg, g)?;
-    let flow = PoseFlow::new(flow_cfg, f)?;
+    let flow = RowFlow::new(flow_cfg, f)?;
     let net = FaceNet::new(analysis_cfg, a)?;
     let heads = HeadSet::render(options.images, options.size, options.seed << 32, progress)?;
     analysis::train(&net, &heads, &run)?;
@@ -137,13 +137,14 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         format: crate::pack::FORMAT,
         name: format!("parametric heads {}", options.size),
         generator: generator.config().clone(),
-        flow: flow.config().clone(),
-        analysis: Some(net.config().clone()),
+        flow: FlowConfig::Rows(flow.config().clone()),
+        analysis: Some(AnalysisConfig::Built(net.config().clone())),
         channels: table,
         ranges: ranges(),
         latent_mean: to_vec(&mean)?,
         labels: LABEL_NAMES.iter().map(|s| s.to_string()).collect(),
         framing: Default::default(),
+        tuning_rate: 3e-3,
         provenance: "trained on parametric heads rendered by effigy; no photographs, no outside weights".into(),
         licence: "MIT OR Apache-2.0".into(),
         command: options.command.clone(),
@@ -177,8 +178,12 @@ fn claim(options: &TrainOptions) -> Result<()> {
 fn starting_weights(path: &Path, device: Device) -> Result<(Weights, Weights, Weights)> {
     let pack = Pack::load(path)?;
     let generator = pack.generator(device)?.weights().copy_to(device)?;
-    let flow = pack.flow(device)?.weights().copy_to(device)?;
-    Ok((generator, flow, pack.analysis(device)?.weights().copy_to(device)?))
+    match (pack.flow(device)?, pack.analysis(device)?) {
+        (PoseFlow::Rows(flow), Analysis::Built(net)) => {
+            Ok((generator, flow.weights().copy_to(device)?, net.weights().copy_to(device)?))
+        }
+        _ => Err(Error::Unsupported(format!("pack {}: training goes on only from packs that it made", pack.config().name))),
+    }
 }
 
 /// Plausible range of each of the 35 numbers: the parametric heads' own, signed where they are.
