@@ -322,7 +322,10 @@ struct Head {
 
 impl Head {
     fn new(weights: &Weights, name: &str) -> Result<Head> {
-        Ok(Head { conv: normed(weights, &format!("{name}.conv"))?, out: Conv::new(weights, &format!("{name}.conv_out"), None, 1)? })
+        Ok(Head {
+            conv: normed(weights, &format!("{name}.conv"))?,
+            out: Conv::new(weights, &format!("{name}.conv_out"), None, 1)?,
+        })
     }
 
     fn run(&self, x: &Tensor) -> Result<Tensor> {

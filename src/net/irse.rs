@@ -133,9 +133,7 @@ impl Unit {
         let name = |part: &str| format!("body.{index}.{part}");
         let excitation = match mode {
             TrunkMode::Ir => None,
-            TrunkMode::IrSe => {
-                Some((matrix(weights, &name("res_layer.5.fc1"))?, matrix(weights, &name("res_layer.5.fc2"))?))
-            }
+            TrunkMode::IrSe => Some((matrix(weights, &name("res_layer.5.fc1"))?, matrix(weights, &name("res_layer.5.fc2"))?)),
         };
         let shortcut = match shape.inputs == shape.depth {
             true => None,

@@ -68,7 +68,8 @@ fn vgg() -> Vec<Step> {
 }
 
 fn alex() -> Vec<Step> {
-    let conv = |index, inputs, outputs, side, stride| Step::Conv { index, inputs, outputs, side, stride, padding: 2.min(side / 2) };
+    let conv =
+        |index, inputs, outputs, side, stride| Step::Conv { index, inputs, outputs, side, stride, padding: 2.min(side / 2) };
     let pool = Step::Pool { side: 3, ceil: false };
     let (tap, mut out) = (Step::Tap, vec![conv(0, 3, 64, 11, 4)]);
     out.extend([tap(64), pool, conv(3, 64, 192, 5, 1), tap(192), pool, conv(6, 192, 384, 3, 1), tap(384)]);

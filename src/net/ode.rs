@@ -23,15 +23,7 @@ const STAGES: [(f64, &[f64]); 6] = [
 ];
 
 /// Fifth-order minus fourth-order weights of the seven slopes.
-const ERROR: [f64; 7] = [
-    71.0 / 57600.0,
-    0.0,
-    -71.0 / 16695.0,
-    71.0 / 1920.0,
-    -17253.0 / 339200.0,
-    22.0 / 525.0,
-    -1.0 / 40.0,
-];
+const ERROR: [f64; 7] = [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0];
 
 /// `x + sum of weights[i] slopes[i]`, part by part.
 fn along(x: &State, slopes: &[State], weights: &[f64]) -> Result<State> {
@@ -47,7 +39,12 @@ fn along(x: &State, slopes: &[State], weights: &[f64]) -> Result<State> {
 }
 
 /// The state at time `to`, in `steps` equal steps of the classical fourth-order method: four slopes each.
-pub(super) fn rk4(mut f: impl FnMut(f64, &State) -> Result<State>, start: State, [from, to]: [f64; 2], steps: u32) -> Result<State> {
+pub(super) fn rk4(
+    mut f: impl FnMut(f64, &State) -> Result<State>,
+    start: State,
+    [from, to]: [f64; 2],
+    steps: u32,
+) -> Result<State> {
     let h = (to - from) / f64::from(steps.max(1));
     let mut x = start;
     for step in 0..steps.max(1) {

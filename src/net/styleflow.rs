@@ -249,7 +249,8 @@ impl StyleFlow {
 
     fn check_shapes(&self, x: &Tensor, attributes: &Tensor) -> Result<()> {
         let (x, c) = (x.size(), attributes.size());
-        let fine = x.len() == 3 && x[2] == self.cfg.input_dim && c.len() == 2 && c[1] == self.cfg.zdim && (c[0] == 1 || c[0] == x[0]);
+        let fine =
+            x.len() == 3 && x[2] == self.cfg.input_dim && c.len() == 2 && c[1] == self.cfg.zdim && (c[0] == 1 || c[0] == x[0]);
         if !fine {
             let (dim, zdim) = (self.cfg.input_dim, self.cfg.zdim);
             return Err(Error::Misuse(format!(
