@@ -10,11 +10,11 @@ use super::pickle;
 use super::source::Source;
 use super::tensor::Span;
 use super::tree::{self, Value};
-use super::{MAX_PICKLE_BYTES, MAX_RECORDS};
+use super::{MAX_DIRECTORY_BYTES, MAX_PICKLE_BYTES, MAX_RECORDS};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -53,7 +53,8 @@ pub(super) fn read(file: &File, len: u64) -> Result<Value> {
 
 /// Where every record lies, all of them within the file.
 fn directory(file: &File, len: u64) -> Result<HashMap<String, Span>> {
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(failed)?;
+    let reader = Capped { inner: BufReader::new(file), left: MAX_DIRECTORY_BYTES };
+    let mut archive = ZipArchive::new(reader).map_err(failed)?;
     if archive.len() > MAX_RECORDS {
         return Err(Error::Limit(format!("zip archive of {} records, at most {MAX_RECORDS}", archive.len())));
     }
@@ -101,9 +102,35 @@ fn hint(error: Error, records: &HashMap<String, Span>, root: &str) -> Error {
     }
 }
 
+/// A reader with an end to its patience: the directory is kept in memory, and a file without one would be searched throughout.
+struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::ErrorKind::QuotaExceeded.into()),
+        }
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Capped<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
 fn failed(e: ZipError) -> Error {
     match e {
-        ZipError::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+        ZipError::Io(source) if source.kind() == io::ErrorKind::QuotaExceeded => {
+            Error::Limit(format!("no zip directory within {MAX_DIRECTORY_BYTES} bytes (a file that was cut?)"))
+        }
+        ZipError::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             Error::Io { what: "cannot read the zip archive".into(), source }
         }
         ZipError::UnsupportedArchive(what) => Error::Unsupported(format!("zip archive: {what}")),

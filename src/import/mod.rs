@@ -41,10 +41,10 @@ pub use layout::{compare, identify, latent_rows, state_of, Expected, Part, State
 pub use tensor::{ElementType, TensorData, TensorRef};
 pub use tree::Value;
 
-/// Most bytes of pickle in one checkpoint. The published files have under half a megabyte.
+/// Most bytes of pickle in one checkpoint. A tensor takes about 150.
 pub const MAX_PICKLE_BYTES: u64 = 64 << 20;
 /// Most steps the pickle machine takes for one pickle: opcodes, elements copied and 16 bytes of copied text count one each.
-/// The published files need under 200,000.
+/// A tensor takes about 45.
 pub const MAX_PICKLE_STEPS: u64 = 2 << 20;
 /// Longest string in a pickle, bytes.
 pub const MAX_TEXT_BYTES: u64 = 1 << 20;
@@ -59,12 +59,14 @@ pub const MAX_DIMENSIONS: usize = 8;
 /// Deepest nesting of lists and dictionaries.
 pub const MAX_DEPTH: usize = 64;
 /// Most values in the tree of a checkpoint, counting a shared one as often as it appears; 16 bytes of text count as one more.
-pub const MAX_TREE_NODES: u64 = 1 << 20;
+pub const MAX_TREE_NODES: u64 = 1 << 19;
 /// Most bytes of one tensor, and of the stretch of the file that a strided tensor is gathered from.
 pub const MAX_TENSOR_BYTES: u64 = 2 << 30;
 /// Most values of a tensor that repeats its storage (stride 0): such a tensor is not bounded by the size of the file.
 pub const MAX_EXPANDED_VALUES: u64 = 1 << 20;
 /// Most records in a zip container.
 pub const MAX_RECORDS: usize = 1 << 16;
+/// Most bytes read to find and understand the directory of a zip container.
+pub const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
 /// Longest JSON header of a safetensors file, bytes.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;

@@ -7,6 +7,7 @@ use super::pickle::{Graph, Id, Node, StorageNode, TensorNode};
 use super::tensor::{Span, TensorRef};
 use super::{MAX_DEPTH, MAX_TREE_NODES};
 use crate::error::{Error, Result};
+use crate::limits::MAX_NAME_BYTES;
 use std::collections::{BTreeMap, HashMap};
 
 /// A value of a checkpoint.
@@ -48,7 +49,7 @@ impl Value {
     /// All tensors below this value. Names of nested entries are joined with `.`, places in a list are numbers from 0.
     ///
     /// # Errors
-    /// Malformed if two tensors get the same name that way.
+    /// Malformed if two tensors get the same name that way, limit for names over [`MAX_NAME_BYTES`].
     pub fn tensors(&self) -> Result<BTreeMap<String, TensorRef>> {
         let mut out = BTreeMap::new();
         self.collect(String::new(), &mut out)?;
@@ -65,6 +66,9 @@ impl Value {
     }
 
     fn collect(&self, name: String, out: &mut BTreeMap<String, TensorRef>) -> Result<()> {
+        if name.len() > MAX_NAME_BYTES && matches!(self, Value::Dict(_) | Value::List(_) | Value::Tensor(_)) {
+            return Err(Error::Limit(format!("the name of a tensor has {} bytes, at most {MAX_NAME_BYTES}", name.len())));
+        }
         let below = |part: &str| if name.is_empty() { part.to_string() } else { format!("{name}.{part}") };
         match self {
             Value::Dict(entries) => entries.iter().try_for_each(|(key, value)| value.collect(below(key), out)),
