@@ -17,6 +17,7 @@
 //! | `decode` (`decode`) | identity and parameters to frames; pasting back; puppeteering |
 //! | `encode` (`analysis`; `encode::align` needs `encode` and OpenCV) | crops to identity and parameters |
 //! | `evaluate` (`analysis`) | how good a decoded clip is |
+//! | `import` (`import`) | published PyTorch checkpoints, read without executing anything in them |
 //! | `train` (`train`) | parametric heads, the trainer of the built-in pack |
 //! | `capi` (`capi`) | the C interface, `include/effigy.h` |
 
@@ -35,6 +36,8 @@ pub mod decode;
 pub mod encode;
 #[cfg(feature = "analysis")]
 pub mod evaluate;
+#[cfg(feature = "import")]
+pub mod import;
 #[cfg(feature = "decode")]
 pub mod media;
 #[cfg(feature = "decode")]
