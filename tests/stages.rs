@@ -134,7 +134,7 @@ fn every_stage_of_the_encoder_stops_when_asked() {
     let pack = fixture::tiny(1).unwrap();
     let seen = crops(&pack, 3);
     let options = options(Tuning::Joint);
-    for (stage, questions) in [("invert", 0), ("fit the latent", 2), ("tune the generator", 3)] {
+    for (stage, questions) in [("predict", 0), ("invert", 0), ("fit the latent", 2), ("tune the generator", 3)] {
         let result = enroll(&pack, &seen, &options, &StopAfter::new(stage, questions));
         assert!(matches!(result, Err(Error::Cancelled)), "{stage}");
     }

@@ -22,16 +22,27 @@ pub(super) struct Chosen {
 }
 
 /// Chooses among all crops by their first guesses `table` `[frames, 34]`; `mean` `[dim]` is the pack's mean latent.
-pub(super) fn select(crops: &Crops, table: &Tensor, mean: &Tensor, model: &Model, judge: &Judge) -> Result<Chosen> {
+pub(super) fn select(
+    crops: &Crops,
+    table: &Tensor,
+    mean: &Tensor,
+    model: &Model,
+    judge: &Judge,
+    progress: &dyn Progress,
+) -> Result<Chosen> {
     let frontal = by_frontality(table)?;
     let half = frontal.len().div_ceil(2);
     let stride = half.div_ceil(CANDIDATES).max(1);
     let picks: Vec<i64> = frontal[..half].iter().step_by(stride).map(|i| *i as i64).collect();
     let mut best: Option<(f32, Chosen)> = None;
-    for rows in picks.chunks(4) {
+    progress.begin("invert", picks.len() as u64);
+    for (n, rows) in picks.chunks(4).enumerate() {
+        check(progress)?;
+        progress.advance(4 * n as u64, "");
         let codes = codes(crops, rows, judge, mean)?;
         let Some(similarity) = no_grad(|| similarity(rows, crops, table, &codes, model, judge))? else {
             // Without an embedding nothing is more alike than anything else: the most frontal frame it is.
+            progress.end();
             return Ok(Chosen { frame: rows[0] as usize, codes: codes.f_select(0, 0)? });
         };
         for (i, s) in similarity.into_iter().enumerate() {
@@ -40,6 +51,7 @@ pub(super) fn select(crops: &Crops, table: &Tensor, mean: &Tensor, model: &Model
             }
         }
     }
+    progress.end();
     best.map(|(_, chosen)| chosen).ok_or_else(|| Error::NoContent("no frames to choose an identity from".into()))
 }
 

@@ -181,7 +181,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let model = bench.model(pack, pack.generator(bench.device)?.duplicate(bench.device)?)?;
     let mean = from_vec(&pack.config().latent_mean, &[model.generator.config().style_dim], bench.device)?;
     let (table, predicted) = invert::predict(&crops, &judge, progress)?;
-    let chosen = identity::select(&crops, &table, &mean, &model, &judge)?;
+    let chosen = identity::select(&crops, &table, &mean, &model, &judge, progress)?;
     let psi = if predicted { TRUNCATION } else { 1.0 };
     let codes = invert::truncate(&chosen.codes, &mean, psi)?;
     let latent = invert::in_every_row(&codes, model.generator.config().rows())?;

@@ -123,7 +123,7 @@ fn draw(generator: &Generator, mean: &Tensor, samples: usize) -> Result<(Vec<Ten
     let dim = generator.config().style_dim;
     let w = generator.map(&Tensor::f_randn([DRAWS, dim], options)?)?;
     let styles = generator.styles(&generator.broadcast(&w, None)?)?;
-    let gains = styles.iter().map(|s| Ok(s.f_std_dim([0i64].as_slice(), true, false)?.scale(GAIN)?)).collect::<Result<_>>()?;
+    let gains = styles.iter().map(|s| s.f_std_dim([0i64].as_slice(), true, false)?.scale(GAIN)).collect::<Result<_>>()?;
     let w = generator.map(&Tensor::f_randn([samples as i64, dim], options)?)?;
     Ok((gains, generator.broadcast(&w, Some((PSI, mean)))?))
 }
@@ -147,7 +147,8 @@ impl Search<'_> {
     fn finish(&self, mut run: Run, styles: &[Tensor]) -> Result<Tensor> {
         let layers = self.generator.layers();
         while run.layer() < layers.len() && layers[run.layer()].side <= self.side {
-            self.generator.advance(&mut run, &styles[run.layer()])?;
+            let next = run.layer();
+            self.generator.advance(&mut run, &styles[next])?;
         }
         match run.image() {
             Some(image) => Ok(image.f_clamp(-1.0, 1.0)?),
@@ -183,7 +184,8 @@ impl Search<'_> {
         let mut run = self.generator.start(&face.styles, self.options.kind)?;
         for layer in self.layers() {
             while run.layer() < layer {
-                self.generator.advance(&mut run, &face.styles[run.layer()])?;
+                let next = run.layer();
+                self.generator.advance(&mut run, &face.styles[next])?;
             }
             measure(&run, layer)?;
         }
@@ -374,7 +376,12 @@ mod tests {
         let chosen = choose(&all).unwrap();
         assert_eq!(chosen.len(), EXPRESSIONS);
         for (feature, _, c) in &chosen {
-            assert!(c.channel / 100 == *feature as i64 && c.channel % 100 < 50, "{} got channel {}", FEATURES[*feature].name, c.channel);
+            assert!(
+                c.channel / 100 == *feature as i64 && c.channel % 100 < 50,
+                "{} got channel {}",
+                FEATURES[*feature].name,
+                c.channel
+            );
         }
     }
 

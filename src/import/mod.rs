@@ -1,4 +1,4 @@
-//! Reading PyTorch checkpoints that users bring: files written by `torch.save`, of any age, and safetensors, to named tensors.
+//! Published checkpoints that users bring, to a model pack: files written by `torch.save`, of any age, and safetensors.
 //!
 //! Input: a file nobody vouches for. Output: a [`Checkpoint`], that is a tree of plain values whose tensors are read from the
 //! file when asked for. **Nothing in a file is executed**: a pickle is a program for Python's pickle machine, and the machine
@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! file -> archive | legacy | flat (containers) -> pickle (machine) -> tree -> layout (names and shapes) -> tensors
+//! tensors -> networks (one per file) -> assemble (a pack) <- channels (V by index sensitivity; regions, scores)
 //! ```
 //!
 //! Sources: the Python standard library's `pickletools` documents every opcode; PyTorch's "Serialization semantics" notes
@@ -26,16 +27,23 @@
 //! The zip directory, on the other hand, is read by the `zip` crate, without its compression methods: checkpoints are stored.
 
 mod archive;
+mod assemble;
 mod calls;
+mod channels;
 mod checkpoint;
 mod flat;
 mod layout;
 mod legacy;
+mod networks;
 mod pickle;
+mod regions;
+mod scores;
 mod source;
 mod tensor;
 mod tree;
 
+pub use assemble::{import, verify, Checkpoints, ImportOptions};
+pub use channels::{find, FindOptions};
 pub use checkpoint::{read, Checkpoint};
 pub use layout::{compare, identify, latent_rows, state_of, Expected, Part, State};
 pub use tensor::{ElementType, TensorData, TensorRef};

@@ -26,13 +26,7 @@ pub(super) struct Feature {
 
 /// The features of the paper's list, with shares of the 32 after how much of speech and mimicry they carry.
 pub(super) const FEATURES: [Feature; 6] = [
-    Feature {
-        name: "mouth",
-        region: "mouth",
-        quota: 11,
-        labels: &["lips", "inner_mouth"],
-        windows: &[[0.5, 0.74, 0.16, 0.1]],
-    },
+    Feature { name: "mouth", region: "mouth", quota: 11, labels: &["lips", "inner_mouth"], windows: &[[0.5, 0.74, 0.16, 0.1]] },
     Feature { name: "jaw", region: "mouth", quota: 5, labels: &["jaw"], windows: &[[0.5, 0.88, 0.2, 0.1]] },
     Feature {
         name: "eyes",
@@ -103,8 +97,7 @@ impl Regions {
 
 /// Probability of the named labels, if the parser has any of them.
 fn share(parsed: &Tensor, labels: &[String], names: &[&str]) -> Result<Option<Tensor>> {
-    let picks: Vec<i64> =
-        labels.iter().enumerate().filter(|(_, l)| names.contains(&l.as_str())).map(|(i, _)| i as i64).collect();
+    let picks: Vec<i64> = labels.iter().enumerate().filter(|(_, l)| names.contains(&l.as_str())).map(|(i, _)| i as i64).collect();
     if picks.is_empty() {
         return Ok(None);
     }

@@ -121,6 +121,27 @@ impl PackConfig {
         Ok(())
     }
 
+    /// What the pack cannot do for want of a network, for people to read.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        let mut out = Vec::new();
+        if matches!(self.flow, FlowConfig::Still { .. }) {
+            out.push("turn the head (no pose flow)");
+        }
+        if self.analysis.is_none() {
+            out.push("encode (no networks to analyse pictures with)");
+        }
+        #[cfg(feature = "analysis")]
+        if let Some(AnalysisConfig::Published(nets)) = &self.analysis {
+            let absent = [
+                (nets.e4e.is_none(), "invert (no encoder): tuning starts from the mean face"),
+                (nets.arcface.is_none(), "choose the identity frame by likeness (no identity embedding)"),
+                (nets.bisenet.is_none(), "see where eyes and mouth are (no parser): losses use fixed windows"),
+            ];
+            out.extend(absent.into_iter().filter(|(is, _)| *is).map(|(_, what)| what));
+        }
+        out
+    }
+
     fn check_channels(&self) -> Result<()> {
         if self.channels.len() != EXPRESSIONS {
             return fail(format!("{} expression channels, expected {EXPRESSIONS}", self.channels.len()));

@@ -1,7 +1,7 @@
 //! Writing a pack: configuration and tensors to a safetensors file, all or nothing.
 
 use super::load::expected;
-use super::{Pack, PackConfig, CONFIG_KEY};
+use super::{Pack, PackConfig, CONFIG_KEY, FLOW};
 use crate::error::{Error, Result};
 use crate::net::ops::to_vec;
 use crate::net::Weights;
@@ -12,8 +12,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 impl Pack {
-    /// Writes a pack; the file appears under its name only when it is complete. `half` stores tensors in half precision, except
-    /// those whose numbers do not fit there.
+    /// Writes a pack; the file appears under its name only when it is complete. `half` stores kernels and matrices in half
+    /// precision, where their numbers fit there, except those of the pose flow.
     ///
     /// # Errors
     /// Malformed for a configuration or weights that would not load; input/output.
@@ -47,7 +47,9 @@ impl Pack {
                 return Err(Error::Malformed(format!("pack: tensor {name}: number {i} is {}", values[i])));
             }
             let shape: Vec<usize> = tensor.size().iter().map(|d| *d as usize).collect();
-            let (dtype, data) = encode(&values, half);
+            // Biases and the statistics of batch norms are few and span many magnitudes; a flow's errors add up along its way.
+            let harmless = half && shape.len() > 1 && !name.starts_with(FLOW);
+            let (dtype, data) = encode(&values, harmless);
             stored.push((name.clone(), dtype, shape, data));
         }
         let text = serde_json::to_string(config).map_err(|e| Error::Malformed(format!("pack configuration: {e}")))?;

@@ -5,5 +5,6 @@
 mod containers;
 mod hostile;
 mod layout;
+mod pack;
 mod samples;
 mod write;

@@ -187,6 +187,7 @@ fn pack(path: &Path) -> Result<Map<String, Value>> {
         "resolution": config.generator.resolution,
         "total_bytes": bytes,
         "analysis": config.analysis.is_some(),
+        "lacks": config.lacks(),
         "channels": channels,
         "provenance": config.provenance,
         "licence": config.licence,

@@ -14,6 +14,7 @@ mod evaluate;
 mod exit;
 mod inspect;
 mod output;
+mod pack;
 mod progress;
 mod train;
 
@@ -66,6 +67,8 @@ enum Command {
     Evaluate(evaluate::Args),
     Demo(demo::Args),
     #[command(subcommand)]
+    Pack(pack::Command),
+    #[command(subcommand)]
     Train(train::Command),
 }
 
@@ -80,6 +83,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Align(args) => align::run(&args, &reporter),
         Command::Evaluate(args) => evaluate::run(&args, &reporter),
         Command::Demo(args) => demo::run(&args, &reporter),
+        Command::Pack(command) => pack::run(&command, &reporter),
         Command::Train(command) => train::run(&command, &reporter),
     };
     // Ctrl-C on a terminal also ends the ffmpeg that runs beside us; its failure is not the news.

@@ -1,0 +1,143 @@
+//! `effigy pack`: published checkpoints -> model pack; checking a pack.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use effigy::import::{import, verify, Checkpoints, FindOptions, ImportOptions};
+use effigy::pack::Pack;
+use effigy::Result;
+
+use crate::common::{short, size, DeviceArgs};
+use crate::output::{check_writable, distinct, print};
+use crate::progress::Reporter;
+
+/// Make a model pack from published checkpoints, or check one
+#[derive(clap::Subcommand)]
+pub enum Command {
+    Import(ImportArgs),
+    Verify(VerifyArgs),
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  effigy pack import --stylegan2 stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt --styleflow modellarge10k.pt \\
+      --lpips-backbone vgg16-397923af.pth --lpips-heads vgg.pth --arcface model_ir_se50.pth --parsing 79999_iter.pth \\
+      -o ffhq.safetensors
+  effigy pack import --e4e e4e_ffhq_encode.pt --lpips-backbone alexnet.pth --lpips-heads alex.pth -o small.safetensors
+
+Nothing in a checkpoint is executed. Where the files come from and what their licences allow: docs/checkpoints.md. The
+choice of the 32 expression channels takes hours on a CPU at 1024; it can be stopped and started again with the same
+arguments, and goes on from the state file.";
+
+/// Make a model pack from published checkpoints
+#[derive(Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// StyleGAN2 generator in rosinality's layout; may be left out if the e4e file holds one
+    #[arg(long, value_name = "FILE", required_unless_present = "e4e")]
+    stylegan2: Option<PathBuf>,
+    /// e4e encoder; without it tuning starts from the mean face
+    #[arg(long, value_name = "FILE")]
+    e4e: Option<PathBuf>,
+    /// StyleFlow; without it yaw and pitch cannot be sent
+    #[arg(long, value_name = "FILE")]
+    styleflow: Option<PathBuf>,
+    /// Backbone of LPIPS: torchvision's VGG-16, AlexNet or SqueezeNet
+    #[arg(long, value_name = "FILE")]
+    lpips_backbone: PathBuf,
+    /// Linear heads of LPIPS v0.1 for that backbone
+    #[arg(long, value_name = "FILE")]
+    lpips_heads: PathBuf,
+    /// ArcFace IR-SE50; without it the identity frame is chosen by its pose
+    #[arg(long, value_name = "FILE")]
+    arcface: Option<PathBuf>,
+    /// BiSeNet face parser with 19 classes; without it regions are fixed windows
+    #[arg(long, value_name = "FILE")]
+    parsing: Option<PathBuf>,
+    /// Pack to write
+    #[arg(short, long, value_name = "PACK")]
+    output: PathBuf,
+    /// Name of the pack [default: the name of its file]
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Faces that the choice of expression channels averages over
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    samples: u16,
+    /// Start of all randomness
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// File of the state from which an interrupted import goes on [default: the pack's name with .state.json]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Load a pack, check all its tensors, render its mean face
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// Pack to check
+    pack: PathBuf,
+}
+
+pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
+    match command {
+        Command::Import(args) => run_import(args, reporter),
+        Command::Verify(args) => run_verify(args),
+    }
+}
+
+fn run_import(args: &ImportArgs, reporter: &Reporter) -> Result<()> {
+    let optional = [&args.stylegan2, &args.e4e, &args.styleflow, &args.arcface, &args.parsing];
+    let mut inputs: Vec<&Path> = optional.into_iter().flatten().map(PathBuf::as_path).collect();
+    inputs.extend([args.lpips_backbone.as_path(), args.lpips_heads.as_path()]);
+    distinct(&args.output, &inputs)?;
+    check_writable(&args.output)?;
+    if let Some(n) = args.device.threads {
+        tch::set_num_threads(i32::from(n));
+    }
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let state = args.state.clone().unwrap_or_else(|| args.output.with_extension("state.json"));
+    let options = ImportOptions {
+        files: Checkpoints {
+            stylegan2: args.stylegan2.clone(),
+            e4e: args.e4e.clone(),
+            styleflow: args.styleflow.clone(),
+            lpips_backbone: args.lpips_backbone.clone(),
+            lpips_heads: args.lpips_heads.clone(),
+            arcface: args.arcface.clone(),
+            parsing: args.parsing.clone(),
+        },
+        name: args.name.clone().unwrap_or_else(|| stem(&args.output)),
+        find: FindOptions {
+            samples: usize::from(args.samples),
+            seed: args.seed,
+            state: Some(state.clone()),
+            ..FindOptions::default()
+        },
+        device: args.device.device,
+        precision: args.device.precision.into(),
+        // Paths stay private: a pack may be passed on.
+        command: format!("effigy pack import, {} samples, seed {}", args.samples, args.seed),
+    };
+    let (config, weights) = import(&options, reporter)?;
+    Pack::save(&args.output, &config, &weights, true)?;
+    // What could be gone on from is done; a file that cannot be removed does no harm.
+    let _ = std::fs::remove_file(&state);
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    let side = config.generator.resolution;
+    reporter.say(&format!("{}: pack of {side} x {side}, {}", args.output.display(), size(bytes)));
+    for what in config.lacks() {
+        reporter.say(&format!("  it cannot: {what}"));
+    }
+    Ok(())
+}
+
+fn run_verify(args: &VerifyArgs) -> Result<()> {
+    let pack = Pack::load(&args.pack)?;
+    let mut text = format!("{}: pack {}, {}\n", args.pack.display(), pack.config().name, short(&pack.hash()));
+    for line in verify(&pack)? {
+        text.push_str(&format!("  {line}\n"));
+    }
+    print(text.trim_end())
+}
