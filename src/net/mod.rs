@@ -1,4 +1,4 @@
-//! Networks on libtorch: generator, pose flow, and the analysis network of the built-in pack.
+//! Networks on libtorch: generator, pose flow, the analysis network of the built-in pack, and the published networks that users bring.
 
 #[cfg(feature = "analysis")]
 pub mod adam;
