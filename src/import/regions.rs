@@ -159,7 +159,8 @@ mod tests {
             let (inside, outside) = (to_vec(&regions.inside[f]).unwrap(), to_vec(&regions.outside[f]).unwrap());
             let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
             assert!((mean(&inside) - 1.0).abs() < 1e-2 && (mean(&outside) - 1.0).abs() < 1e-2, "{}", feature.name);
-            assert!(inside.iter().zip(&outside).all(|(a, b)| *a < 1e-3 || *b < 0.3 * a), "{}: they overlap", feature.name);
+            let shared = inside.iter().zip(&outside).map(|(a, b)| a.min(*b)).sum::<f32>() / inside.iter().sum::<f32>();
+            assert!(shared < 0.05, "{}: {shared} of it is in both", feature.name);
         }
     }
 }

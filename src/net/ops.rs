@@ -80,7 +80,7 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
 /// Pictures or maps `[B, C, H, W]` brought to `[height, width]`: by averaging where they shrink, by interpolation where they grow.
 pub fn resized(x: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
     let size = x.size();
-    let [.., h, w] = size[..] else {
+    let [_, _, h, w] = size[..] else {
         return Err(crate::Error::Misuse(format!("a picture has shape {size:?}, expected [batch, channels, height, width]")));
     };
     if (h, w) == (height, width) {
