@@ -151,12 +151,15 @@ fn pickles_that_grow_are_stopped() {
     // A dictionary of 5000 entries, copied 1000 times.
     let entries = (0..5000).fold(zip().raw(b"}q\0("), |p, _| p.raw(b"NN")).raw(b"u0");
     let copies = (0..1000).fold(entries, |p, _| p.global("collections", "OrderedDict").raw(b"h\0\x85R0")).raw(b"N");
+    // A dictionary of 100,000 entries under keys that are left out, 400,000 times in a list.
+    let left_out = zip().raw(b"}q\0(").raw(&b")N".repeat(100_000)).raw(b"u0](").raw(&b"h\0".repeat(400_000)).raw(b"e");
     let steps = zip().raw(b"N").raw(&b"20".repeat(1 << 21));
     for (pickle, why) in [
         (laughs, "more than"),
         (deep, "nested deeper"),
         (itself, "contains itself"),
         (copies, "steps"),
+        (left_out, "more than"),
         (steps, "steps"),
         (zip().raw(b"X").raw(&u32::MAX.to_le_bytes()), "a string of 4294967295 bytes"),
         (zip().raw(&[0x8d]).raw(&u64::MAX.to_le_bytes()), "a string of"),
