@@ -62,9 +62,9 @@ impl<R: BufRead> Machine<'_, R> {
         let count = given.len();
         let first = given.first().copied();
         match (name.0.as_str(), name.1.as_str()) {
-            ("collections", "OrderedDict") => self.dictionary(first.filter(|_| count == 1)),
+            ("collections", "OrderedDict") if count <= 1 => self.dictionary(first),
             // The first argument is what makes missing entries.
-            ("collections", "defaultdict") => self.dictionary(None),
+            ("collections", "defaultdict") if count <= 1 => self.dictionary(None),
             ("argparse", "Namespace") if count == 0 => Ok(self.add(Node::Fields(Vec::new()))),
             ("torch", "Size") if count == 1 => self.list(first),
             ("torch._utils", "_rebuild_tensor") if count == 4 => self.tensor(arguments),

@@ -19,9 +19,9 @@
 //!   turns objects into their state instead of refusing them.
 //! - `repugnant-pickle` stopped at 0.0.1 and calls itself low-effort scraping; `candle-core` reads the zip container alone
 //!   and brings a tensor library.
-//! - `pytorch-reader`, the reader of the Burn project, is alive and reads all containers. It keeps a call it does not know as
-//!   an opaque value, so a file that wants to run a command opens without a word; here that is an error.
-//!   Its first release is of autumn 2026.
+//! - `pytorch-reader`, the reader of the Burn project (first release October 2026), is alive and reads all containers. It keeps
+//!   a call it does not know as an opaque value, so a file that wants to run a command opens without a word; here that is an
+//!   error.
 //!
 //! The machine is less code than the checks that any of these would need around it.
 //! The zip directory, on the other hand, is read by the `zip` crate, without its compression methods: checkpoints are stored.

@@ -426,3 +426,21 @@ fn unescape(line: &str, quoted: bool) -> Option<String> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn text_of_protocol_0_is_unescaped_as_each_python_wrote_it() {
+        assert_eq!(unescape(r"'lin0.weight'", true).as_deref(), Some("lin0.weight"));
+        assert_eq!(unescape(r#""it's \\ \x41\n""#, true).as_deref(), Some("it's \\ A\n"));
+        assert_eq!(unescape(r"a\u00e9\U0001f600'", false).as_deref(), Some("a\u{e9}\u{1f600}'"));
+        for broken in [r"'a", r"a'", r"'\q'", r"'\x4'", r"'\'"] {
+            assert_eq!(unescape(broken, true), None, "{broken}");
+        }
+        // A lone surrogate and a short escape.
+        assert_eq!(unescape(r"\ud800", false), None);
+        assert_eq!(unescape(r"\u12", false), None);
+    }
+}

@@ -145,6 +145,8 @@ impl Grower<'_> {
         let mut out: Vec<(String, Value)> = Vec::new();
         let mut places = HashMap::new();
         for (key, value) in entries {
+            // Entries that are left out below have taken time as well.
+            self.spend(1)?;
             let key = match &self.graph.nodes[*key as usize] {
                 Node::Text(text) => text.clone(),
                 Node::Int(n) => n.to_string(),
@@ -153,7 +155,7 @@ impl Grower<'_> {
                 // Some optimisers key their state by objects; none of that is asked for.
                 _ => continue,
             };
-            self.spend(1 + key.len() as u64 / 16)?;
+            self.spend(key.len() as u64 / 16)?;
             let value = self.value(*value, depth + 1)?;
             // As in Python, a key keeps its first place and its last value.
             match places.get(&key) {

@@ -1,7 +1,7 @@
 //! Files that want something run, lie about sizes, or are something else: one error each; never a panic, a hang or much memory.
 
 use crate::write::{archive, floats, legacy, small_legacy, small_zip, zipped, Dialect, Pickle, Scratch};
-use effigy::import::{read, MAX_DEPTH, MAX_EXPANDED_VALUES};
+use effigy::import::{read, MAX_DEPTH, MAX_DIRECTORY_BYTES, MAX_EXPANDED_VALUES, MAX_RECORDS};
 use effigy::Error;
 
 /// Opens `bytes` and reads all tensors; true if all went well.
@@ -151,12 +151,15 @@ fn pickles_that_grow_are_stopped() {
     // A dictionary of 5000 entries, copied 1000 times.
     let entries = (0..5000).fold(zip().raw(b"}q\0("), |p, _| p.raw(b"NN")).raw(b"u0");
     let copies = (0..1000).fold(entries, |p, _| p.global("collections", "OrderedDict").raw(b"h\0\x85R0")).raw(b"N");
+    // A dictionary of 100,000 entries under keys that are left out, 400,000 times in a list.
+    let left_out = zip().raw(b"}q\0(").raw(&b")N".repeat(100_000)).raw(b"u0](").raw(&b"h\0".repeat(400_000)).raw(b"e");
     let steps = zip().raw(b"N").raw(&b"20".repeat(1 << 21));
     for (pickle, why) in [
         (laughs, "more than"),
         (deep, "nested deeper"),
         (itself, "contains itself"),
         (copies, "steps"),
+        (left_out, "more than"),
         (steps, "steps"),
         (zip().raw(b"X").raw(&u32::MAX.to_le_bytes()), "a string of 4294967295 bytes"),
         (zip().raw(&[0x8d]).raw(&u64::MAX.to_le_bytes()), "a string of"),
@@ -229,7 +232,7 @@ fn random_pickle(state: &mut u64) -> Vec<u8> {
             21 => p.raw(b"(h\0h\0l"),
             22 => p.raw(b"h\0"),
             23 => p.raw(b"h\0").text("k").int(small).raw(b"s"),
-            24 => p.raw(b"h\0").text("self").raw(b"h\0s"),
+            24 if small == 0 => p.raw(b"h\0").text("self").raw(b"h\0s"),
             25 => p.raw(b"]").int(small).raw(b"a"),
             26 => p.raw(b"q").raw(&[small as u8]),
             27 => p.raw(b"R"),
@@ -248,7 +251,7 @@ fn five_thousand_random_pickles_end_in_a_value_or_an_error() {
     for _ in 0..5000 {
         let pickle = random_pickle(&mut state);
         accepted += u32::from(exhaust(&scratch, &zipped(&pickle, &[("0", floats([1.0; 4]))])));
-        let storages: &[_] = if splitmix(&mut state) % 2 == 0 { &[("0", 4, floats([1.0; 4]))] } else { &[] };
+        let storages: &[_] = if splitmix(&mut state).is_multiple_of(2) { &[("0", 4, floats([1.0; 4]))] } else { &[] };
         exhaust(&scratch, &legacy(&pickle, storages, Dialect::Legacy));
     }
     assert!(accepted > 500, "a tenth is valid, or they would test a few errors only: {accepted}");
@@ -284,6 +287,18 @@ fn zip_archives_that_are_no_checkpoints_are_told_apart() {
     packed[entry + 10] = 8;
     let packed = scratch.open(&packed).unwrap_err();
     assert!(matches!(&packed, Error::Unsupported(what) if what.contains("compressed")), "{packed}");
+}
+
+#[test]
+fn zip_directories_of_unreasonable_size_are_given_up() {
+    let scratch = Scratch::new("directory");
+    let name = "x".repeat(60_000);
+    let wide: Vec<_> = (0..MAX_DIRECTORY_BYTES / 60_000 + 1).map(|i| (format!("{i}{name}"), vec![])).collect();
+    let long: Vec<_> = (0..=MAX_RECORDS).map(|i| (i.to_string(), vec![])).collect();
+    for (records, why) in [(wide, "zip directory"), (long, "records")] {
+        let error = scratch.open(&archive(&records)).unwrap_err();
+        assert!(matches!(&error, Error::Limit(what) if what.contains(why)), "{why}: {error}");
+    }
 }
 
 #[test]
