@@ -258,7 +258,10 @@ fn checkpoints_of_all_published_layouts_are_written() {
     write("styleflow.pt", &[("", manifest(&reference, "styleflow"))]);
     write("arcface.pth", &[("", manifest(&reference, "arcface_ir_se50"))]);
     write("bisenet.pth", &[("", manifest(&reference, "bisenet_19"))]);
-    let features: Vec<Entry> = manifest(&reference, "lpips_vgg").into_iter().filter(|e| e.key.starts_with("features.")).collect();
-    write("vgg16.pth", &[("", features)]);
-    std::fs::copy(reference.join("lpips_lin/vgg.pth"), out.join("vgg_heads.pth")).unwrap();
+    for net in ["vgg", "alex", "squeeze"] {
+        let all = manifest(&reference, &format!("lpips_{net}"));
+        let features: Vec<Entry> = all.into_iter().filter(|e| e.key.starts_with("features.")).collect();
+        write(&format!("{net}_backbone.pth"), &[("", features)]);
+        std::fs::copy(reference.join(format!("lpips_lin/{net}.pth")), out.join(format!("{net}_heads.pth"))).unwrap();
+    }
 }

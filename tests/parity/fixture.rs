@@ -100,9 +100,18 @@ impl Fixture {
 
     /// A file that belongs to the fixture: beside the manifest, else in the default folder.
     pub fn file(&self, name: &str) -> Vec<u8> {
-        let beside = self.folder.join(name);
-        let path = if beside.exists() { beside } else { default_folder().join(name) };
+        let path = self.path(name);
         std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// A side file's place: beside the manifest, else in the default folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        let beside = self.folder.join(name);
+        if beside.exists() {
+            beside
+        } else {
+            default_folder().join(name)
+        }
     }
 
     /// Expected outputs.

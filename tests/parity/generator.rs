@@ -1,7 +1,7 @@
 //! Generators: mapping, StyleSpace vectors, pictures, edits and truncation.
 
 use crate::fixture::{of_kind, Comparison, Fixture};
-use effigy::net::{Frozen, Generator, GeneratorConfig, Weights};
+use effigy::net::{Frozen, Generator, GeneratorConfig, Upsampling, Weights};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -53,12 +53,14 @@ fn check_generator(fixture: &Fixture) {
     comparison.finish(&["act.", "skip."]);
 }
 
-/// The form that the decoder renders with gives the same picture: tolerance of the manifest's image.
+/// The forms that the decoder renders with give the same picture: tolerance of the manifest's image.
 fn check_frozen(fixture: &Fixture, generator: &Generator, styles: &[Tensor], image: &Tensor) {
-    let frozen = Frozen::new(generator, Kind::Float).unwrap();
-    let far = (frozen.synthesis(styles).unwrap() - image).abs().max().double_value(&[]);
-    println!("  {:<22} max deviation {far:.1e} from the differentiable form", "frozen image");
-    assert!(far < 1e-4, "{}: the frozen generator is off by {far:.3e}", fixture.name);
+    for form in [Upsampling::Transposed, Upsampling::Dense] {
+        let frozen = Frozen::with(generator, Kind::Float, form).unwrap();
+        let far = (frozen.synthesis(styles).unwrap() - image).abs().max().double_value(&[]);
+        println!("  {:<22} max deviation {far:.1e} from the differentiable form", format!("frozen image, {form:?}"));
+        assert!(far < 1e-4, "{}: the frozen generator ({form:?}) is off by {far:.3e}", fixture.name);
+    }
 }
 
 fn edited(styles: &[Tensor], edit: &Value) -> Vec<Tensor> {

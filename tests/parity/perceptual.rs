@@ -11,40 +11,13 @@ fn weights(fixture: &Fixture) -> Weights {
     let mut out = fixture.weights();
     for head in fixture.manifest["lin_heads"].as_array().unwrap() {
         let (key, dims) = (head["key"].as_str().unwrap(), shape(&head["shape"]));
-        let values = head_values(&fixture.file(head["file"].as_str().unwrap()), key, dims.iter().product::<i64>() as usize);
+        let file = effigy::import::read(fixture.path(head["file"].as_str().unwrap())).unwrap();
+        let values = file.load(&file.tensors().unwrap()[key]).unwrap().to_f32().unwrap();
         let sum: f64 = values.iter().map(|v| f64::from(*v)).sum();
         assert!((sum - head["sum"].as_f64().unwrap()).abs() < 1e-4, "{}: sum of {key}", fixture.name);
         out.insert(key, from_vec(&values, &dims, Device::Cpu).unwrap());
     }
     out
-}
-
-/// The values of one head of a published file: a pickle in which the head's name is followed by the number of its storage, a list of
-/// those numbers, and the storages in the order of the list, each after its length in eight bytes.
-fn head_values(file: &[u8], key: &str, count: usize) -> Vec<f32> {
-    let at = file.windows(key.len()).position(|w| w == key.as_bytes()).unwrap();
-    // `U`, a length, and text is a string of the oldest pickles; a storage's number is the first that is all digits.
-    let number = |from: usize| -> Option<&[u8]> {
-        let length = usize::from(*file.get(from + 1)?);
-        let text = file.get(from + 2..from + 2 + length)?;
-        (file[from] == b'U' && length >= 6 && text.iter().all(u8::is_ascii_digit)).then_some(text)
-    };
-    let numbers: Vec<&[u8]> = (0..file.len()).filter_map(number).collect();
-    let own = (at..file.len()).find_map(number).unwrap();
-    // Every number stands twice: at its head and in the list.
-    let list = &numbers[numbers.len() / 2..];
-    let end_of_list = list.last().unwrap().as_ptr_range().end as usize - file.as_ptr() as usize;
-    let mut place = end_of_list + file[end_of_list..].iter().position(|b| *b == b'.').unwrap() + 1;
-    for listed in list {
-        let length = u64::from_le_bytes(file[place..place + 8].try_into().unwrap()) as usize;
-        let data = &file[place + 8..place + 8 + 4 * length];
-        if *listed == own {
-            assert_eq!(length, count, "values of {key}");
-            return data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        }
-        place += 8 + 4 * length;
-    }
-    panic!("no storage of {key}");
 }
 
 fn network(fixture: &Fixture) -> Lpips {
