@@ -24,6 +24,8 @@ use tch::{no_grad, Kind, Tensor};
 const GAIN: f64 = 3.0;
 /// Largest side that pictures are judged at.
 const PREVIEW: i64 = 256;
+/// Largest side that they are screened at: enough to see where something changes, and a third cheaper.
+const SCREEN: i64 = 128;
 /// Finest side of a layer that is searched.
 const FINEST: i64 = 128;
 /// Faces of the first pass.
@@ -88,6 +90,7 @@ struct Search<'a> {
     options: &'a FindOptions,
     /// Offset of alpha = 1 per layer `[inputs]`.
     gains: Vec<Tensor>,
+    /// Side of the pictures of the pass at hand.
     side: i64,
 }
 
@@ -108,10 +111,11 @@ pub fn find(
     }
     tch::manual_seed(options.seed as i64 ^ 0x0C4A_77E1);
     let (gains, w) = no_grad(|| draw(generator, mean, options.samples))?;
-    let side = generator.config().resolution.min(PREVIEW);
-    let search = Search { generator, analysis, labels, options, gains, side };
+    let side = generator.config().resolution;
+    let mut search = Search { generator, analysis, labels, options, gains, side: side.min(SCREEN) };
     let mut scores = Scores::open(options.state.as_deref(), &search.key(&w)?)?;
     let screened = search.screen(&w, &mut scores, progress)?;
+    search.side = side.min(PREVIEW);
     let judged = search.judge(&w, screened, &mut scores, progress)?;
     let chosen = choose(&judged)?;
     chosen.into_iter().map(|(feature, number, c)| search.channel(feature, number, &c)).collect()
