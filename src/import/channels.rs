@@ -6,7 +6,7 @@
 //! gradients mislead (equation 6).
 //!
 //! A thousand channels cannot all be judged perceptually on a CPU. A first pass screens them by pixels on two faces; the second judges
-//! those that are left on all faces. Layers finer than 128 x 128 colour and texture the picture and are passed over.
+//! those that are left on all faces. Layers coarser than 16 x 16 move the head as a whole, those finer than 128 x 128 colour and texture it: they are passed over.
 
 use super::regions::{Regions, FEATURES};
 use super::scores::Scores;
@@ -26,7 +26,8 @@ const GAIN: f64 = 3.0;
 const PREVIEW: i64 = 256;
 /// Largest side that they are screened at: enough to see where something changes, and a third cheaper.
 const SCREEN: i64 = 128;
-/// Finest side of a layer that is searched.
+/// Coarsest and finest side of a layer that is searched.
+const COARSEST: i64 = 16;
 const FINEST: i64 = 128;
 /// Faces of the first pass.
 const SCREENED_FACES: usize = 2;
@@ -144,7 +145,8 @@ impl Search<'_> {
     /// Layers whose channels are searched.
     fn layers(&self) -> impl Iterator<Item = usize> + '_ {
         let layers = self.generator.layers();
-        (0..layers.len()).filter(|i| !layers[*i].to_rgb && layers[*i].side <= FINEST.min(self.side))
+        let sides = COARSEST..=FINEST.min(self.side);
+        (0..layers.len()).filter(move |i| !layers[*i].to_rgb && sides.contains(&layers[*i].side))
     }
 
     /// Goes on to the picture at the preview's side.
