@@ -128,6 +128,42 @@ pub(super) fn noise(x: f32, y: f32) -> f32 {
     mix(top, low, sy)
 }
 
+/// Several octaves of [`noise`], each of double frequency and half strength; about -1..1. Octaves finer than `finest`
+/// cells per unit are left out: they would alias.
+pub(super) fn fractal(x: f32, y: f32, octaves: u32, finest: f32) -> f32 {
+    let (mut sum, mut gain, mut k) = (0.0, 0.55, 1.0);
+    for i in 0..octaves {
+        if k > finest {
+            break;
+        }
+        sum += gain * noise(x * k + 17.3 * i as f32, y * k - 9.1 * i as f32);
+        gain *= 0.5;
+        k *= 2.03;
+    }
+    sum
+}
+
+/// A fixed random number in 0..1 for lattice point `(x, y)`.
+pub(super) fn dice(x: i32, y: i32) -> f32 {
+    lattice(x, y) * 0.5 + 0.5
+}
+
+/// The nearest of one random point per lattice cell: (distance, a random number of that point in 0..1).
+pub(super) fn nearest_spot(x: f32, y: f32) -> (f32, f32) {
+    let (ix, iy) = (x.floor() as i32, y.floor() as i32);
+    let mut best = (9.0f32, 0.0);
+    for j in iy - 1..=iy + 1 {
+        for i in ix - 1..=ix + 1 {
+            let (dx, dy) = (i as f32 + dice(i, j) - x, j as f32 + dice(i + 911, j - 377) - y);
+            let d = dx * dx + dy * dy;
+            if d < best.0 {
+                best = (d, dice(i - 71, j + 1203));
+            }
+        }
+    }
+    (best.0.sqrt(), best.1)
+}
+
 /// SplitMix64: the only source of randomness of training pictures and clips.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);

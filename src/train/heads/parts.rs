@@ -1,11 +1,10 @@
-//! Parts beside the skin: eyeballs, inside of the mouth, ears, body, glasses; and how much light reaches the skin.
+//! Parts beside the skin: eyeballs, inside of the mouth, ears; and how much light reaches the skin.
 
-use super::look::Look;
 use super::math::{add, bell, cos, mix, mul, pow, sin, smooth, V3};
 use super::mesh::{Material, Mesh};
 use super::pose::{Eye, EYE_RADIUS};
 use super::shape::jaw_turn;
-use super::template::{column_angle, ring, ring_point, Grid, Site, COLUMNS};
+use super::template::{column_angle, Grid, Site, COLUMNS};
 use super::{channel, IDENTITY};
 
 /// Share of ambient light at a site of the unit head: less in sockets, beside the nose, under lip and chin.
@@ -106,62 +105,4 @@ pub(super) fn ears(mesh: &mut Mesh, id: &[f32; IDENTITY], pos: &[V3], grid: &Gri
             (p, [rad, angle], mix(0.45, 1.0, smooth(0.35, 0.8, rad)), 1.0)
         });
     }
-}
-
-const BODY: [[f32; 7]; 7] = [
-    [-2.00, -0.58, 0.70, -1.86, -1.24, -2.15, -2.00],
-    [-2.14, -0.50, 0.88, -1.96, -1.26, -2.20, -2.15],
-    [-2.38, -0.36, 1.35, -2.14, -1.28, -2.30, -2.30],
-    [-2.70, -0.18, 2.00, -2.40, -1.30, -2.30, -2.40],
-    [-3.10, -0.02, 2.50, -2.78, -1.30, -2.70, -2.45],
-    [-4.20, 0.15, 2.75, -4.00, -1.20, -4.00, -2.40],
-    [-7.50, 0.25, 2.80, -7.50, -1.10, -7.50, -2.40],
-];
-
-/// Adds shoulders and chest; bare skin and cloth are told apart by the shader.
-pub(super) fn body(mesh: &mut Mesh, id: &[f32; IDENTITY], look: &Look) {
-    let broad = 1.0 + 0.04 * id[28] + 0.02 * id[2];
-    let raise = 0.10 + if look.collar > 0.8 { 0.12 } else { 0.0 };
-    mesh.grid(19, 49, Material::Cloth, |r, c| {
-        let k = r as f32 / 3.0;
-        let theta = (c as f32 / 24.0 - 1.0) * std::f32::consts::PI;
-        let mut p = ring_point(&ring(&BODY, k), theta);
-        p[0] *= broad;
-        p[1] += raise * smooth(3.0, 0.0, k) - 0.05;
-        (p, [theta, k], mix(0.55, 1.0, smooth(0.0, 2.0, k)), 0.0)
-    });
-}
-
-/// Adds the frame of the glasses; `bridge` is the root of the nose.
-pub(super) fn glasses(mesh: &mut Mesh, look: &Look, eyes: &[Eye; 2], bridge: V3) {
-    let mid = (eyes[1].centre[0] - eyes[0].centre[0]) * 0.5;
-    let half = (0.345 * look.glasses_size).min(mid - 0.10);
-    let tall = half * mix(0.68, 1.0, look.glasses_shape);
-    let power = mix(0.5, 1.0, look.glasses_shape);
-    let thick = mix(0.034, 0.020, look.glasses_shape);
-    let z = |x: f32| bridge[2] + 0.14 - 0.20 * x * x;
-    let y0 = eyes[0].centre[1] - 0.06;
-    for eye in eyes {
-        let path: Vec<V3> = (0..28)
-            .map(|i| {
-                let a = i as f32 / 28.0 * std::f32::consts::TAU;
-                let shape = |v: f32| v.signum() * pow(v.abs(), power);
-                let x = eye.centre[0] * 1.02 + half * shape(cos(a));
-                [x, y0 + tall * shape(sin(a)), z(x)]
-            })
-            .collect();
-        mesh.tube(&path, thick, true, Material::Glasses);
-        let sign = eye.centre[0].signum();
-        let x = eye.centre[0] * 1.02 + sign * half;
-        let arm = [[x, y0 + 0.08, z(x)], [sign * 1.06, y0 + 0.10, z(x) - 0.2], [sign * 1.20, y0 + 0.08, -1.15]];
-        mesh.tube(&arm, thick * 0.9, false, Material::Glasses);
-    }
-    let inner = mid * 1.02 - half;
-    let path: Vec<V3> = (0..7)
-        .map(|i| {
-            let t = i as f32 / 3.0 - 1.0;
-            [inner * t, y0 + 0.05 + 0.05 * (1.0 - t * t), z(0.0)]
-        })
-        .collect();
-    mesh.tube(&path, thick * 0.9, false, Material::Glasses);
 }

@@ -204,7 +204,7 @@ fn table(grid: &Grid, f: impl Fn(&Site) -> V3) -> Sparse {
 
 /// Displacements of the identity's shape numbers, in their order.
 pub(super) fn identity_tables(grid: &Grid) -> Vec<Sparse> {
-    (0..SHAPES).map(|n| table(grid, |s| shape_delta(n, s))).collect()
+    (0..SHAPES + 16).map(|n| table(grid, |s| shape_delta(n, s))).collect()
 }
 
 /// Displacements of the expressions, in the order of [`super::EXPRESSION_NAMES`].
