@@ -91,11 +91,11 @@ fn around_eyes(r: &mut Relief, x: f32, y: f32, look: &Look, posed: &Posed) {
 /// Folds from the nose to the mouth, beside the mouth, of chin and neck.
 fn around_mouth(r: &mut Relief, x: f32, y: f32, look: &Look, posed: &Posed) {
     let (ax, e) = (x.abs(), &posed.expression);
-    if y < -0.5 && y > -1.5 && ax > 0.15 && ax < 0.85 {
+    if y < -0.45 && y > -1.5 && ax > 0.15 && ax < 0.85 {
         let smile = posed.pair(channel::SMILE, x);
         let fold = look.fold + 0.62 * smile + 0.45 * e[channel::NOSE_WRINKLE] + 0.15 * posed.pair(channel::STRETCH, x);
-        let t = (-0.62 - y) / 0.6;
-        let curve = 0.315 + 0.25 * t - 0.03 * t * t + 0.03 * smile * t;
+        let t = (-0.55 - y) / 0.62;
+        let curve = 0.305 + 0.26 * t - 0.03 * t * t + 0.03 * smile * t;
         let ends = smooth(-0.08, 0.12, t) * smooth(1.15, 0.6, t);
         r.furrow(ax - curve, 0.042, fold * 0.85 * ends);
         if ax > curve {

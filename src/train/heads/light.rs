@@ -60,13 +60,13 @@ impl Lights {
         let warm = id[slot::WARMTH] * 0.42;
         // From flat light, as before a screen or a large window, to one hard lamp.
         let contrast = smooth(-1.9, 2.3, id[slot::KEY] - 0.5 * id[slot::AMBIENT]);
-        let key_colour = mul(warmth(warm), mix(0.55, 1.35, contrast));
+        let key_colour = mul(warmth(warm), mix(0.75, 1.5, contrast));
         let side = if azimuth > 0.0 { -1.0 } else { 1.0 };
         let fill = direction(side * (0.75 + 0.25 * id[slot::FILL]), 0.15);
-        let fill_colour = mul(warmth(-0.5 * warm + 0.3 * id[slot::FILL_HUE]), mix(0.42, 0.10, contrast));
+        let fill_colour = mul(warmth(-0.5 * warm + 0.3 * id[slot::FILL_HUE]), mix(0.32, 0.07, contrast));
         let rim = direction(side * (2.35 + 0.2 * id[slot::FILL]), 0.5);
         let rim_colour = mul(warmth(0.5 * id[slot::FILL_HUE]), 1.3 * smooth(0.1, 1.9, id[slot::RIM]));
-        let around = mix(0.40, 0.13, contrast);
+        let around = mix(0.34, 0.11, contrast);
         let room = mix3([1.0; 3], mul(room, 1.0 / luminance(room).max(0.05)), 0.35);
         let tone = warmth(-0.35 * warm);
         let sky = mul([tone[0] * room[0], tone[1] * room[1], tone[2] * room[2]], around * 1.25);

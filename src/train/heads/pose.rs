@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::follicle::{self, Follicle};
-use super::look::{slot, Look};
+use super::look::{self, slot, Look};
 use super::math::{cos, mix, normalize, sin, smooth, V3};
 use super::mesh::{Material, Mesh};
 use super::shape::{self, Sparse};
@@ -79,13 +79,13 @@ fn named_sites(grid: &Grid) -> Vec<usize> {
         upper(outer, 0.0),
         upper(-0.5, 0.0),
         upper(0.5, 0.0),
-        free(-0.78, 0.34),
-        free(-0.22, 0.30),
-        free(0.22, 0.30),
-        free(0.78, 0.34),
+        free(-0.78, 0.30),
+        free(-0.22, 0.26),
+        free(0.22, 0.26),
+        free(0.78, 0.30),
         free(0.0, 0.02),
-        free(0.0, -0.62),
-        free(0.0, -0.82),
+        free(0.0, -0.55),
+        free(0.0, -0.73),
         upper(-0.40, MOUTH_Y),
         upper(0.40, MOUTH_Y),
         upper(0.0, MOUTH_Y),
@@ -105,11 +105,11 @@ fn rigid_sites(grid: &Grid) -> Vec<usize> {
         at(0.5 - EYE_HALF, 0.0, Side::Upper),
         at(0.5 + EYE_HALF, 0.0, Side::Upper),
         at(0.0, 0.10, Side::Free),
-        at(0.0, -0.84, Side::Free),
+        at(0.0, -0.75, Side::Free),
         at(-0.62, -0.42, Side::Free),
         at(0.62, -0.42, Side::Free),
-        at(-0.35, -0.62, Side::Free),
-        at(0.35, -0.62, Side::Free),
+        at(-0.35, -0.58, Side::Free),
+        at(0.35, -0.58, Side::Free),
     ]
 }
 
@@ -166,8 +166,8 @@ fn lids(pos: &mut [V3], id: &[f32; IDENTITY], e: &[f32; 32], model: &Model, eyes
     for (k, edge) in edges.iter_mut().enumerate() {
         let (blink, squint) = (e[channel::BLINK + k], e[channel::SQUINT + k]);
         let look = e[channel::GAZE_Y];
-        let upper = 0.108 * size - droop + 0.055 * wide + 0.03 * look - 0.035 * squint;
-        let lower = -0.068 * size - 0.012 * wide + 0.012 * look + 0.045 * squint;
+        let upper = 0.090 * size - droop + 0.055 * wide + 0.03 * look - 0.035 * squint;
+        let lower = -0.066 * size - 0.012 * wide + 0.012 * look + 0.045 * squint;
         let closed = -0.045 * size;
         *edge = [mix(upper, closed - 0.004, blink), mix(lower, closed + 0.004, blink * blink), blink];
         eyes[k].edge = edge[0] / EYE_RADIUS - 0.08;
@@ -227,7 +227,9 @@ impl Posed {
         let model = model();
         let e = clamp_expression(&head.expression);
         let mut id_pos: Vec<V3> = model.grid.sites.iter().map(|s| s.pos).collect();
-        let numbers = id[..shape::SHAPES].iter().chain(&id[slot::SHAPE..]);
+        let build = 1.0 - 2.0 * look::female(id);
+        let years = [(look.age - 0.3) * 1.3, build];
+        let numbers = id[..shape::SHAPES].iter().chain(&id[slot::SHAPE..]).chain(&years);
         for (table, amount) in model.identity.iter().zip(numbers) {
             shape::apply(&mut id_pos, table, *amount);
         }

@@ -14,7 +14,7 @@ use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
 /// Height of the brow's middle at distance `ax` from the middle of the face; `arch` bends it.
 pub(super) fn brow_line(ax: f32, arch: f32) -> f32 {
     let t = (ax - 0.18) / 0.70;
-    0.275 + (0.20 + 0.08 * arch) * t - (0.165 + 0.08 * arch) * t * t
+    0.232 + (0.19 + 0.08 * arch) * t - (0.165 + 0.08 * arch) * t * t
 }
 
 /// Cover of the brow without its single hairs, 0..1.
@@ -24,7 +24,7 @@ pub(super) fn brow(x: f32, y: f32, look: &Look) -> f32 {
     if !(-0.1..1.1).contains(&t) || !(0.1..0.65).contains(&y) {
         return 0.0;
     }
-    let half = 0.066 * look.brow_thick * (1.0 - 0.72 * t * t) * (0.8 + 0.35 * smooth(0.0, 0.25, t));
+    let half = 0.054 * look.brow_thick * (1.0 - 0.72 * t * t) * (0.8 + 0.35 * smooth(0.0, 0.25, t));
     let d = (y - brow_line(ax, look.brow_arch)).abs() / half;
     smooth(1.25, 0.35, d) * smooth(-0.05, 0.16, t) * smooth(1.06, 0.80, t)
 }
@@ -93,10 +93,10 @@ pub(super) fn beard_area(x: f32, y: f32, look: &Look) -> (f32, f32) {
         + look.beard_line;
     let around = smooth(-0.02, -0.07, lip + if y > MOUTH_Y { 0.0 } else { -0.015 }).max(smooth(0.36, 0.50, ax));
     let soul = 1.0 - 0.55 * bell(ax, y, 0.20, -1.34, 0.12, 0.10);
-    let neck = smooth(-2.0, -1.80, y) * smooth(1.32, 1.15, ax);
+    let neck = smooth(-1.92, -1.74, y) * smooth(1.32, 1.15, ax);
     let jaw = smooth(-0.03, 0.14, edge) * around * soul * neck;
-    let lip_hair = smooth(-0.87, -0.92, y) * smooth(-0.010, -0.03, lip) * smooth(0.55, 0.40, ax) * smooth(-1.3, -1.2, y);
-    (jaw, lip_hair * (1.0 - 0.4 * bell(x, y, 0.0, -0.93, 0.05, 0.06)))
+    let lip_hair = smooth(-0.77, -0.83, y) * smooth(-0.010, -0.03, lip) * smooth(0.55, 0.40, ax) * smooth(-1.3, -1.2, y);
+    (jaw, lip_hair * (1.0 - 0.4 * bell(x, y, 0.0, -0.88, 0.05, 0.07)))
 }
 
 /// Class of bare skin.
@@ -121,9 +121,9 @@ pub(super) fn class(x: f32, y: f32, look: &Look) -> u8 {
 /// Blood under the skin: more on cheeks, nose, ears and chin; 0 is the mean.
 fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
     let ax = x.abs();
-    let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30) + 0.80 * bell(x, y, 0.0, -0.64, 0.25, 0.15)
+    let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30) + 0.80 * bell(x, y, 0.0, -0.57, 0.25, 0.15)
         + 0.35 * bell(ax, y, 0.26, 0.0, 0.08, 0.09)
-        + 0.40 * bell(ax, y, 0.22, -0.74, 0.12, 0.09)
+        + 0.40 * bell(ax, y, 0.22, -0.66, 0.12, 0.09)
         + 0.30 * bell(x, y, 0.0, -1.52, 0.30, 0.16)
         - 0.35 * bell(x, y, 0.0, 0.75, 0.7, 0.3)
         - 0.25 * bell(ax, y, 0.45, -1.05, 0.12, 0.2);
@@ -167,9 +167,9 @@ fn complexion(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
     let red = blood(x, y, look, finest);
     c = tint(c, [1.0 + 0.045 * red, 1.0 - 0.17 * red, 1.0 - 0.14 * red]);
     // Thin skin around the eyes lets the dark through.
-    let socket = (0.16 + 0.40 * look.bags) * bell(ax, y, 0.44, -0.13, 0.24, 0.10)
-        + 0.20 * bell(ax, y, 0.46, 0.10, 0.30, 0.09)
-        + 0.16 * bell(ax, y, 0.24, 0.06, 0.09, 0.14);
+    let socket = (0.08 + 0.36 * look.bags) * bell(ax, y, 0.44, -0.13, 0.24, 0.10)
+        + 0.07 * bell(ax, y, 0.46, 0.10, 0.30, 0.09)
+        + 0.10 * bell(ax, y, 0.24, 0.04, 0.08, 0.12);
     c = tint(c, mix3([1.0; 3], [0.70, 0.58, 0.60], socket.min(1.0)));
     tint(c, spots(x, y, look, finest))
 }
@@ -200,14 +200,14 @@ pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -
     }
     let (slope, dark) = folds::slope(x, y, look, posed, finest);
     c = tint(c, [1.0 - 0.45 * dark, 1.0 - 0.62 * dark, 1.0 - 0.62 * dark]);
-    let oily = 0.45 + 0.55 * bell(x, y, 0.0, -0.55, 0.20, 0.40) + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
+    let oily = 0.45 + 0.55 * bell(x, y, 0.0, -0.45, 0.20, 0.40) + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
         + 0.30 * bell(ax, y, 0.62, -0.35, 0.25, 0.18)
         + 0.2 * bell(x, y, 0.0, -1.55, 0.2, 0.15);
     let mut gloss = Gloss {
         strength: look.oil * oily * (1.0 + 0.35 * fractal(x * 19.0, y * 19.0 + look.grain, 2, finest)),
         rough: 0.46 - 0.12 * look.oil,
     };
-    let nostril = bell(ax - 0.105, y + 0.800 + 0.25 * (ax - 0.105), 0.0, 0.0, 0.058, 0.026);
+    let nostril = bell(ax - 0.105, y + 0.712 + 0.25 * (ax - 0.105), 0.0, 0.0, 0.060, 0.026);
     c = mix3(c, tint(look.skin, [0.10, 0.045, 0.04]), smooth(0.30, 0.80, nostril));
     let lip = lips(x, y);
     if lip > -0.03 {
@@ -233,14 +233,14 @@ pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -
     c = mix3(c, mul(look.beard_colour, 0.55), 0.80 * smooth(0.05, 0.6, full));
     let brow = brow(x, y, look);
     if brow > 0.0 {
-        c = mix3(c, mix3(look.brow, c, 0.25), 0.62 * brow * look.brow_dense);
+        c = mix3(c, mix3(look.brow, c, 0.25), 0.42 * brow * look.brow_dense);
         if brow > 0.45 {
             label = label::BROWS;
         }
     }
     let roots = scalp(x, y, look);
     if roots > -0.06 {
-        let grows = smooth(-0.05, 0.07, roots);
+        let grows = smooth(-0.03, 0.15, roots + 0.05 * noise(x * 23.0, y * 23.0));
         let cover = if look.style == Style::Bald {
             look.shaven * (0.75 + 0.25 * if finest > 40.0 { noise(x * 70.0, y * 70.0) } else { 0.0 })
         } else {

@@ -268,7 +268,7 @@ pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, folli
     let mut path = Vec::new();
     for f in &follicles[..(follicles.len() as f32 * cut.dense) as usize] {
         let depth = skin::scalp(f.u, f.y, look);
-        if depth < -0.03 || depth < 0.10 * f.dice[0] - 0.02 {
+        if depth < -0.04 || depth < 0.26 * f.dice[0] * f.dice[0] - 0.04 {
             continue;
         }
         let root = f.root(pos, grid);

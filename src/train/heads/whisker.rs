@@ -27,7 +27,7 @@ fn curve(f: &super::follicle::Root, across: f32, up: f32, lift: f32, length: f32
 fn brows(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Follicle]) {
     for f in follicles {
         let cover = skin::brow(f.u, f.y, look);
-        if cover < 0.12 || f.dice[0] > cover * look.brow_dense {
+        if cover < 0.08 || f.dice[0] > 0.55 * cover * look.brow_dense {
             continue;
         }
         let t = ((f.u.abs() - 0.155) / 0.74).clamp(0.0, 1.0);
@@ -40,7 +40,7 @@ fn brows(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
         let path = curve(&root, across + 0.30 * (f.dice[2] - 0.5), up + 0.35 * (f.dice[3] - 0.5), 0.16, length, 0.0, 3);
         let grey = smooth(0.8, 1.0, look.grey + 0.35 * f.dice[2]) * 0.6;
         let colour = mix3(mul(look.brow, 0.65 + 0.6 * f.dice[3]), [0.36, 0.35, 0.34], grey);
-        let like = Strand { width: 0.0085, colour, label: label::BROWS, open: [0.8, 0.9], casts: false, ..Strand::default() };
+        let like = Strand { width: 0.0075, colour, label: label::BROWS, open: [0.8, 0.9], casts: false, ..Strand::default() };
         mesh.strand(&path, |_| 1.0, like);
     }
 }
