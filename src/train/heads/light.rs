@@ -84,7 +84,7 @@ impl Lights {
     fn expose(&mut self, id: &[f32; IDENTITY], skin: V3) {
         let views: [V3; 4] = [[0.0, 0.0, 1.0], [0.5, 0.0, 0.87], [-0.5, 0.0, 0.87], [0.0, 0.4, 0.92]];
         let mean = views.iter().map(|n| luminance(self.arriving(*n, [0.2; 3], 0.9, 0.85))).sum::<f32>() / 4.0;
-        let adapted = pow(luminance(skin) / 0.42, -0.40);
+        let adapted = pow(luminance(skin) / 0.42, -0.50);
         let gain = 0.80 * adapted * (1.0 + 0.13 * id[slot::EXPOSURE]) / mean.max(0.05);
         for c in [
             &mut self.key_colour,

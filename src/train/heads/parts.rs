@@ -84,25 +84,40 @@ fn mix_point(a: V3, b: V3, t: f32) -> V3 {
     super::math::mix3(a, b, t)
 }
 
-/// Adds the ears beside the head.
+/// Relief of the ear over its plane at radius `r` and angle (cosine towards the back, sine up): (height, openness).
+fn ear_relief(r: f32, co: f32, s: f32) -> (f32, f32) {
+    let behind = smooth(-0.75, -0.2, co);
+    let lobe = smooth(-0.45, -0.85, s);
+    let rim = bell(r, 0.0, 0.90, 0.0, 0.09, 1.0) * (1.0 - lobe) * smooth(-1.05, -0.6, co);
+    let groove = bell(r, 0.0, 0.73, 0.0, 0.07, 1.0) * behind * (1.0 - lobe);
+    let inner = bell(r, 0.0, 0.57, 0.0, 0.10, 1.0) * behind * (1.0 - 0.8 * lobe);
+    let bowl = smooth(0.52, 0.22, r) * smooth(0.55, 0.1, s);
+    // The small flap before the hole.
+    let flap = bell(co, s, -0.85, -0.15, 0.25, 0.35) * bell(r, 0.0, 0.55, 0.0, 0.2, 1.0);
+    let height = 0.060 * rim - 0.020 * groove + 0.045 * inner - 0.085 * bowl + 0.05 * flap + 0.03 * lobe * r;
+    (height, (1.0 - 0.72 * bowl - 0.40 * groove).max(0.15))
+}
+
+/// Adds the ears beside the head: about 60 mm high and half as wide.
 pub(super) fn ears(mesh: &mut Mesh, id: &[f32; IDENTITY], pos: &[V3], grid: &Grid) {
-    let row = grid.keys.iter().position(|k| *k >= 6.9).unwrap_or(0);
-    let size = 1.0 + 0.10 * id[26];
-    let stick = 0.42 + 0.12 * id[27];
+    let row = grid.keys.iter().position(|k| *k >= 6.6).unwrap_or(0);
+    let size = 1.0 + 0.08 * id[26];
+    let stick = (0.50 + 0.13 * id[27]).max(0.2);
     for sign in [-1.0f32, 1.0] {
-        let c = (0..COLUMNS).find(|c| sign * column_angle(*c) >= 1.62).unwrap_or(0);
-        let c = if sign < 0.0 { (0..COLUMNS).rev().find(|c| column_angle(*c) <= -1.62).unwrap_or(0) } else { c };
+        let c = (0..COLUMNS).find(|c| sign * column_angle(*c) >= 1.58).unwrap_or(0);
+        let c = if sign < 0.0 { (0..COLUMNS).rev().find(|c| column_angle(*c) <= -1.58).unwrap_or(0) } else { c };
         let base = pos[row * COLUMNS + c];
-        mesh.grid(7, 17, Material::Ear, |r, a| {
-            let rad = r as f32 / 6.0;
-            let angle = a as f32 / 16.0 * std::f32::consts::TAU;
+        mesh.grid(12, 33, Material::Ear, |r, a| {
+            let rad = r as f32 / 11.0;
+            let angle = a as f32 / 32.0 * std::f32::consts::TAU;
             let (s, co) = (sin(angle), cos(angle));
-            let up = 0.31 * size * s * rad * if s > 0.0 { 1.0 } else { 0.95 };
-            let back = size * (0.10 + co * rad * (0.15 + 0.05 * s));
-            let rim = 0.075 * smooth(0.55, 0.85, rad) * smooth(1.25, 0.9, rad) - 0.03 * smooth(0.6, 0.2, rad);
-            let out = back * sin(stick) + rim * (0.6 - 0.6 * co.min(0.0)) - 0.02;
-            let p = [base[0] + sign * out, base[1] + 0.02 + up, base[2] - back * cos(stick)];
-            (p, [rad, angle], mix(0.45, 1.0, smooth(0.35, 0.8, rad)), 1.0)
+            let (height, open) = ear_relief(rad, co, s);
+            let up = size * s * rad * if s > 0.0 { 0.43 } else { 0.45 };
+            let back = size * (0.17 + 0.05 * up + co * rad * mix(0.20, 0.27, smooth(-0.9, 0.5, s)) - 0.05 * smooth(-0.3, -1.0, s) * rad);
+            let rolled = height - 0.05 * smooth(0.93, 1.0, rad);
+            let out = back * sin(stick) + rolled * cos(stick) - 0.045;
+            let p = [base[0] + sign * out, base[1] - 0.02 + up, base[2] - back * cos(stick) + rolled * sin(stick)];
+            (p, [rad, angle], open, 1.0)
         });
     }
 }

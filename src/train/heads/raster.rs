@@ -125,22 +125,27 @@ impl Canvas {
         }
     }
 
-    /// One segment of a hair: samples nearer than `half` (in samples) to the line from `a` to `b`.
+    /// One segment of a hair from `a` to `b`, `half` samples wide to either side: a short run of samples for each step along
+    /// its longer axis.
     fn segment(&mut self, a: [f32; 3], b: [f32; 3], half: f32, id: u32) {
         let k = SAMPLES as f32;
-        let (ax, ay, bx, by) = (a[0] * k, a[1] * k, b[0] * k, b[1] * k);
-        let Some((x0, x1)) = span(ax.min(bx) - half, ax.max(bx) + half, self.width) else { return };
-        let Some((y0, y1)) = span(ay.min(by) - half, ay.max(by) + half, self.height) else { return };
-        let (dx, dy) = (bx - ax, by - ay);
-        let inv = 1.0 / (dx * dx + dy * dy).max(1e-6);
-        for y in y0..=y1 {
-            for x in x0..=x1 {
-                let (px, py) = (x as f32 + 0.5 - ax, y as f32 + 0.5 - ay);
-                let t = ((px * dx + py * dy) * inv).clamp(0.0, 1.0);
-                let (ex, ey) = (px - t * dx, py - t * dy);
-                if ex * ex + ey * ey < half * half {
-                    self.put(y * self.width + x, a[2] + t * (b[2] - a[2]), id);
-                }
+        let (dx, dy) = ((b[0] - a[0]) * k, (b[1] - a[1]) * k);
+        let steep = dy.abs() > dx.abs();
+        // Main axis first.
+        let (m, n) = if steep { (1, 0) } else { (0, 1) };
+        let (long, limits) = if steep { (dy, [self.height, self.width]) } else { (dx, [self.width, self.height]) };
+        let (start, end) = (a[m] * k, b[m] * k);
+        let Some((from, to)) = span(start.min(end) - 0.25, start.max(end) + 0.25, limits[0]) else { return };
+        let reach = half * (dx * dx + dy * dy).sqrt() / long.abs().max(1e-3);
+        let inv = if long.abs() > 1e-3 { 1.0 / long } else { 0.0 };
+        for i in from..=to {
+            let t = ((i as f32 + 0.5 - start) * inv).clamp(0.0, 1.0);
+            let centre = (a[n] + t * (b[n] - a[n])) * k;
+            let Some((low, high)) = span(centre - reach, centre + reach, limits[1]) else { continue };
+            let z = a[2] + t * (b[2] - a[2]);
+            for j in low..=high {
+                let (x, y) = if steep { (j, i) } else { (i, j) };
+                self.put(y * self.width + x, z, id);
             }
         }
     }
@@ -150,7 +155,7 @@ impl Canvas {
 pub(super) fn rasterise(mesh: &Mesh, screen: &Screen, width: usize, height: usize) -> Seen {
     let (w, h) = (width * SAMPLES, height * SAMPLES);
     let mut canvas = Canvas { width: w, height: h, depth: vec![super::occlusion::FAR; w * h], ids: vec![0; w * h] };
-    let mut panes = Vec::new();
+    let (mut panes, mut hits) = (Vec::new(), Vec::new());
     for (n, (t, mat)) in mesh.tris.iter().zip(&mesh.mats).enumerate() {
         let Some(s) = Setup::new(screen, t, SAMPLES as f32) else { continue };
         if *mat == Material::Skin && !s.faces() {
@@ -160,9 +165,9 @@ pub(super) fn rasterise(mesh: &Mesh, screen: &Screen, width: usize, height: usiz
             panes.push((n, s));
             continue;
         }
-        let mut hits = Vec::new();
+        hits.clear();
         canvas.triangle(screen, t, &s, |at, z| hits.push((at, z)));
-        for (at, z) in hits {
+        for &(at, z) in &hits {
             canvas.put(at, z, n as u32 + 1);
         }
     }

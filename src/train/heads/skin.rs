@@ -14,7 +14,7 @@ use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
 /// Height of the brow's middle at distance `ax` from the middle of the face; `arch` bends it.
 pub(super) fn brow_line(ax: f32, arch: f32) -> f32 {
     let t = (ax - 0.18) / 0.70;
-    0.232 + (0.19 + 0.08 * arch) * t - (0.165 + 0.08 * arch) * t * t
+    0.255 + (0.185 + 0.08 * arch) * t - (0.165 + 0.08 * arch) * t * t
 }
 
 /// Cover of the brow without its single hairs, 0..1.
@@ -51,14 +51,14 @@ pub(super) fn lips(x: f32, y: f32) -> f32 {
 const HAIRLINE: [[f32; 2]; 12] = [
     [0.0, 1.08],
     [0.40, 1.07],
-    [0.68, 1.00],
-    [0.82, 0.86],
-    [0.89, 0.62],
-    [0.93, 0.34],
-    [1.00, 0.12],
-    [1.06, -0.22],
-    [1.18, -0.26],
-    [1.24, 0.02],
+    [0.70, 0.99],
+    [0.86, 0.86],
+    [0.93, 0.66],
+    [0.97, 0.42],
+    [1.04, 0.10],
+    [1.085, -0.22],
+    [1.19, -0.24],
+    [1.25, 0.02],
     [1.62, -0.10],
     [1.90, -1.00],
 ];

@@ -238,7 +238,7 @@ fn tone(look: &Look, lock: &Lock, f: &Follicle) -> V3 {
     // Single hairs turn grey, first at the temples.
     let grey = look.grey * (1.0 + 0.5 * smooth(0.6, 1.0, f.u.abs()));
     let white = smooth(grey * 1.25 - 0.25, grey * 1.25 - 0.35, dice((f.dice[0] * 9999.0) as i32, 5));
-    mix3(c, mul([0.47, 0.46, 0.45], shade), white * 0.9)
+    mix3(c, mul([0.42, 0.41, 0.40], shade.max(0.6)), white * 0.85)
 }
 
 /// Strands wound around a knot of hair.
@@ -294,6 +294,11 @@ pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, folli
         }
         path.clear();
         grow(&cut, f, &root, &lock, length * (0.86 + 0.28 * f.dice[2]), fringe, &mut path);
+        let limit = if fringe { 0.30 } else { 0.80 };
+        let before_face = |p: &V3| p[1] < limit && p[0].abs() < 0.84 && p[2] > -0.45;
+        if path.iter().any(before_face) && (f.dice[3] > 0.06 || path.iter().any(|p| before_face(p) && p[0].abs() < 0.7)) {
+            continue;
+        }
         let outer = 0.35 + 0.65 * f.dice[1];
         let strand = Strand {
             width: cut.width * (0.65 + 0.7 * f.dice[0]) * mix(0.6, 1.0, rim),

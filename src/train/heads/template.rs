@@ -191,8 +191,8 @@ fn nose_ridge(y: f32) -> f32 {
 /// Nose: ridge with sides, ball of the tip, wings.
 fn nose(x: f32, y: f32) -> f32 {
     let ax = x.abs();
-    let narrow = mix(0.085, 0.115, smooth(-0.2, -0.55, y)) + 0.03 * smooth(-0.1, 0.25, y);
-    let wide = mix(0.17, 0.215, smooth(-0.2, -0.58, y)) + 0.05 * smooth(-0.1, 0.25, y);
+    let narrow = mix(0.070, 0.105, smooth(-0.2, -0.55, y)) + 0.03 * smooth(-0.05, 0.25, y);
+    let wide = mix(0.155, 0.205, smooth(-0.2, -0.58, y)) + 0.05 * smooth(-0.05, 0.25, y);
     let profile = 0.60 * exp(-(x / narrow) * (x / narrow)) + 0.40 * exp(-(x / wide) * (x / wide));
     let mut z = nose_ridge(y) * profile;
     z += 0.060 * bell(x, y, 0.0, -0.565, 0.105, 0.080);
@@ -207,8 +207,8 @@ fn relief(x: f32, y: f32) -> f32 {
     let ax = x.abs();
     let b = |cx: f32, cy: f32, sx: f32, sy: f32| bell(ax, y, cx, cy, sx, sy);
     let mut z = nose(x, y);
-    z -= 0.165 * b(0.47, -0.02, 0.25, 0.17) + 0.085 * b(0.19, 0.03, 0.085, 0.12) + 0.045 * b(0.50, 0.150, 0.24, 0.050);
-    z += 0.095 * b(0.42, 0.265, 0.33, 0.095) + 0.030 * b(0.78, 0.20, 0.12, 0.14) + 0.02 * b(0.0, 0.36, 0.2, 0.12);
+    z -= 0.165 * b(0.47, -0.02, 0.25, 0.17) + 0.060 * b(0.205, 0.02, 0.095, 0.11) + 0.045 * b(0.50, 0.150, 0.24, 0.050);
+    z += 0.080 * b(0.42, 0.28, 0.33, 0.105) + 0.030 * b(0.78, 0.20, 0.12, 0.14) + 0.02 * b(0.0, 0.36, 0.2, 0.12);
     z += 0.085 * b(0.66, -0.36, 0.24, 0.19) + 0.055 * b(0.42, -0.74, 0.22, 0.28);
     z -= 0.045 * b(0.80, -0.86, 0.18, 0.24);
     z += 0.035 * b(0.40, 0.72, 0.26, 0.22) - 0.03 * b(0.98, 0.30, 0.16, 0.25);
@@ -232,7 +232,7 @@ fn site(key: f32, theta: f32, side: Side) -> Site {
     pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.62, 0.22, 0.09) * front;
     // Corners of mouth and eyes are drawn up a little: a calm face, not a sad one.
     pos[1] +=
-        (0.004 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18)) * front;
+        (0.018 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18)) * front;
     pos[0] -= p[0] * 0.04 * bell(p[0].abs(), p[1], 1.0, 0.25, 0.3, 0.25);
     let beyond = (theta.abs() - std::f32::consts::FRAC_PI_2).max(0.0);
     let u = if beyond > 0.0 { theta.signum() * (1.12 + beyond) } else { p[0] };
