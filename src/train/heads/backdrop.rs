@@ -207,7 +207,7 @@ impl Backdrop {
             let left = -0.1 + 0.32 * i as f32 + 0.2 * self.die(i, 2);
             let (w, top) = (0.12 + 0.22 * self.die(i, 3), 0.35 + 0.45 * self.die(i, 4));
             let on = band(x, left, left + w, self.blur) * smooth(top - self.blur, top + self.blur, y);
-            let own = mix3(self.colours[1], [self.die(i, 5), self.die(i, 6), self.die(i, 7)].map(|v| 0.5 * v * v), 0.5);
+            let own = mix3(self.colours[1], [self.die(i, 5), self.die(i, 6), self.die(i, 7)].map(|v| 0.12 + 0.25 * v * v), 0.5);
             c = mix3(c, mul(own, 0.75 + 0.3 * noise(x * 9.0, y * 9.0 + self.place)), 0.92 * on);
         }
         if self.die(9, 2) > 0.5 {

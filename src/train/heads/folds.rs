@@ -125,7 +125,7 @@ fn around_mouth(r: &mut Relief, x: f32, y: f32, look: &Look, posed: &Posed) {
 fn grain(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
     let mut h = 0.0;
     let rough = look.pores * (1.0 + 0.6 * look.age);
-    for (cells, height) in [(13.0, 0.0022), (31.0, 0.0013), (58.0, 0.0009), (104.0, 0.0006)] {
+    for (cells, height) in [(14.0, 0.0008), (33.0, 0.0010), (61.0, 0.0008), (107.0, 0.0006)] {
         if cells < finest {
             h += height * rough * noise(x * cells + look.grain, y * cells);
         }

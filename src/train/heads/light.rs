@@ -57,7 +57,7 @@ impl Lights {
     pub fn new(id: &[f32; IDENTITY], skin: V3, room: V3) -> Self {
         let azimuth = id[slot::LIGHT_X] * 0.62;
         let key = direction(azimuth, 0.48 + id[slot::LIGHT_Y] * 0.26);
-        let warm = id[slot::WARMTH] * 0.42;
+        let warm = id[slot::WARMTH] * 0.30;
         // From flat light, as before a screen or a large window, to one hard lamp.
         let contrast = smooth(-1.9, 2.3, id[slot::KEY] - 0.5 * id[slot::AMBIENT]);
         let key_colour = mul(warmth(warm), mix(0.75, 1.5, contrast));

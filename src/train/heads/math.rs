@@ -109,6 +109,15 @@ pub(super) fn bell(x: f32, y: f32, cx: f32, cy: f32, sx: f32, sy: f32) -> f32 {
     }
 }
 
+/// Two bells at `cx` and `-cx`, one if `cx` is 0: smooth across the middle of the face.
+pub(super) fn twin(x: f32, y: f32, cx: f32, cy: f32, sx: f32, sy: f32) -> f32 {
+    if cx == 0.0 {
+        bell(x, y, 0.0, cy, sx, sy)
+    } else {
+        bell(x, y, cx, cy, sx, sy) + bell(x, y, -cx, cy, sx, sy)
+    }
+}
+
 fn lattice(x: i32, y: i32) -> f32 {
     let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77);
     h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);

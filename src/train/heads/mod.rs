@@ -7,6 +7,7 @@
 //! Source: own construction, after average adult head measurements in units of the distance of the eyes.
 
 mod backdrop;
+mod camera;
 mod clip;
 mod cloth;
 mod eye;
@@ -37,6 +38,7 @@ mod template;
 mod tests;
 mod whisker;
 
+pub use camera::Camera;
 pub use clip::{head_at, ClipSpec, CLIP_IDENTITY_BASE};
 pub use math::Rng;
 pub use sample::{pair, sample};

@@ -23,11 +23,11 @@ fn teeth(u: f32, v: f32, look: &Look) -> Surface {
     let side = (t - 0.5).abs() * 2.0;
     let gap = smooth(0.86, 1.0, side);
     // Teeth end at different heights, rounded at their corners.
-    let each = noise(i as f32 * 3.7 + look.grain, x.signum() * 2.5);
+    let each = noise(i as f32 * 3.7 + look.grain, if i == 0 { 0.0 } else { x.signum() * 2.5 });
     let bite = 0.94 + 0.05 * each - 0.10 * side * side * side - if i == 1 { 0.05 } else { 0.0 };
     let gum_edge = 0.30 + 0.10 * side * side + 0.03 * each;
     let arch = mix(1.0, 0.30, smooth(0.25, 1.0, ax));
-    let enamel = mix3([0.66, 0.62, 0.53], [0.58, 0.48, 0.32], look.stained);
+    let enamel = mix3([0.74, 0.70, 0.61], [0.58, 0.48, 0.32], look.stained);
     let tone = (1.0 + 0.07 * each - 0.10 * smooth(0.6, 0.2, v)) * (1.0 - 0.40 * gap) * arch * if lower { 0.78 } else { 1.0 };
     let translucent = smooth(bite - 0.16, bite, v);
     let c = mix3(mul(enamel, tone), mul([0.42, 0.42, 0.42], tone), 0.35 * translucent);
@@ -54,7 +54,7 @@ pub(super) fn surface(p: &Place, look: &Look) -> Surface {
             let coat = smooth(0.75, 0.35, v) * 0.4;
             let c = mix3([0.42, 0.135, 0.13], [0.44, 0.26, 0.23], coat);
             Surface {
-                colour: mul(c, groove * (1.0 + 0.14 * bumps) * mix(0.15, 1.0, smooth(0.05, 0.75, v))),
+                colour: mul(c, groove * (1.0 + 0.14 * bumps) * mix(0.25, 1.0, smooth(0.0, 0.6, v))),
                 label: label::INNER_MOUTH,
                 gloss: Gloss { strength: 0.6, rough: 0.28 },
                 slope: [0.03 * bumps, 0.03 * noise(u * 22.0 + 5.0, v * 34.0)],

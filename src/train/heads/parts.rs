@@ -48,7 +48,8 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
     let (oy, oz) = (lip[1], lip[2]);
     mesh.grid(9, 9, Material::Cavity, |r, c| {
         let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 8.0);
-        let p = [0.43 * u, oy + 0.36 - 0.62 * v, oz - 0.42 - 0.30 * u * u];
+        let tall = 1.0 - 0.45 * u * u;
+        let p = [0.56 * u, oy + 0.05 + (0.35 - 0.70 * v) * tall, oz - 0.42 - 0.20 * u * u - 0.10 * v * (1.0 - v)];
         let t = follow(p);
         (mix_point(p, t, v), [u, v], 0.3, 1.0)
     });
@@ -59,24 +60,24 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
             let (x, y) = if lower {
                 (0.30 * u, mix(-0.055 + 0.03 * u * u, -0.16, v))
             } else {
-                (0.34 * u, mix(0.15, -0.06 + 0.045 * u * u, v))
+                (0.34 * u, mix(0.15, -0.085 + 0.050 * u * u, v))
             };
             let p = [x, oy + y, z - 0.03 * v * if lower { 0.0 } else { -0.5 }];
             let shown = if lower { 1.0 - v } else { v };
-            (if lower { follow(p) } else { p }, [u + if lower { 4.0 } else { 0.0 }, shown], 0.75, 1.0)
+            (if lower { follow(p) } else { p }, [u + if lower { 4.0 } else { 0.0 }, shown], 0.9, 1.0)
         });
     }
     let out = e[channel::TONGUE_OUT];
-    mesh.grid(8, 9, Material::Tongue, |r, c| {
-        let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 7.0);
+    mesh.grid(14, 11, Material::Tongue, |r, c| {
+        let (u, v) = (c as f32 / 5.0 - 1.0, r as f32 / 13.0);
         // From the throat (v 0) over the back of the tongue to the tip, which bends down outside.
         let arch = 1.0 - u * u;
         let z = oz - 0.70 + (0.38 + 0.60 * out) * smooth(0.0, 0.8, v);
         // Outside the lips the tongue hangs down; behind them it must not touch the chin from inside.
         let curl = mix(0.10, 0.0, smooth(0.0, 0.4, out)) * smooth(0.65, 1.0, v) + 0.9 * (z - oz).max(0.0);
-        let y = oy + mix(-0.15, -0.07, out) + (0.07 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
-        let width = 0.25 * (1.0 - 0.55 * pow(v, 4.0));
-        (follow([width * u, y, z]), [u, v], 0.75 + 0.15 * out, 1.0)
+        let y = oy + mix(-0.11, -0.07, out) + (0.07 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
+        let width = 0.26 * (1.02 - pow(v, 5.0)).max(0.0).sqrt();
+        (follow([width * u, y, z]), [u, v], 0.85 + 0.10 * out, 1.0)
     });
 }
 

@@ -229,7 +229,9 @@ impl Posed {
         let mut id_pos: Vec<V3> = model.grid.sites.iter().map(|s| s.pos).collect();
         let build = 1.0 - 2.0 * look::female(id);
         let years = [(look.age - 0.3) * 1.3, build];
-        let numbers = id[..shape::SHAPES].iter().chain(&id[slot::SHAPE..]).chain(&years);
+        let mut id_shape = *id;
+        shape::temper(&mut id_shape);
+        let numbers = id_shape[..shape::SHAPES].iter().chain(&id_shape[slot::SHAPE..]).chain(&years);
         for (table, amount) in model.identity.iter().zip(numbers) {
             shape::apply(&mut id_pos, table, *amount);
         }

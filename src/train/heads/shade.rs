@@ -83,7 +83,7 @@ impl Scene<'_> {
             Material::Glasses | Material::Lens => Surface {
                 colour: look.glasses_colour,
                 label: label::GLASSES,
-                gloss: Gloss { strength: 1.6, rough: 0.12 },
+                gloss: Gloss { strength: 1.0, rough: 0.15 },
                 ..Surface::default()
             },
         }
@@ -145,9 +145,11 @@ impl Scene<'_> {
         let mut sun = self.shadow.lit(p.at, p.normal);
         // Light that comes in between the lips is scattered about: tongue and teeth are never black.
         if matches!(p.mat, Material::Tongue | Material::Teeth) {
-            sun = 0.45 + 0.55 * sun;
+            sun = 0.6 + 0.4 * sun;
         }
-        let open = p.open * self.open[pixel];
+        // The same for what the lips hide from the surroundings.
+        let inside = matches!(p.mat, Material::Tongue | Material::Teeth | Material::Eye);
+        let open = p.open * if inside { self.open[pixel].sqrt() } else { self.open[pixel] };
         let wrap = Self::wrap(p.mat);
         let mut light = lights.arriving(bumpy, wrap, sun * mix(0.55, 1.0, p.open), open);
         // Light that has been reflected by skin is redder: hollows of the face are warm, not grey.

@@ -3,7 +3,7 @@
 //! Output: for every number a sparse list (vertex, displacement per unit) over the grid of [`super::template`], so that
 //! posing a head is a few sparse sums. Lengths are in eye distances. Lids and gaze are not here: see [`super::pose`].
 
-use super::math::{add, bell, exp, mix, smooth, V3};
+use super::math::{add, bell, exp, mix, smooth, twin, V3};
 use super::template::{mouth_line, Grid, Site, MOUTH_HALF, MOUTH_Y};
 
 /// How many of the identity numbers shape the head and come first; [`FURTHER`] more stand at the end of the identity.
@@ -57,7 +57,7 @@ fn shape_delta(n: usize, s: &Site) -> V3 {
     let (y, ax, sg) = (s.y, s.x.abs(), s.x.signum());
     let [px, py, pz] = s.pos;
     let f = s.front;
-    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * bell(ax, y, cx, cy, sx, sy);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * twin(s.x, y, cx, cy, sx, sy);
     let dy = y - mouth_line(ax);
     match n {
         0 => [0.045 * px * s.sway(), 0.0, 0.0],
@@ -104,7 +104,7 @@ fn further_delta(n: usize, s: &Site) -> V3 {
     let (y, ax, sg) = (s.y, s.x.abs(), s.x.signum());
     let [px, _, _] = s.pos;
     let f = s.front;
-    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * bell(ax, y, cx, cy, sx, sy);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * twin(s.x, y, cx, cy, sx, sy);
     match n {
         32 => [0.05 * px * smooth(0.1, -0.3, y) * smooth(-1.1, -0.5, y) * s.sway(), 0.0, 0.0],
         33 => [0.055 * sg * bell(ax, y, 0.85, -1.12, 0.35, 0.36) * smooth(14.0, 12.5, s.key), -0.03 * b(0.8, -1.3, 0.2, 0.2), 0.0],
@@ -160,7 +160,8 @@ fn smile(s: &Site, sign: f32) -> V3 {
     let h = half(s.x, sign) * s.front;
     let corner = h * bell(s.x.abs(), s.y, 0.42, -1.10, 0.25, 0.22);
     let cheek = h * bell(s.x.abs(), s.y, 0.56, -0.52, 0.27, 0.24);
-    [sign * (0.14 * corner + 0.02 * cheek), 0.185 * corner + 0.05 * cheek, -0.10 * corner + 0.06 * cheek]
+    let lip = if s.above_mouth() { h * bell(s.x.abs(), s.y, 0.0, -1.06, 0.32, 0.12) } else { 0.0 };
+    [sign * (0.145 * corner + 0.02 * cheek), 0.115 * corner + 0.055 * cheek + 0.030 * lip, -0.10 * corner + 0.07 * cheek - 0.02 * lip]
 }
 
 fn frown(s: &Site, sign: f32) -> V3 {
@@ -171,7 +172,7 @@ fn frown(s: &Site, sign: f32) -> V3 {
 fn mouth_delta(name: &str, s: &Site) -> V3 {
     let (x, y, f) = (s.x, s.y, s.front);
     let d = y - mouth_line(x.abs());
-    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * bell(x.abs(), y, cx, cy, sx, sy);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * twin(x, y, cx, cy, sx, sy);
     let zone = b(0.0, MOUTH_Y, 0.55, 0.28);
     let up = if s.above_mouth() { f * mouth_arch(x) * exp(-(d / 0.16) * (d / 0.16)) } else { 0.0 };
     let down = if s.above_mouth() { 0.0 } else { f * mouth_arch(x) * exp(-(d / 0.20) * (d / 0.20)) };
@@ -207,7 +208,7 @@ fn mouth_delta(name: &str, s: &Site) -> V3 {
 
 fn face_delta(name: &str, s: &Site) -> V3 {
     let (x, y, f, sg) = (s.x, s.y, s.front, s.x.signum());
-    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * bell(x.abs(), y, cx, cy, sx, sy);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| f * twin(x, y, cx, cy, sx, sy);
     let stretch = |sign: f32| {
         let c = half(x, sign) * b(0.42, -1.13, 0.26, 0.24);
         [0.17 * sign * c, -0.035 * c, -0.12 * c]
@@ -267,6 +268,18 @@ pub(super) fn identity_tables(grid: &Grid) -> Vec<Sparse> {
 /// Displacements of the expressions, in the order of [`super::EXPRESSION_NAMES`].
 pub(super) fn expression_tables(grid: &Grid) -> Vec<Sparse> {
     super::EXPRESSION_NAMES.iter().map(|name| table(grid, |s| face_delta(name, s))).collect()
+}
+
+/// Numbers that widen or narrow the lower face together.
+const JAWS: [usize; 4] = [2, 7, super::look::slot::SHAPE + 1, super::look::slot::SHAPE + 13];
+
+/// Holds back numbers that would add up to a face that nobody has.
+pub(super) fn temper(id: &mut [f32; super::IDENTITY]) {
+    let sum: f32 = JAWS.iter().map(|i| id[*i]).sum();
+    let k = 1.0 / (1.0 + 0.35 * (sum.abs() - 1.2).max(0.0));
+    for i in JAWS {
+        id[i] *= k;
+    }
 }
 
 /// Adds `amount` of a table to the positions.

@@ -14,7 +14,7 @@ use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
 /// Height of the brow's middle at distance `ax` from the middle of the face; `arch` bends it.
 pub(super) fn brow_line(ax: f32, arch: f32) -> f32 {
     let t = (ax - 0.18) / 0.70;
-    0.255 + (0.185 + 0.08 * arch) * t - (0.165 + 0.08 * arch) * t * t
+    0.250 + (0.27 + 0.08 * arch) * t - (0.225 + 0.08 * arch) * t * t
 }
 
 /// Cover of the brow without its single hairs, 0..1.
@@ -142,7 +142,7 @@ fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
             let (d, which) = nearest_spot(x * cells + look.grain + k, y * cells - k);
             let area = bell(x.abs(), y, 0.34, -0.36, 0.62, 0.40) + 0.25 * bell(x, y, 0.0, 0.6, 0.7, 0.4);
             let here = smooth(0.34, 0.14, d) * smooth(1.0 - area * 0.9, 1.15 - area * 0.9, which + 0.15);
-            c = tint(c, mix3([1.0; 3], [0.72, 0.56, 0.46], 0.75 * here * look.freckles));
+            c = tint(c, mix3([1.0; 3], [0.76, 0.62, 0.50], 0.75 * here * look.freckles));
         }
     }
     // Moles lie apart and differ in size.
@@ -204,8 +204,8 @@ pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -
         + 0.30 * bell(ax, y, 0.62, -0.35, 0.25, 0.18)
         + 0.2 * bell(x, y, 0.0, -1.55, 0.2, 0.15);
     let mut gloss = Gloss {
-        strength: look.oil * oily * (1.0 + 0.35 * fractal(x * 19.0, y * 19.0 + look.grain, 2, finest)),
-        rough: 0.46 - 0.12 * look.oil,
+        strength: look.oil * oily * (1.0 + 0.25 * fractal(x * 19.0, y * 19.0 + look.grain, 2, finest)),
+        rough: 0.54 - 0.12 * look.oil,
     };
     let nostril = bell(ax - 0.105, y + 0.712 + 0.25 * (ax - 0.105), 0.0, 0.0, 0.060, 0.026);
     c = mix3(c, tint(look.skin, [0.10, 0.045, 0.04]), smooth(0.30, 0.80, nostril));
@@ -233,7 +233,7 @@ pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -
     c = mix3(c, mul(look.beard_colour, 0.55), 0.80 * smooth(0.05, 0.6, full));
     let brow = brow(x, y, look);
     if brow > 0.0 {
-        c = mix3(c, mix3(look.brow, c, 0.25), 0.42 * brow * look.brow_dense);
+        c = mix3(c, mix3(look.brow, c, 0.25), 0.34 * brow * look.brow_dense);
         if brow > 0.45 {
             label = label::BROWS;
         }

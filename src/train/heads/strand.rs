@@ -183,8 +183,12 @@ fn lock(f: &Follicle, look: &Look) -> Lock {
 /// One strand's way from `at` with normal `out`.
 fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, length: f32, fringe: bool, out: &mut Vec<V3>) {
     let (start, _) = level(root.at);
-    let (own, step) = (f.dice[1], length / cut.steps as f32);
-    let bottom = start + cut.layer * (0.12 + 0.88 * own) / 1.3;
+    // A curl needs about six steps to look round.
+    let finest = if cut.curl[0] > 0.012 { (cut.curl[1] / 6.0).min(0.2) } else { 0.2 };
+    let steps = ((length / finest) as u32).clamp(cut.steps.min(4), 48);
+    let (own, step) = (f.dice[1], length / steps as f32);
+    let flat_sides = if cut.sides < 0.6 { 0.35 } else { 0.8 };
+    let bottom = start + cut.layer * mix(flat_sides, 1.0, smooth(0.5, 1.25, root.at[1])) * (0.12 + 0.88 * own) / 1.3;
     let flat = |v: V3, n: V3| normalize(sub(v, mul(n, dot(v, n))));
     let comb = |p: V3, n: V3| {
         if fringe {
@@ -201,8 +205,8 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
     let mut p = add(root.at, mul(root.out, 0.004));
     let (phase, spin) = (lock.dice[3] * 6.28 + 0.9 * f.dice[2], if lock.dice[2] > 0.5 { 1.0 } else { -1.0 });
     let mut way = 0.0;
-    for i in 0..=cut.steps {
-        let s = i as f32 / cut.steps as f32;
+    for i in 0..=steps {
+        let s = i as f32 / steps as f32;
         let side = normalize(cross(d, root.out));
         let across = cross(d, side);
         let angle = phase + spin * way / cut.curl[1] * std::f32::consts::TAU;
@@ -213,7 +217,8 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
         let pull = add(mul(root.du, lock.middle[0] * meet), mul(root.dv, lock.middle[1] * meet));
         out.push(add(add(p, curl), pull));
         let (_, n) = level(p);
-        let hold = 0.42 * (1.0 - 0.55 * s);
+        // Below the ears nothing but weight draws at the hair.
+        let hold = 0.42 * (1.0 - 0.55 * s) * if cut.comb == Comb::Part { smooth(-0.9, 0.3, p[1]) } else { 1.0 };
         let mut next = add(mul(d, 0.62), mul(comb(p, n), hold));
         next[1] -= cut.weight * (0.25 + s);
         d = normalize(add(next, mul(wild, 0.22 * cut.loose)));
@@ -238,7 +243,7 @@ fn tone(look: &Look, lock: &Lock, f: &Follicle) -> V3 {
     // Single hairs turn grey, first at the temples.
     let grey = look.grey * (1.0 + 0.5 * smooth(0.6, 1.0, f.u.abs()));
     let white = smooth(grey * 1.25 - 0.25, grey * 1.25 - 0.35, dice((f.dice[0] * 9999.0) as i32, 5));
-    mix3(c, mul([0.42, 0.41, 0.40], shade.max(0.6)), white * 0.85)
+    mix3(c, mul([0.36, 0.355, 0.35], shade.max(0.6)), white * 0.8)
 }
 
 /// Strands wound around a knot of hair.

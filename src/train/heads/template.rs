@@ -4,7 +4,7 @@
 //! x to the viewer's right, y up, z towards the viewer; the eyes at y = 0, the mouth at y = -1.12.
 //! Each ring is given by its foremost, outermost and rearmost point, after average adult head measurements.
 
-use super::math::{bell, cos, exp, mix, pow, sin, smooth, V3};
+use super::math::{bell, cos, exp, mix, pow, sin, smooth, twin, V3};
 
 /// Height of the closed mouth line on the unit head.
 pub(super) const MOUTH_Y: f32 = -1.12;
@@ -190,22 +190,21 @@ fn nose_ridge(y: f32) -> f32 {
 
 /// Nose: ridge with sides, ball of the tip, wings.
 fn nose(x: f32, y: f32) -> f32 {
-    let ax = x.abs();
     let narrow = mix(0.070, 0.105, smooth(-0.2, -0.55, y)) + 0.03 * smooth(-0.05, 0.25, y);
     let wide = mix(0.155, 0.205, smooth(-0.2, -0.58, y)) + 0.05 * smooth(-0.05, 0.25, y);
     let profile = 0.60 * exp(-(x / narrow) * (x / narrow)) + 0.40 * exp(-(x / wide) * (x / wide));
     let mut z = nose_ridge(y) * profile;
     z += 0.060 * bell(x, y, 0.0, -0.565, 0.105, 0.080);
-    z += 0.135 * bell(ax, y, 0.190, -0.635, 0.078, 0.078);
+    z += 0.135 * twin(x, y, 0.190, -0.635, 0.078, 0.078);
     // The wing is set off from the tip and from the cheek.
-    z -= 0.030 * bell(ax, y, 0.115, -0.600, 0.030, 0.065);
-    z - 0.045 * bell(ax, y, 0.300, -0.615, 0.045, 0.10)
+    z -= 0.030 * twin(x, y, 0.115, -0.600, 0.030, 0.065);
+    z - 0.045 * twin(x, y, 0.300, -0.615, 0.045, 0.10)
 }
 
 /// Depth features of the neutral face at `(x, y)`: sockets, brow ridge, nose, lips, chin, cheekbones.
 fn relief(x: f32, y: f32) -> f32 {
     let ax = x.abs();
-    let b = |cx: f32, cy: f32, sx: f32, sy: f32| bell(ax, y, cx, cy, sx, sy);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| twin(x, y, cx, cy, sx, sy);
     let mut z = nose(x, y);
     z -= 0.165 * b(0.47, -0.02, 0.25, 0.17) + 0.060 * b(0.205, 0.02, 0.095, 0.11) + 0.045 * b(0.50, 0.150, 0.24, 0.050);
     z += 0.080 * b(0.42, 0.28, 0.33, 0.105) + 0.030 * b(0.78, 0.20, 0.12, 0.14) + 0.02 * b(0.0, 0.36, 0.2, 0.12);

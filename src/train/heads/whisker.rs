@@ -33,10 +33,10 @@ fn brows(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
         let t = ((f.u.abs() - 0.155) / 0.74).clamp(0.0, 1.0);
         let above = (f.y - skin::brow_line(f.u.abs(), look.brow_arch)) / 0.06;
         // Upright beside the nose, then outwards; the upper row bends down to meet the lower one.
-        let up = mix(1.0, 0.10, smooth(0.0, 0.35, t)) - 0.55 * smooth(0.45, 1.0, t) - 0.25 * above * smooth(0.1, 0.4, t);
-        let across = f.u.signum() * mix(0.35, 1.0, smooth(0.0, 0.3, t));
+        let up = mix(0.70, 0.10, smooth(0.0, 0.30, t)) - 0.55 * smooth(0.45, 1.0, t) - 0.25 * above * smooth(0.1, 0.4, t);
+        let across = f.u.signum() * mix(0.55, 1.0, smooth(0.0, 0.25, t));
         let root = f.root(pos, grid);
-        let length = mix(0.085, 0.115, f.dice[1]) * mix(1.0, 0.7, t) * (0.8 + 0.2 * look.brow_thick);
+        let length = mix(0.070, 0.105, f.dice[1]) * mix(0.85, 1.0, smooth(0.0, 0.3, t)) * mix(1.0, 0.7, t) * (0.8 + 0.2 * look.brow_thick);
         let path = curve(&root, across + 0.30 * (f.dice[2] - 0.5), up + 0.35 * (f.dice[3] - 0.5), 0.16, length, 0.0, 3);
         let grey = smooth(0.8, 1.0, look.grey + 0.35 * f.dice[2]) * 0.6;
         let colour = mix3(mul(look.brow, 0.65 + 0.6 * f.dice[3]), [0.36, 0.35, 0.34], grey);
