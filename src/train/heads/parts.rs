@@ -32,6 +32,11 @@ pub(super) fn eyes(mesh: &mut Mesh, eyes: &[Eye; 2]) -> Vec<usize> {
             let dir = [sin(a) * cos(b), sin(b), cos(a) * cos(b)];
             (add(eye.centre, mul(dir, EYE_RADIUS)), [dir[0] + 4.0 * k as f32, dir[1]], 1.0, 1.0)
         });
+        // Flesh behind the corners, where the eyeball does not reach.
+        mesh.grid(3, 5, Material::LidRim, |r, c| {
+            let (u, v) = (c as f32 / 2.0 - 1.0, 1.0 - r as f32);
+            (add(eye.centre, [0.262 * u, 0.07 * v, EYE_RADIUS * (0.36 - 0.30 * u * u)]), [0.0; 2], 0.55, 1.0)
+        });
         pupils.push(mesh.vertex(add(eye.centre, mul(eye.gaze, EYE_RADIUS)), [0.0; 2], 1.0, 1.0) as usize);
     }
     pupils

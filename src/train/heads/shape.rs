@@ -69,7 +69,7 @@ fn shape_delta(n: usize, s: &Site) -> V3 {
         6 => [0.04 * sg * b(0.75, -0.35, 0.3, 0.25), 0.0, 0.05 * b(0.68, -0.34, 0.24, 0.18)],
         7 => [0.035 * sg * b(0.75, -0.95, 0.35, 0.35), 0.0, 0.04 * b(0.6, -0.9, 0.3, 0.3)],
         8 => [0.0, -0.045 * b(0.0, -0.64, 0.35, 0.24), 0.0],
-        9 => [0.16 * px * b(0.12, -0.59, 0.25, 0.2), 0.0, 0.0],
+        9 => [0.12 * px * b(0.12, -0.59, 0.25, 0.2), 0.0, 0.0],
         10 => [0.0, 0.0, 0.045 * b(0.0, -0.13, 0.13, 0.26)],
         11 => [0.0, 0.035 * b(0.0, -0.60, 0.16, 0.1), 0.012 * b(0.0, -0.58, 0.15, 0.1)],
         12 => [0.0, 0.0, 0.042 * b(0.0, -0.54, 0.2, 0.2)],
@@ -110,7 +110,7 @@ fn further_delta(n: usize, s: &Site) -> V3 {
         33 => [0.055 * sg * bell(ax, y, 0.85, -1.12, 0.35, 0.36) * smooth(14.0, 12.5, s.key), -0.03 * b(0.8, -1.3, 0.2, 0.2), 0.0],
         34 => [0.14 * px * b(0.15, -1.62, 0.22, 0.16), 0.0, 0.02 * b(0.17, -1.6, 0.12, 0.12)],
         35 => [0.0, -0.03 * b(0.0, -1.75, 0.3, 0.15), 0.045 * b(0.0, -1.62, 0.2, 0.12)],
-        36 => [0.22 * px * b(0.1, -0.2, 0.22, 0.32), 0.0, 0.0],
+        36 => [0.13 * px * b(0.1, -0.2, 0.22, 0.32), 0.0, 0.0],
         37 => [0.0, 0.0, 0.045 * b(0.0, -0.28, 0.11, 0.16) - 0.015 * b(0.0, -0.54, 0.15, 0.1)],
         38 => [0.0, -0.035 * b(0.0, -0.58, 0.13, 0.09), 0.012 * b(0.0, -0.54, 0.12, 0.1)],
         39 => [0.035 * sg * b(0.20, -0.635, 0.09, 0.09), 0.012 * b(0.2, -0.64, 0.1, 0.08), 0.025 * b(0.20, -0.62, 0.08, 0.08)],
@@ -273,12 +273,17 @@ pub(super) fn expression_tables(grid: &Grid) -> Vec<Sparse> {
 /// Numbers that widen or narrow the lower face together.
 const JAWS: [usize; 4] = [2, 7, super::look::slot::SHAPE + 1, super::look::slot::SHAPE + 13];
 
+/// Numbers that lengthen or shorten the lower face together.
+const CHINS: [usize; 4] = [1, 3, super::look::slot::SHAPE + 3, super::look::slot::SHAPE + 12];
+
 /// Holds back numbers that would add up to a face that nobody has.
 pub(super) fn temper(id: &mut [f32; super::IDENTITY]) {
-    let sum: f32 = JAWS.iter().map(|i| id[*i]).sum();
-    let k = 1.0 / (1.0 + 0.35 * (sum.abs() - 1.2).max(0.0));
-    for i in JAWS {
-        id[i] *= k;
+    for group in [JAWS, CHINS] {
+        let sum: f32 = group.iter().map(|i| id[*i]).sum();
+        let k = 1.0 / (1.0 + 0.35 * (sum.abs() - 1.2).max(0.0));
+        for i in group {
+            id[i] *= k;
+        }
     }
 }
 

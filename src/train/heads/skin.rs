@@ -95,7 +95,8 @@ pub(super) fn beard_area(x: f32, y: f32, look: &Look) -> (f32, f32) {
     let soul = 1.0 - 0.55 * bell(ax, y, 0.20, -1.34, 0.12, 0.10);
     let neck = smooth(-1.92, -1.74, y) * smooth(1.32, 1.15, ax);
     let jaw = smooth(-0.03, 0.14, edge) * around * soul * neck;
-    let lip_hair = smooth(-0.77, -0.83, y) * smooth(-0.010, -0.03, lip) * smooth(0.55, 0.40, ax) * smooth(-1.3, -1.2, y);
+    let top = -0.80 - 0.10 * smooth(0.10, 0.45, ax) + 0.02 * noise(x * 9.0, look.grain);
+    let lip_hair = smooth(top + 0.03, top - 0.05, y) * smooth(-0.006, -0.035, lip) * smooth(0.50, 0.36, ax) * smooth(-1.22, -1.13, y);
     (jaw, lip_hair * (1.0 - 0.4 * bell(x, y, 0.0, -0.88, 0.05, 0.07)))
 }
 
@@ -162,7 +163,7 @@ fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
 /// Colour of bare skin.
 fn complexion(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
     let ax = x.abs();
-    let melanin = 0.055 * fractal(x * 2.2 - look.grain, y * 2.2, 3, finest) + 0.035 * noise(x * 41.0, y * 41.0 + look.grain);
+    let melanin = 0.055 * fractal(x * 2.2 - look.grain, y * 2.2, 3, finest) + 0.05 * noise(x * 41.0, y * 41.0 + look.grain);
     let mut c = mul(look.skin, 1.0 + melanin * look.blotch.max(0.6));
     let red = blood(x, y, look, finest);
     c = tint(c, [1.0 + 0.045 * red, 1.0 - 0.17 * red, 1.0 - 0.14 * red]);
@@ -230,7 +231,7 @@ pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -
     let full = (look.beard * jaw).max(look.moustache * moustache);
     // Shaved skin looks bluish grey, a beard hides the skin.
     c = mix3(c, tint(c, [0.52, 0.56, 0.60]), 0.75 * shade.clamp(0.0, 1.0));
-    c = mix3(c, mul(look.beard_colour, 0.55), 0.80 * smooth(0.05, 0.6, full));
+    c = mix3(c, mix3(mul(look.beard_colour, 0.7), mul(c, 0.6), 0.3), 0.72 * smooth(0.1, 0.8, full));
     let brow = brow(x, y, look);
     if brow > 0.0 {
         c = mix3(c, mix3(look.brow, c, 0.25), 0.34 * brow * look.brow_dense);

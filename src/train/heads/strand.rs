@@ -221,7 +221,11 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
         let hold = 0.42 * (1.0 - 0.55 * s) * if cut.comb == Comb::Part { smooth(-0.9, 0.3, p[1]) } else { 1.0 };
         let mut next = add(mul(d, 0.62), mul(comb(p, n), hold));
         next[1] -= cut.weight * (0.25 + s);
-        d = normalize(add(next, mul(wild, 0.22 * cut.loose)));
+        let over_skull = smooth(-0.8, 0.0, p[1]);
+        let away = dot(next, n).max(0.0);
+        // Hair lies down on the hair beneath it, except where it stands.
+        let lies = if cut.comb == Comb::Out { 0.0 } else { 0.80 * smooth(0.12, 0.45, way) * over_skull };
+        d = normalize(add(sub(next, mul(n, away * lies)), mul(wild, 0.22 * cut.loose)));
         p = add(p, mul(d, step));
         way += step;
         let (now, n) = level(p);

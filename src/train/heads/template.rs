@@ -190,8 +190,8 @@ fn nose_ridge(y: f32) -> f32 {
 
 /// Nose: ridge with sides, ball of the tip, wings.
 fn nose(x: f32, y: f32) -> f32 {
-    let narrow = mix(0.070, 0.105, smooth(-0.2, -0.55, y)) + 0.03 * smooth(-0.05, 0.25, y);
-    let wide = mix(0.155, 0.205, smooth(-0.2, -0.58, y)) + 0.05 * smooth(-0.05, 0.25, y);
+    let narrow = mix(0.062, 0.098, smooth(-0.2, -0.55, y)) + 0.02 * smooth(-0.05, 0.25, y);
+    let wide = mix(0.140, 0.195, smooth(-0.2, -0.58, y)) + 0.04 * smooth(-0.05, 0.25, y);
     let profile = 0.60 * exp(-(x / narrow) * (x / narrow)) + 0.40 * exp(-(x / wide) * (x / wide));
     let mut z = nose_ridge(y) * profile;
     z += 0.060 * bell(x, y, 0.0, -0.565, 0.105, 0.080);

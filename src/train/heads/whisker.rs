@@ -85,7 +85,7 @@ fn lash_row(mesh: &mut Mesh, look: &Look, edge: &[(f32, V3)], sign: f32, upper: 
         let Some(k) = edge.iter().position(|e| e.0 >= t).filter(|k| *k > 0) else { continue };
         let (a, b) = (&edge[k - 1], &edge[k]);
         let p = super::math::mix3(a.1, b.1, ((t - a.0) / (b.0 - a.0).max(1e-5)).clamp(0.0, 1.0));
-        let long = if upper { 0.045 + 0.050 * look.lash } else { 0.028 + 0.016 * look.lash };
+        let long = if upper { 0.045 + 0.050 * look.lash } else { 0.022 + 0.014 * look.lash };
         let length = long * (0.7 + 0.5 * d(2)) * (0.75 + 0.45 * smooth(-0.6, 0.6, t));
         let fan = sign * (0.15 + 0.75 * t) + 0.35 * (d(3) - 0.5);
         let up = if upper { 1.0 } else { -1.0 };
