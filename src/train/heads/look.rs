@@ -274,6 +274,7 @@ impl Look {
         let hue = id[slot::SKIN_HUE] * 0.011;
         let s = ramp(&SKINS, tone);
         let skin = linear([s[0] - hue * 0.3, s[1], s[2] - hue * 1.3]);
+        let skin = mix3(skin, [0.3 * skin[0] + 0.6 * skin[1] + 0.1 * skin[2]; 3], 0.08);
         let back = background(id);
         let mut look = Look::plain(id, skin, Lights::new(id, skin, mix3(back[0], back[1], 0.5)));
         (look.age, look.back) = (age, back);
@@ -297,7 +298,7 @@ impl Look {
             blotch: 0.0,
             freckles: 0.0,
             moles: 0.0,
-            oil: (0.55 + 0.22 * id[slot::OIL]).clamp(0.12, 1.1),
+            oil: (0.42 + 0.20 * id[slot::OIL]).clamp(0.12, 1.1),
             pores: (0.75 + 0.30 * id[slot::PORES]).clamp(0.15, 1.5),
             lines: (0.75 + 0.3 * id[slot::LINES]).clamp(0.1, 1.4),
             bags: 0.0,

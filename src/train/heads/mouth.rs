@@ -27,7 +27,7 @@ fn teeth(u: f32, v: f32, look: &Look) -> Surface {
     let bite = 0.94 + 0.05 * each - 0.10 * side * side * side - if i == 1 { 0.05 } else { 0.0 };
     let gum_edge = 0.30 + 0.10 * side * side + 0.03 * each;
     let arch = mix(1.0, 0.30, smooth(0.25, 1.0, ax));
-    let enamel = mix3([0.74, 0.70, 0.61], [0.58, 0.48, 0.32], look.stained);
+    let enamel = mix3([0.66, 0.625, 0.55], [0.58, 0.48, 0.32], look.stained);
     let tone = (1.0 + 0.07 * each - 0.10 * smooth(0.6, 0.2, v)) * (1.0 - 0.40 * gap) * arch * if lower { 0.78 } else { 1.0 };
     let translucent = smooth(bite - 0.16, bite, v);
     let c = mix3(mul(enamel, tone), mul([0.42, 0.42, 0.42], tone), 0.35 * translucent);

@@ -42,8 +42,9 @@ pub(super) fn eyes(mesh: &mut Mesh, eyes: &[Eye; 2]) -> Vec<usize> {
     pupils
 }
 
-/// Adds teeth, tongue and the dark behind them; `lip` is the neutral middle of the mouth.
-pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
+/// Adds teeth, tongue and the dark behind them; `lip` is the neutral middle of the mouth,
+/// `corners` are those of the posed mouth.
+pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, corners: [V3; 2], e: &[f32; 32]) {
     let jaw = e[channel::JAW_OPEN];
     let side = 0.16 * e[channel::JAW_SIDE];
     let follow = |p: V3| {
@@ -53,10 +54,15 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
     let (oy, oz) = (lip[1], lip[2]);
     mesh.grid(9, 9, Material::Cavity, |r, c| {
         let (u, v) = (c as f32 / 4.0 - 1.0, r as f32 / 8.0);
-        let tall = 1.0 - 0.45 * u * u;
-        let p = [0.56 * u, oy + 0.05 + (0.35 - 0.70 * v) * tall, oz - 0.42 - 0.20 * u * u - 0.10 * v * (1.0 - v)];
-        let t = follow(p);
-        (mix_point(p, t, v), [u, v], 0.3, 1.0)
+        // The cheeks' inside meets the corners of the lips: nothing of it shows beside them.
+        let corner = corners[usize::from(u > 0.0)];
+        let (k, tall) = (u * u, 1.0 - 0.62 * u * u);
+        let p = [oy + 0.05 + (0.35 - 0.70 * v) * tall, oz - 0.42 - 0.10 * v * (1.0 - v)];
+        let t = follow([0.0, p[0], p[1]]);
+        let middle = mix_point([0.0, p[0], p[1]], t, v);
+        let end = [corner[0] + 0.05 * u, corner[1] + (0.5 - v) * 0.26, corner[2] - 0.20];
+        let q = [end[0] * u.abs() + middle[0] * (1.0 - k), mix(middle[1], end[1], k), mix(middle[2], end[2], k)];
+        (q, [u, v], 0.3, 1.0)
     });
     for lower in [false, true] {
         mesh.grid(4, 21, Material::Teeth, |r, c| {
@@ -76,12 +82,12 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, e: &[f32; 32]) {
     mesh.grid(14, 11, Material::Tongue, |r, c| {
         let (u, v) = (c as f32 / 5.0 - 1.0, r as f32 / 13.0);
         // From the throat (v 0) over the back of the tongue to the tip, which bends down outside.
-        let arch = 1.0 - u * u;
+        let arch = (1.0 - u * u) * smooth(1.05, 0.55, v * out);
         let z = oz - 0.70 + (0.38 + 0.60 * out) * smooth(0.0, 0.8, v);
         // Outside the lips the tongue hangs down; behind them it must not touch the chin from inside.
         let curl = mix(0.10, 0.0, smooth(0.0, 0.4, out)) * smooth(0.65, 1.0, v) + 0.9 * (z - oz).max(0.0);
         let y = oy + mix(-0.11, -0.07, out) + (0.07 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
-        let width = 0.26 * (1.02 - pow(v, 5.0)).max(0.0).sqrt();
+        let width = 0.25 * (1.01 - v * v * v).max(0.0).sqrt();
         (follow([width * u, y, z]), [u, v], 0.85 + 0.10 * out, 1.0)
     });
 }

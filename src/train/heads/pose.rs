@@ -246,7 +246,7 @@ impl Posed {
         let mut landmarks = model.named.clone();
         let pupils = parts::eyes(&mut mesh, &eyes);
         landmarks.splice(0..0, pupils);
-        parts::mouth(&mut mesh, &id_pos[model.named[15]], &e);
+        parts::mouth(&mut mesh, &id_pos[model.named[15]], [pos[model.named[13]], pos[model.named[14]]], &e);
         parts::ears(&mut mesh, id, &id_pos, &model.grid);
         cloth::build(&mut mesh, id, look);
         if look.glasses {

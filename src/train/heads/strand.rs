@@ -247,7 +247,7 @@ fn tone(look: &Look, lock: &Lock, f: &Follicle) -> V3 {
     // Single hairs turn grey, first at the temples.
     let grey = look.grey * (1.0 + 0.5 * smooth(0.6, 1.0, f.u.abs()));
     let white = smooth(grey * 1.25 - 0.25, grey * 1.25 - 0.35, dice((f.dice[0] * 9999.0) as i32, 5));
-    mix3(c, mul([0.36, 0.355, 0.35], shade.max(0.6)), white * 0.8)
+    mix3(c, mul([0.36, 0.355, 0.35], shade.max(0.6)), white * 0.62)
 }
 
 /// Strands wound around a knot of hair.

@@ -55,7 +55,7 @@ fn beard(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
     for f in follicles {
         let (jaw, lip) = skin::beard_area(f.u, f.y, look);
         let cover = (jaw * jaw_full.max(0.55 * short)).max(lip * lip_full.max(0.55 * short));
-        if cover < 0.06 || f.dice[0] > cover * 1.15 {
+        if cover < 0.06 || f.dice[0] > cover * 1.4 {
             continue;
         }
         let grown = (jaw * jaw_full).max(lip * lip_full);
@@ -69,7 +69,7 @@ fn beard(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
         let path = curve(&root, across + wild + 0.6 * (f.dice[2] - 0.5), -1.0 + 0.5 * (f.dice[3] - 0.5), 0.55, length, 0.15, 4);
         let grey = smooth(0.25, 0.75, look.grey + 0.35 * (f.dice[3] - 0.5) + 0.2 * chin);
         let colour = mix3(mul(look.beard_colour, 0.55 + 0.75 * f.dice[2]), [0.42, 0.41, 0.40], grey * look.grey);
-        let colour = mix3(mul(look.skin, 0.5), colour, mix(0.45, 1.0, smooth(0.1, 0.6, grown)));
+        let colour = mix3(mul(look.skin, 0.55), colour, mix(0.30, 1.0, smooth(0.1, 0.6, grown)));
         let class = skin::class(f.u, f.y, look);
         let like = Strand { width: 0.0095, colour, label: class, open: [0.4, 0.85], casts: false, ..Strand::default() };
         mesh.strand(&path, |_| 1.0, like);
