@@ -75,6 +75,13 @@ fn parse_rate(text: &str) -> std::result::Result<(u32, u32), String> {
     }
 }
 
+fn parse_share(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1".into()),
+    }
+}
+
 fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     match sides {
@@ -201,6 +208,9 @@ pub struct PackArgs {
     /// Steps of the encoder that finds latents
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().inversion_steps)]
     inversion_steps: u64,
+    /// Faults of cameras (noise, blur, colour, compression) in the pictures for analysis network and encoder: 0 none, 1 all
+    #[arg(long, value_name = "0..1", default_value_t = TrainOptions::default().film, value_parser = parse_share)]
+    film: f32,
     #[command(flatten)]
     device: crate::common::DeviceArgs,
 }
@@ -224,6 +234,7 @@ fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
         analysis_steps: args.analysis_steps,
         generator_steps: args.generator_steps,
         inversion_steps: args.inversion_steps,
+        film: args.film,
         device,
         kind: precision.resolve(device)?,
         command: format!("effigy {command}"),

@@ -146,7 +146,11 @@ impl Backdrop {
         let left = -0.15 + 0.75 * self.die(1, 4);
         let (w, top, bottom) = (0.5 + 0.25 * self.die(2, 4), -0.1 + 0.15 * self.die(3, 4), 0.55 + 0.2 * self.die(4, 4));
         let u = (x - left) / w;
-        let outside = mix3([0.95, 0.98, 1.05], [0.45, 0.52, 0.38], smooth(0.35, 0.6, y + 0.12 * fractal(x * 5.0 + self.place, y * 5.0, 3, 20.0)));
+        let outside = mix3(
+            [0.95, 0.98, 1.05],
+            [0.45, 0.52, 0.38],
+            smooth(0.35, 0.6, y + 0.12 * fractal(x * 5.0 + self.place, y * 5.0, 3, 20.0)),
+        );
         let bar = band((u * 2.0).fract(), 0.06, 0.94, self.blur * 4.0) * band(y, top, bottom, self.blur);
         let pane = band(u, 0.0, 1.0, self.blur / w) * bar;
         let frame = band(u, -0.07, 1.07, self.blur / w) * band(y, top - 0.04, bottom + 0.04, self.blur);

@@ -195,13 +195,14 @@ fn sharpen(picture: &mut Vec<V3>, w: usize, h: usize, strength: f32) {
 
 /// Quantiser steps at quality 50: ITU-T T.81, tables K.1 and K.2.
 const LUMA: [u8; 64] = [
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100,
-    103, 99,
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80,
+    62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98,
+    112, 100, 103, 99,
 ];
 const CHROMA: [u8; 64] = [
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99, 99,
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99,
     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99,
 ];
 
 /// One plane through transform and quantiser, in steps of 1/255.
@@ -211,7 +212,8 @@ fn blocks(plane: &mut [f32], w: usize, h: usize, table: &[u8; 64], scale: f32, b
             let at = |x: usize, y: usize| (by + y).min(h - 1) * w + (bx + x).min(w - 1);
             let block: [[f32; 8]; 8] = std::array::from_fn(|y| std::array::from_fn(|x| plane[at(x, y)]));
             let rows: [[f32; 8]; 8] = block.map(|r| std::array::from_fn(|u| (0..8).map(|x| basis[u][x] * r[x]).sum()));
-            let mut c: [[f32; 8]; 8] = std::array::from_fn(|v| std::array::from_fn(|u| (0..8).map(|y| basis[v][y] * rows[y][u]).sum()));
+            let mut c: [[f32; 8]; 8] =
+                std::array::from_fn(|v| std::array::from_fn(|u| (0..8).map(|y| basis[v][y] * rows[y][u]).sum()));
             for (v, row) in c.iter_mut().enumerate() {
                 for (u, value) in row.iter_mut().enumerate() {
                     let step = (f32::from(table[8 * v + u]) * scale).clamp(1.0, 255.0);
@@ -241,8 +243,7 @@ fn compress(picture: &mut [V3], w: usize, h: usize, quality: f32) {
     let luma = |c: &V3| 255.0 * (0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2]);
     let mut bright: Vec<f32> = picture.iter().map(|c| luma(c) - 128.0).collect();
     let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
-    let mut colour = [vec![0.0; cw * ch], vec![0.0; cw * ch]];
-    for i in 0..cw * ch {
+    let means = (0..cw * ch).map(|i| {
         let (x, y) = (2 * (i % cw), 2 * (i / cw));
         let mut sum = [0.0f32; 2];
         for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
@@ -251,8 +252,10 @@ fn compress(picture: &mut [V3], w: usize, h: usize, quality: f32) {
             sum[0] += 0.25 * (255.0 * c[2] - l);
             sum[1] += 0.25 * (255.0 * c[0] - l);
         }
-        (colour[0][i], colour[1][i]) = (0.564 * sum[0], 0.713 * sum[1]);
-    }
+        (0.564 * sum[0], 0.713 * sum[1])
+    });
+    let (blue, red): (Vec<f32>, Vec<f32>) = means.unzip();
+    let mut colour = [blue, red];
     blocks(&mut bright, w, h, &LUMA, scale, &basis);
     for plane in &mut colour {
         blocks(plane, cw, ch, &CHROMA, scale, &basis);

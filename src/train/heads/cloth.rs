@@ -200,5 +200,11 @@ pub(super) fn surface(p: &Place, look: &Look) -> Surface {
     let h = |u: f32, v: f32| 0.05 * fractal(u * 4.0 + look.grain, v * 1.5, 3, p.finest);
     let e = 0.02;
     let slope = [(h(u + e, v) - h(u, v)) / e, (h(u, v + e) - h(u, v)) / e];
-    Surface { colour: mul(c, tone), label: label::CLOTHES, gloss: Gloss { strength: 0.10, rough: 0.85 }, slope, ..Surface::default() }
+    Surface {
+        colour: mul(c, tone),
+        label: label::CLOTHES,
+        gloss: Gloss { strength: 0.10, rough: 0.85 },
+        slope,
+        ..Surface::default()
+    }
 }

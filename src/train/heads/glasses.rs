@@ -3,7 +3,7 @@
 //! Input: the look, the eyes, the root of the nose. Output: triangles; colour of the mirrored light at a place of the glass.
 
 use super::look::Look;
-use super::math::{add, bell, mix, mul, normalize, pow, sin, cos, smooth, V3};
+use super::math::{add, bell, cos, mix, mul, normalize, pow, sin, smooth, V3};
 use super::mesh::{Material, Mesh};
 use super::pose::Eye;
 use super::surface::Place;

@@ -74,8 +74,7 @@ impl Lights {
         let front = mul(tone, around * (0.65 + 0.25 * id[slot::AMBIENT]).max(0.2));
         let soft = uniform(id[slot::SOFT]);
         let half = normalize(add(key, [0.0, 0.0, 1.0]));
-        let mut lights =
-            Lights { key, key_colour, soft, fill, fill_colour, rim, rim_colour, sky, ground, front, half };
+        let mut lights = Lights { key, key_colour, soft, fill, fill_colour, rim, rim_colour, sky, ground, front, half };
         lights.expose(id, skin);
         lights
     }
@@ -86,14 +85,9 @@ impl Lights {
         let mean = views.iter().map(|n| luminance(self.arriving(*n, [0.2; 3], 0.9, 0.85))).sum::<f32>() / 4.0;
         let adapted = pow(luminance(skin) / 0.42, -0.50);
         let gain = 0.80 * adapted * (1.0 + 0.13 * id[slot::EXPOSURE]) / mean.max(0.05);
-        for c in [
-            &mut self.key_colour,
-            &mut self.fill_colour,
-            &mut self.rim_colour,
-            &mut self.sky,
-            &mut self.ground,
-            &mut self.front,
-        ] {
+        for c in
+            [&mut self.key_colour, &mut self.fill_colour, &mut self.rim_colour, &mut self.sky, &mut self.ground, &mut self.front]
+        {
             *c = mul(*c, gain);
         }
     }
@@ -145,7 +139,11 @@ impl Lights {
         let (k, f) = (lobe(self.key) * sun * 2.2, lobe(self.fill) * open);
         let back = dot(n, self.rim).max(0.0) * edge * open;
         std::array::from_fn(|i| {
-            level * (self.key_colour[i] * k + self.fill_colour[i] * f + 4.0 * self.rim_colour[i] * back + 1.6 * self.sky[i] * open * edge)
+            level
+                * (self.key_colour[i] * k
+                    + self.fill_colour[i] * f
+                    + 4.0 * self.rim_colour[i] * back
+                    + 1.6 * self.sky[i] * open * edge)
         })
     }
 }

@@ -261,8 +261,10 @@ fn cloth(id: &[f32; IDENTITY], second: bool) -> V3 {
     let lum = uniform(id[slot::CLOTH] * if second { -0.9 } else { 1.1 } - 0.25);
     let (a, b) = if second { (id[slot::CLOTH + 2], -id[slot::CLOTH + 1]) } else { (id[slot::CLOTH + 1], id[slot::CLOTH + 2]) };
     let sat = 0.085 * (0.4 + 1.2 * lum * (1.6 - lum));
-    linear([0.07 + 0.78 * lum + sat * a, 0.07 + 0.78 * lum - 0.35 * sat * a + 0.2 * sat * b, 0.07 + 0.78 * lum - sat * b]
-        .map(|v| v.clamp(0.03, 0.92)))
+    linear(
+        [0.07 + 0.78 * lum + sat * a, 0.07 + 0.78 * lum - 0.35 * sat * a + 0.2 * sat * b, 0.07 + 0.78 * lum - sat * b]
+            .map(|v| v.clamp(0.03, 0.92)),
+    )
 }
 
 impl Look {
@@ -393,7 +395,8 @@ impl Look {
         self.bare_top = if bald || female < 0.5 { smooth(1.2, 2.2, id[slot::RECESS] + 2.0 * (age - 0.5)) } else { 0.0 };
         self.shaven = if bald { smooth(-1.2, 1.4, id[slot::HAIR_LENGTH]) * 0.85 } else { 0.0 };
         let own = mix3(self.hair, linear([0.62, 0.61, 0.60]), self.grey);
-        self.brow = mix3(mul(mix3(self.hair, own, 0.6), 0.6), [0.02, 0.014, 0.010], (0.35 + 0.2 * id[slot::BROW_DARK]).clamp(0.0, 0.85));
+        self.brow =
+            mix3(mul(mix3(self.hair, own, 0.6), 0.6), [0.02, 0.014, 0.010], (0.35 + 0.2 * id[slot::BROW_DARK]).clamp(0.0, 0.85));
         self.brow_thick = (1.0 + 0.16 * id[21] + mix(0.20, -0.18, female)).clamp(0.5, 1.6);
         self.brow_dense = (0.85 + 0.15 * id[slot::BROW_DARK] - 0.2 * age * female).clamp(0.35, 1.1);
         let man = 1.0 - female;
@@ -408,7 +411,14 @@ impl Look {
         self.cloth = cloth(id, false);
         self.cloth_second = cloth(id, true);
         self.glasses_colour = linear(ramp(
-            &[[0.06, 0.06, 0.07], [0.10, 0.08, 0.07], [0.30, 0.17, 0.09], [0.50, 0.42, 0.25], [0.55, 0.55, 0.57], [0.62, 0.60, 0.58]],
+            &[
+                [0.06, 0.06, 0.07],
+                [0.10, 0.08, 0.07],
+                [0.30, 0.17, 0.09],
+                [0.50, 0.42, 0.25],
+                [0.55, 0.55, 0.57],
+                [0.62, 0.60, 0.58],
+            ],
             uniform(id[slot::GLASSES_TONE] * 1.2),
         ));
         if id[slot::GLASSES] > 2.2 {

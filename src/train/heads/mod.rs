@@ -276,6 +276,7 @@ pub fn render_camera(head: &Head, width: u32, height: u32) -> HeadImage {
     let seen = raster::rasterise(&posed.mesh, &screen, w, h);
     let picture = shade::shade(&posed, &look, &screen, &seen, w, h);
     let data = picture.light.iter().flat_map(|c| c.map(shade::byte)).collect();
-    let frame = Frame::new(width, height, data).expect("there are 3 bytes for each of width * height pixels, and the sides are clamped");
+    let frame =
+        Frame::new(width, height, data).expect("there are 3 bytes for each of width * height pixels, and the sides are clamped");
     HeadImage { frame, labels: picture.labels, landmarks }
 }

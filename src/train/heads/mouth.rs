@@ -64,7 +64,11 @@ pub(super) fn surface(p: &Place, look: &Look) -> Surface {
         _ => {
             // The palate and the inside of the cheeks: dark red near the lips, black towards the throat.
             let near = smooth(0.15, 0.0, v.min(1.0 - v)).max(smooth(0.55, 1.0, u.abs()));
-            Surface { colour: mix3([0.012, 0.003, 0.003], [0.12, 0.03, 0.028], near), label: label::INNER_MOUTH, ..Surface::default() }
+            Surface {
+                colour: mix3([0.012, 0.003, 0.003], [0.12, 0.03, 0.028], near),
+                label: label::INNER_MOUTH,
+                ..Surface::default()
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Parts beside the skin: eyeballs, inside of the mouth, ears; and how much light reaches the skin.
 
-use super::math::{add, bell, cos, mix, mul, pow, sin, smooth, V3};
+use super::math::{add, bell, cos, mix, mul, sin, smooth, V3};
 use super::mesh::{Material, Mesh};
 use super::pose::{Eye, EYE_RADIUS};
 use super::shape::jaw_turn;
@@ -83,7 +83,7 @@ pub(super) fn mouth(mesh: &mut Mesh, lip: &V3, corners: [V3; 2], e: &[f32; 32]) 
         let (u, v) = (c as f32 / 5.0 - 1.0, r as f32 / 13.0);
         // From the throat (v 0) over the back of the tongue to the tip, which bends down outside.
         let arch = (1.0 - u * u) * smooth(1.05, 0.55, v * out);
-        let z = oz - 0.70 + (0.38 + 0.60 * out) * smooth(0.0, 0.8, v);
+        let z = oz - 0.70 + (0.38 + 0.60 * out) * smooth(-0.1, 1.05, v);
         // Outside the lips the tongue hangs down; behind them it must not touch the chin from inside.
         let curl = mix(0.10, 0.0, smooth(0.0, 0.4, out)) * smooth(0.65, 1.0, v) + 0.9 * (z - oz).max(0.0);
         let y = oy + mix(-0.11, -0.07, out) + (0.07 + 0.03 * out) * arch.max(0.0).sqrt() - curl;
@@ -125,7 +125,8 @@ pub(super) fn ears(mesh: &mut Mesh, id: &[f32; IDENTITY], pos: &[V3], grid: &Gri
             let (s, co) = (sin(angle), cos(angle));
             let (height, open) = ear_relief(rad, co, s);
             let up = size * s * rad * if s > 0.0 { 0.43 } else { 0.45 };
-            let back = size * (0.17 + 0.05 * up + co * rad * mix(0.20, 0.27, smooth(-0.9, 0.5, s)) - 0.05 * smooth(-0.3, -1.0, s) * rad);
+            let back =
+                size * (0.17 + 0.05 * up + co * rad * mix(0.20, 0.27, smooth(-0.9, 0.5, s)) - 0.05 * smooth(-0.3, -1.0, s) * rad);
             let rolled = height - 0.05 * smooth(0.93, 1.0, rad);
             let out = back * sin(stick) + rolled * cos(stick) - 0.045;
             let p = [base[0] + sign * out, base[1] - 0.02 + up, base[2] - back * cos(stick) + rolled * sin(stick)];

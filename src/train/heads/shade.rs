@@ -208,8 +208,7 @@ impl Scene<'_> {
                 Hit::Strand(strand, vertex) => {
                     let s = &self.posed.mesh.strands[strand];
                     let gleam = strand_light::colour(s, vertex, self.screen, &self.look.lights, &self.shadow, self.open[pixel]);
-                    let f =
-                        Fragment { pixel, share: 0.25 * count, colour: [0.0; 3], light: [0.0; 3], gleam, scatter: false };
+                    let f = Fragment { pixel, share: 0.25 * count, colour: [0.0; 3], light: [0.0; 3], gleam, scatter: false };
                     (f, s.label)
                 }
             };

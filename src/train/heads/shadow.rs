@@ -46,8 +46,7 @@ impl ShadowMap {
     pub fn new(mesh: &Mesh, placed: &[V3], light: V3, soft: f32) -> Self {
         let right = normalize(cross([0.0, 1.0, 0.0], light));
         let up = cross(light, right);
-        let mut map =
-            ShadowMap { light, right, up, depth: vec![f32::MIN; CELLS * CELLS], radius: mix(1.1, 5.5, soft) };
+        let mut map = ShadowMap { light, right, up, depth: vec![f32::MIN; CELLS * CELLS], radius: mix(1.1, 5.5, soft) };
         for (t, mat) in mesh.tris.iter().zip(&mesh.mats) {
             // Eyeballs and the inside of the mouth lie in the shadow of lids and lips, not of themselves.
             if !matches!(mat, Material::Eye | Material::Lens | Material::Cavity | Material::Teeth | Material::Tongue) {

@@ -96,7 +96,8 @@ pub(super) fn beard_area(x: f32, y: f32, look: &Look) -> (f32, f32) {
     let neck = smooth(-1.92, -1.74, y) * smooth(1.32, 1.15, ax);
     let jaw = smooth(-0.03, 0.14, edge) * around * soul * neck;
     let top = -0.80 - 0.10 * smooth(0.10, 0.45, ax) + 0.02 * noise(x * 9.0, look.grain);
-    let lip_hair = smooth(top + 0.03, top - 0.05, y) * smooth(-0.006, -0.035, lip) * smooth(0.50, 0.36, ax) * smooth(-1.22, -1.13, y);
+    let lip_hair =
+        smooth(top + 0.03, top - 0.05, y) * smooth(-0.006, -0.035, lip) * smooth(0.50, 0.36, ax) * smooth(-1.22, -1.13, y);
     (jaw, lip_hair * (1.0 - 0.4 * bell(x, y, 0.0, -0.88, 0.05, 0.07)))
 }
 
@@ -122,7 +123,8 @@ pub(super) fn class(x: f32, y: f32, look: &Look) -> u8 {
 /// Blood under the skin: more on cheeks, nose, ears and chin; 0 is the mean.
 fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
     let ax = x.abs();
-    let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30) + 0.80 * bell(x, y, 0.0, -0.57, 0.25, 0.15)
+    let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30)
+        + 0.80 * bell(x, y, 0.0, -0.57, 0.25, 0.15)
         + 0.35 * bell(ax, y, 0.26, 0.0, 0.08, 0.09)
         + 0.40 * bell(ax, y, 0.22, -0.66, 0.12, 0.09)
         + 0.30 * bell(x, y, 0.0, -1.52, 0.30, 0.16)
@@ -201,7 +203,9 @@ pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -
     }
     let (slope, dark) = folds::slope(x, y, look, posed, finest);
     c = tint(c, [1.0 - 0.45 * dark, 1.0 - 0.62 * dark, 1.0 - 0.62 * dark]);
-    let oily = 0.45 + 0.55 * bell(x, y, 0.0, -0.45, 0.20, 0.40) + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
+    let oily = 0.45
+        + 0.55 * bell(x, y, 0.0, -0.45, 0.20, 0.40)
+        + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
         + 0.30 * bell(ax, y, 0.62, -0.35, 0.25, 0.18)
         + 0.2 * bell(x, y, 0.0, -1.55, 0.2, 0.15);
     let mut gloss = Gloss {

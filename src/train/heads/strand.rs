@@ -133,7 +133,20 @@ impl Cut {
             },
             Style::Tied => {
                 let knot = if w > 0.62 { [0.0, 1.86, -1.75] } else { [0.0, mix(0.1, 1.1, l), -2.85] };
-                Cut { comb: Comb::Knot(knot), top: 2.4, sides: 2.2, lift: 0.05, layer: mix(0.02, 0.09, v), weight: 0.0, curl: [0.006, 0.5], loose: 0.05, width: 0.015, steps: 14, dense: 0.9, ..base }
+                Cut {
+                    comb: Comb::Knot(knot),
+                    top: 2.4,
+                    sides: 2.2,
+                    lift: 0.05,
+                    layer: mix(0.02, 0.09, v),
+                    weight: 0.0,
+                    curl: [0.006, 0.5],
+                    loose: 0.05,
+                    width: 0.015,
+                    steps: 14,
+                    dense: 0.9,
+                    ..base
+                }
             }
         })
     }
@@ -203,7 +216,7 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
     let lift = if fringe { 0.25 } else { cut.lift };
     let mut d = normalize(add(mix3(comb(root.at, root.out), root.out, lift), mul(wild, cut.loose)));
     let mut p = add(root.at, mul(root.out, 0.004));
-    let (phase, spin) = (lock.dice[3] * 6.28 + 0.9 * f.dice[2], if lock.dice[2] > 0.5 { 1.0 } else { -1.0 });
+    let (phase, spin) = (lock.dice[3] * std::f32::consts::TAU + 0.9 * f.dice[2], if lock.dice[2] > 0.5 { 1.0 } else { -1.0 });
     let mut way = 0.0;
     for i in 0..=steps {
         let s = i as f32 / steps as f32;
@@ -258,7 +271,7 @@ fn knot(mesh: &mut Mesh, look: &Look, centre: V3, radius: f32) {
         let side = normalize(cross(axis, [0.3, 0.2, 1.0]));
         let front = cross(axis, side);
         let (high, r) = (0.9 * (2.0 * d(4) - 1.0), radius * (0.86 + 0.18 * d(5)));
-        let (ring, start) = ((1.0 - high * high).sqrt() * r, d(6) * 6.28);
+        let (ring, start) = ((1.0 - high * high).sqrt() * r, d(6) * std::f32::consts::TAU);
         let path: Vec<V3> = (0..9)
             .map(|k| {
                 let a = start + k as f32 * 0.28;
@@ -267,7 +280,11 @@ fn knot(mesh: &mut Mesh, look: &Look, centre: V3, radius: f32) {
             })
             .collect();
         let colour = mix3(mul(look.hair, 0.6 + 0.6 * d(7)), [0.45, 0.44, 0.43], look.grey);
-        mesh.strand(&path, |_| 1.0, Strand { width: 0.017, colour, label: label::HAIR, open: [0.55, 0.75], casts: true, ..Strand::default() });
+        mesh.strand(
+            &path,
+            |_| 1.0,
+            Strand { width: 0.017, colour, label: label::HAIR, open: [0.55, 0.75], casts: true, ..Strand::default() },
+        );
     }
 }
 

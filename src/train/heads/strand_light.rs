@@ -36,5 +36,7 @@ pub(super) fn colour(s: &Strand, vertex: usize, screen: &Screen, lights: &Lights
     let facing = dot(n, lights.key).max(0.0) * 0.7 + 0.3;
     let white = 0.030 * lobe(-0.10, 70.0) * sun * facing;
     let tinted = 0.75 * lobe(0.14, 16.0) * sun * facing;
-    std::array::from_fn(|i| diffuse[i] + lights.key_colour()[i] * (white + tinted * s.colour[i]) + lights.behind(n)[i] * (0.02 + 0.5 * s.colour[i]))
+    std::array::from_fn(|i| {
+        diffuse[i] + lights.key_colour()[i] * (white + tinted * s.colour[i]) + lights.behind(n)[i] * (0.02 + 0.5 * s.colour[i])
+    })
 }

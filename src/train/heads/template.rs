@@ -230,8 +230,8 @@ fn site(key: f32, theta: f32, side: Side) -> Site {
     // The tip of the nose hangs over the nostrils, the temples are hollow.
     pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.62, 0.22, 0.09) * front;
     // Corners of mouth and eyes are drawn up a little: a calm face, not a sad one.
-    pos[1] +=
-        (0.018 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18)) * front;
+    pos[1] += (0.018 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18))
+        * front;
     pos[0] -= p[0] * 0.04 * bell(p[0].abs(), p[1], 1.0, 0.25, 0.3, 0.25);
     let beyond = (theta.abs() - std::f32::consts::FRAC_PI_2).max(0.0);
     let u = if beyond > 0.0 { theta.signum() * (1.12 + beyond) } else { p[0] };

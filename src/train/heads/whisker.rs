@@ -36,7 +36,8 @@ fn brows(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
         let up = mix(0.70, 0.10, smooth(0.0, 0.30, t)) - 0.55 * smooth(0.45, 1.0, t) - 0.25 * above * smooth(0.1, 0.4, t);
         let across = f.u.signum() * mix(0.55, 1.0, smooth(0.0, 0.25, t));
         let root = f.root(pos, grid);
-        let length = mix(0.070, 0.105, f.dice[1]) * mix(0.85, 1.0, smooth(0.0, 0.3, t)) * mix(1.0, 0.7, t) * (0.8 + 0.2 * look.brow_thick);
+        let length =
+            mix(0.070, 0.105, f.dice[1]) * mix(0.85, 1.0, smooth(0.0, 0.3, t)) * mix(1.0, 0.7, t) * (0.8 + 0.2 * look.brow_thick);
         let path = curve(&root, across + 0.30 * (f.dice[2] - 0.5), up + 0.35 * (f.dice[3] - 0.5), 0.16, length, 0.0, 3);
         let grey = smooth(0.8, 1.0, look.grey + 0.35 * f.dice[2]) * 0.6;
         let colour = mix3(mul(look.brow, 0.65 + 0.6 * f.dice[3]), [0.36, 0.35, 0.34], grey);
@@ -65,7 +66,8 @@ fn beard(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
         let length = mix(0.022, long * (0.7 + 0.9 * chin), smooth(0.15, 0.7, grown)) * (0.6 + 0.7 * f.dice[1]);
         let wild = 0.55 * noise(f.u * 6.0 + look.grain, f.y * 6.0);
         let over_lip = f.y > MOUTH_Y && ax < 0.5;
-        let across = if over_lip { f.u.signum() * smooth(0.0, 0.12, ax) * 0.9 } else { 0.35 * f.u.signum() * smooth(0.9, 0.2, ax) };
+        let across =
+            if over_lip { f.u.signum() * smooth(0.0, 0.12, ax) * 0.9 } else { 0.35 * f.u.signum() * smooth(0.9, 0.2, ax) };
         let path = curve(&root, across + wild + 0.6 * (f.dice[2] - 0.5), -1.0 + 0.5 * (f.dice[3] - 0.5), 0.55, length, 0.15, 4);
         let grey = smooth(0.25, 0.75, look.grey + 0.35 * (f.dice[3] - 0.5) + 0.2 * chin);
         let colour = mix3(mul(look.beard_colour, 0.55 + 0.75 * f.dice[2]), [0.42, 0.41, 0.40], grey * look.grey);
@@ -93,7 +95,11 @@ fn lash_row(mesh: &mut Mesh, look: &Look, edge: &[(f32, V3)], sign: f32, upper: 
             .map(|j| {
                 let s = j as f32 / 4.0;
                 // Lashes go forwards first and then curl away from the eye.
-                [p[0] + length * fan * s * 0.8, p[1] + up * length * (0.12 * s + 0.95 * s * s) * 0.8, p[2] + 0.012 + length * 0.75 * s * (1.0 - 0.35 * s)]
+                [
+                    p[0] + length * fan * s * 0.8,
+                    p[1] + up * length * (0.12 * s + 0.95 * s * s) * 0.8,
+                    p[2] + 0.012 + length * 0.75 * s * (1.0 - 0.35 * s),
+                ]
             })
             .collect();
         let colour = mix3([0.012, 0.009, 0.008], mul(look.brow, 0.5), 0.5 * (1.0 - look.makeup));
