@@ -56,10 +56,10 @@ pub(super) fn surface(x: f32, y: f32, inward: f32, eye: &Eye, look: &Look) -> Su
     let lower = smooth(eye.floor - 0.04, eye.floor + 0.14, y);
     let aside = smooth(1.02, 0.45, x.abs());
     // The lids' shadow and their lashes darken the eye from above.
-    let shade = mix(0.34, 1.0, upper) * mix(0.72, 1.0, lower) * mix(0.62, 1.0, aside);
+    let shade = mix(0.28, 1.0, upper) * mix(0.72, 1.0, lower) * mix(0.62, 1.0, aside);
     let veins = smooth(0.15, 0.02, noise(x * 13.0 + look.grain, y * 17.0).abs()) * smooth(0.35, 0.9, x.abs());
     let pink = (0.05 + 0.20 * smooth(0.35, 0.95, x.abs())) * (0.5 + 0.6 * look.veins) + 0.22 * veins * look.veins;
-    let white = tint(mix3([0.60, 0.575, 0.55], [0.60, 0.52, 0.40], look.yellowed), [1.0, 1.0 - 0.5 * pink, 1.0 - 0.55 * pink]);
+    let white = tint(mix3([0.53, 0.51, 0.49], [0.60, 0.52, 0.40], look.yellowed), [1.0, 1.0 - 0.5 * pink, 1.0 - 0.55 * pink]);
     let nose = x * inward;
     let corner = smooth(0.70, 0.86, nose);
     let flesh = tint(look.skin, [0.80, 0.46, 0.44]);

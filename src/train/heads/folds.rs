@@ -66,7 +66,7 @@ fn around_eyes(r: &mut Relief, x: f32, y: f32, look: &Look, posed: &Posed) {
     let (blink, squint) = (posed.pair(channel::BLINK, x), posed.pair(channel::SQUINT, x));
     let smile = posed.pair(channel::SMILE, x);
     // A closed lid is stretched: the crease fades.
-    r.furrow(y - (0.030 + look.crease * arch), 0.017, span * look.crease_depth * (1.0 - 0.75 * blink));
+    r.furrow(y - (0.030 + look.crease * arch), 0.020, 1.5 * span * look.crease_depth * (1.0 - 0.75 * blink));
     if look.age > 0.3 {
         r.furrow(y - (0.075 + 1.4 * look.crease * arch), 0.014, span * 0.5 * look.age);
     }

@@ -32,7 +32,7 @@ impl Frame {
             half,
             tall: half * mix(0.62, 1.0, look.glasses_shape),
             power: mix(0.42, 1.0, look.glasses_shape),
-            thick: mix(0.040, 0.011, smooth(0.1, 0.75, look.glasses_rim)),
+            thick: mix(0.030, 0.009, smooth(0.1, 0.75, look.glasses_rim)),
             y: eyes[0].centre[1] - 0.06,
             brow: 0.10 * (1.0 - look.glasses_shape),
             bridge,
@@ -70,7 +70,7 @@ pub(super) fn build(mesh: &mut Mesh, look: &Look, eyes: &[Eye; 2], bridge: V3) {
         let sign = eye.centre[0].signum();
         let x = eye.centre[0] * 1.02 + sign * f.half;
         let arm = [[x, f.y + 0.10, f.depth(x)], [sign * 1.08, f.y + 0.11, f.depth(x) - 0.2], [sign * 1.22, f.y + 0.08, -1.15]];
-        mesh.tube(&arm, f.thick.max(0.018) * 0.9, false, Material::Glasses);
+        mesh.tube(&arm, f.thick.max(0.016) * 0.9, false, Material::Glasses);
     }
     let mid = (eyes[1].centre[0] - eyes[0].centre[0]) * 0.5;
     let inner = mid * 1.02 - f.half;

@@ -419,7 +419,7 @@ impl Look {
                 [0.55, 0.55, 0.57],
                 [0.62, 0.60, 0.58],
             ],
-            uniform(id[slot::GLASSES_TONE] * 1.2),
+            uniform(id[slot::GLASSES_TONE] * 1.1 - 0.5),
         ));
         if id[slot::GLASSES] > 2.2 {
             self.lens_tint = mix3([0.30, 0.27, 0.24], [0.42, 0.36, 0.30], female);

@@ -83,7 +83,7 @@ impl Scene<'_> {
             Material::Glasses | Material::Lens => Surface {
                 colour: look.glasses_colour,
                 label: label::GLASSES,
-                gloss: Gloss { strength: 1.0, rough: 0.15 },
+                gloss: Gloss { strength: 0.7, rough: 0.2 },
                 ..Surface::default()
             },
         }

@@ -178,6 +178,16 @@ fn level(p: V3) -> (f32, V3) {
     (r, normalize(std::array::from_fn(|k| q[k] / RADII[k])))
 }
 
+/// How one strand differs from the others.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Own,
+    /// Over the forehead.
+    Fringe,
+    /// Out of the face.
+    Back,
+}
+
 /// A lock: what strands beside each other have in common.
 struct Lock {
     dice: [f32; 4],
@@ -194,7 +204,7 @@ fn lock(f: &Follicle, look: &Look) -> Lock {
 }
 
 /// One strand's way from `at` with normal `out`.
-fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, length: f32, fringe: bool, out: &mut Vec<V3>) {
+fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, length: f32, way: Way, out: &mut Vec<V3>) {
     let (start, _) = level(root.at);
     // A curl needs about six steps to look round.
     let finest = if cut.curl[0] > 0.012 { (cut.curl[1] / 6.0).min(0.2) } else { 0.2 };
@@ -204,8 +214,10 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
     let bottom = start + cut.layer * mix(flat_sides, 1.0, smooth(0.5, 1.25, root.at[1])) * (0.12 + 0.88 * own) / 1.3;
     let flat = |v: V3, n: V3| normalize(sub(v, mul(n, dot(v, n))));
     let comb = |p: V3, n: V3| {
-        if fringe {
+        if way == Way::Fringe {
             flat([0.45 * p[0] + 0.35 * cut.sweep, -1.0, 0.4], n)
+        } else if way == Way::Back {
+            flat([0.5 * root.at[0], 0.1, -1.0], n)
         } else if cut.comb == Comb::Out {
             normalize(cut.direction(p, root.at))
         } else {
@@ -213,17 +225,17 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
         }
     };
     let wild: V3 = std::array::from_fn(|k| (lock.dice[k] - 0.5) * 1.1 + (f.dice[k] - 0.5) * 0.6);
-    let lift = if fringe { 0.25 } else { cut.lift };
+    let lift = if way == Way::Own { cut.lift } else { 0.25 };
     let mut d = normalize(add(mix3(comb(root.at, root.out), root.out, lift), mul(wild, cut.loose)));
     let mut p = add(root.at, mul(root.out, 0.004));
     let (phase, spin) = (lock.dice[3] * std::f32::consts::TAU + 0.9 * f.dice[2], if lock.dice[2] > 0.5 { 1.0 } else { -1.0 });
-    let mut way = 0.0;
+    let mut gone = 0.0;
     for i in 0..=steps {
         let s = i as f32 / steps as f32;
         let side = normalize(cross(d, root.out));
         let across = cross(d, side);
-        let angle = phase + spin * way / cut.curl[1] * std::f32::consts::TAU;
-        let r = cut.curl[0] * smooth(0.0, 0.35, way) * (0.7 + 0.6 * lock.dice[0]);
+        let angle = phase + spin * gone / cut.curl[1] * std::f32::consts::TAU;
+        let r = cut.curl[0] * smooth(0.0, 0.35, gone) * (0.7 + 0.6 * lock.dice[0]);
         let curl = add(mul(side, r * cos(angle)), mul(across, r * sin(angle)));
         // Strands of a lock meet towards its tip.
         let meet = 0.65 * smooth(0.1, 1.0, s) * smooth(0.0, 0.3, length);
@@ -237,12 +249,12 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
         let over_skull = smooth(-0.8, 0.0, p[1]);
         let away = dot(next, n).max(0.0);
         // Hair lies down on the hair beneath it, except where it stands.
-        let lies = if cut.comb == Comb::Out { 0.0 } else { 0.80 * smooth(0.12, 0.45, way) * over_skull };
+        let lies = if cut.comb == Comb::Out { 0.0 } else { 0.80 * smooth(0.12, 0.45, gone) * over_skull };
         d = normalize(add(sub(next, mul(n, away * lies)), mul(wild, 0.22 * cut.loose)));
         p = add(p, mul(d, step));
-        way += step;
+        gone += step;
         let (now, n) = level(p);
-        let over = mix(start, bottom, smooth(0.0, 0.30, way));
+        let over = mix(start, bottom, smooth(0.0, 0.30, gone));
         if now < over && p[1] > -1.1 {
             p = add(p, mul(n, (over - now) * 1.3));
         }
@@ -318,12 +330,18 @@ pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, folli
         } else {
             length *= mix(0.45, 1.0, rim);
         }
-        path.clear();
-        grow(&cut, f, &root, &lock, length * (0.86 + 0.28 * f.dice[2]), fringe, &mut path);
+        length *= 0.86 + 0.28 * f.dice[2];
         let limit = if fringe { 0.30 } else { 0.80 };
         let before_face = |p: &V3| p[1] < limit && p[0].abs() < 0.84 && p[2] > -0.45;
-        if path.iter().any(before_face) && (f.dice[3] > 0.06 || path.iter().any(|p| before_face(p) && p[0].abs() < 0.7)) {
-            continue;
+        path.clear();
+        grow(&cut, f, &root, &lock, length, if fringe { Way::Fringe } else { Way::Own }, &mut path);
+        if path.iter().any(before_face) {
+            // Nobody lets hair hang before the eyes: it is brushed back.
+            path.clear();
+            grow(&cut, f, &root, &lock, length, Way::Back, &mut path);
+            if path.iter().any(before_face) {
+                continue;
+            }
         }
         let outer = 0.35 + 0.65 * f.dice[1];
         let strand = Strand {
