@@ -3,7 +3,9 @@
 //! A [`Head`] is numbers only: who it is, how it is turned, what the face does, how it is framed. [`render`] gives the
 //! picture, a class per pixel and landmarks. The same head gives the same bytes on every machine: no random state, no
 //! functions of the system's mathematics library. The stages follow the file list: [`template`](self) (unit head),
-//! `shape` (displacements), `pose` (one head's mesh), `framing` (camera), `raster` (visibility), `shade` (colour).
+//! `shape` (displacements), `pose` (one head's mesh, with the strands of `strand` and `whisker`), `framing` (camera), `raster`
+//! (visibility), `shade` (light and colour; `light`, `shadow`, `occlusion` and `scatter` are its parts, `skin`, `eye`, `mouth`,
+//! `cloth` its materials). [`Camera`] makes of a clean picture what a webcam would deliver.
 //! Source: own construction, after average adult head measurements in units of the distance of the eyes.
 
 mod backdrop;
