@@ -276,7 +276,7 @@ impl Look {
         let hue = id[slot::SKIN_HUE] * 0.011;
         let s = ramp(&SKINS, tone);
         let skin = linear([s[0] - hue * 0.3, s[1], s[2] - hue * 1.3]);
-        let skin = mix3(skin, [0.3 * skin[0] + 0.6 * skin[1] + 0.1 * skin[2]; 3], 0.08);
+        let skin = mix3(skin, [0.3 * skin[0] + 0.6 * skin[1] + 0.1 * skin[2]; 3], 0.07 + 0.10 * tone);
         let back = background(id);
         let mut look = Look::plain(id, skin, Lights::new(id, skin, mix3(back[0], back[1], 0.5)));
         (look.age, look.back) = (age, back);

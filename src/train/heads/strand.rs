@@ -91,8 +91,11 @@ impl Cut {
         };
         Some(match look.style {
             Style::Bald if look.bare_top < 0.25 => return None,
-            Style::Bald => Cut { top: 0.16, sides: mix(0.07, 0.22, l), layer: 0.03, steps: 4, width: 0.013, ..base },
-            Style::Short => Cut {
+            // What is left around a bald top is worn short.
+            style if style == Style::Bald || look.bare_top > 0.15 => {
+                Cut { top: 0.16, sides: mix(0.07, 0.22, l), layer: 0.03, steps: 4, width: 0.013, ..base }
+            }
+            Style::Bald | Style::Short => Cut {
                 comb: if look.sweep > 0.9 { Comb::Back } else { Comb::Crown },
                 top: mix(0.14, 0.62, l * l),
                 sides: mix(0.07, 0.26, l * v),
