@@ -9,7 +9,7 @@ use super::look::{Look, Style};
 use super::math::{bell, fractal, mix, mix3, mul, nearest_spot, noise, smooth, tint, V3};
 use super::pose::Posed;
 use super::surface::Surface;
-use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
+use super::template::{mouth_line, spread, EYE_HALF, MOUTH_Y};
 
 /// Height of the brow's middle at distance `ax` from the middle of the face; `arch` bends it.
 pub(super) fn brow_line(ax: f32, arch: f32) -> f32 {
@@ -122,7 +122,7 @@ pub(super) fn class(x: f32, y: f32, look: &Look) -> u8 {
 
 /// Blood under the skin: more on cheeks, nose, ears and chin; 0 is the mean.
 fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
-    let ax = x.abs();
+    let (ax, w) = (x.abs(), spread(x, y));
     let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30)
         + 0.80 * bell(x, y, 0.0, -0.57, 0.25, 0.15)
         + 0.35 * bell(ax, y, 0.26, 0.0, 0.08, 0.09)
@@ -130,33 +130,34 @@ fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
         + 0.30 * bell(x, y, 0.0, -1.52, 0.30, 0.16)
         - 0.35 * bell(x, y, 0.0, 0.75, 0.7, 0.3)
         - 0.25 * bell(ax, y, 0.45, -1.05, 0.12, 0.2);
-    let blotches = fractal(x * 3.1 + look.grain, y * 3.1, 3, finest) + 0.5 * fractal(x * 17.0, y * 17.0 + look.grain, 2, finest);
+    let blotches = fractal(w * 3.1 + look.grain, y * 3.1, 3, finest) + 0.5 * fractal(w * 17.0, y * 17.0 + look.grain, 2, finest);
     look.blush * places + look.blotch * blotches
 }
 
 /// Spots: freckles, moles and sun spots; colour factor.
 fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
+    let w = spread(x, y);
     let mut c = [1.0f32; 3];
     if look.freckles > 0.02 {
         for (k, cells) in [(0.0, 17.0), (5.0, 27.0)] {
             if cells > finest {
                 continue;
             }
-            let (d, which) = nearest_spot(x * cells + look.grain + k, y * cells - k);
+            let (d, which) = nearest_spot(w * cells + look.grain + k, y * cells - k);
             let area = bell(x.abs(), y, 0.34, -0.36, 0.62, 0.40) + 0.25 * bell(x, y, 0.0, 0.6, 0.7, 0.4);
             let here = smooth(0.34, 0.14, d) * smooth(1.0 - area * 0.9, 1.15 - area * 0.9, which + 0.15);
             c = tint(c, mix3([1.0; 3], [0.76, 0.62, 0.50], 0.75 * here * look.freckles));
         }
     }
     // Moles lie apart and differ in size.
-    let (d, which) = nearest_spot(x * 2.6 + 3.0 * look.grain, y * 2.6 + look.grain);
+    let (d, which) = nearest_spot(w * 2.6 + 3.0 * look.grain, y * 2.6 + look.grain);
     if which < look.moles {
         let size = 0.035 + 0.11 * which;
         c = tint(c, mix3([1.0; 3], [0.34, 0.22, 0.17], 0.85 * smooth(size, size * 0.45, d)));
     }
     if look.age > 0.45 {
-        let (d, which) = nearest_spot(x * 4.5 - look.grain, y * 4.5 + 9.0);
-        let here = smooth(0.40, 0.18, d + 0.12 * noise(x * 21.0, y * 21.0)) * smooth(0.62, 0.9, which);
+        let (d, which) = nearest_spot(w * 4.5 - look.grain, y * 4.5 + 9.0);
+        let here = smooth(0.40, 0.18, d + 0.12 * noise(w * 21.0, y * 21.0)) * smooth(0.62, 0.9, which);
         c = tint(c, mix3([1.0; 3], [0.78, 0.66, 0.55], here * (look.age - 0.45)));
     }
     c
@@ -164,8 +165,8 @@ fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
 
 /// Colour of bare skin.
 fn complexion(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
-    let ax = x.abs();
-    let melanin = 0.055 * fractal(x * 2.2 - look.grain, y * 2.2, 3, finest) + 0.05 * noise(x * 41.0, y * 41.0 + look.grain);
+    let (ax, w) = (x.abs(), spread(x, y));
+    let melanin = 0.055 * fractal(w * 2.2 - look.grain, y * 2.2, 3, finest) + 0.05 * noise(w * 41.0, y * 41.0 + look.grain);
     let mut c = mul(look.skin, 1.0 + melanin * look.blotch.max(0.6));
     let red = blood(x, y, look, finest);
     c = tint(c, [1.0 + 0.045 * red, 1.0 - 0.17 * red, 1.0 - 0.14 * red]);

@@ -92,7 +92,7 @@ impl Cut {
         Some(match look.style {
             Style::Bald if look.bare_top < 0.25 => return None,
             // What is left around a bald top is worn short.
-            style if style == Style::Bald || look.bare_top > 0.15 => {
+            style if style == Style::Bald || look.bare_top > 0.0 => {
                 Cut { top: 0.16, sides: mix(0.07, 0.22, l), layer: 0.03, steps: 4, width: 0.013, ..base }
             }
             Style::Bald | Style::Short => Cut {
@@ -108,7 +108,7 @@ impl Cut {
             },
             Style::Parted => Cut {
                 comb: if look.sweep > 0.3 { Comb::Back } else { Comb::Part },
-                top: mix(0.55, 1.15, l),
+                top: mix(0.45, 1.0, l),
                 sides: mix(0.12, 0.38, l * v),
                 lift: mix(0.35, 0.80, v),
                 layer: mix(0.07, 0.22, v),
@@ -257,7 +257,9 @@ fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, leng
         p = add(p, mul(d, step));
         gone += step;
         let (now, n) = level(p);
-        let over = mix(start, bottom, smooth(0.0, 0.30, gone));
+        // Tips lie nearer to the head than the middle of the strand.
+        let thick = smooth(0.0, 0.30, gone) * if cut.comb == Comb::Out { 1.0 } else { 1.0 - 0.65 * s * s };
+        let over = mix(start, bottom, thick);
         if now < over && p[1] > -1.1 {
             p = add(p, mul(n, (over - now) * 1.3));
         }
@@ -275,7 +277,8 @@ fn tone(look: &Look, lock: &Lock, f: &Follicle) -> V3 {
     // Single hairs turn grey, first at the temples.
     let grey = look.grey * (1.0 + 0.5 * smooth(0.6, 1.0, f.u.abs()));
     let white = smooth(grey * 1.25 - 0.25, grey * 1.25 - 0.35, dice((f.dice[0] * 9999.0) as i32, 5));
-    mix3(c, mul([0.36, 0.355, 0.35], shade.max(0.6)), white * 0.62)
+    let silver = mul([0.36, 0.355, 0.35], shade.max(0.55));
+    mix3(c, silver, (0.55 * grey.min(1.0) + 0.30 * white).min(0.95))
 }
 
 /// Strands wound around a knot of hair.

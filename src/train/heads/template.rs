@@ -74,6 +74,14 @@ pub(super) enum Side {
     Lower,
 }
 
+/// Texture coordinates for fixed noise: the unrolled x crowds together towards the sides of the face, where the surface turns
+/// away; this spreads it again.
+pub(super) fn spread(u: f32, y: f32) -> f32 {
+    let wide = mix(0.80, 1.12, smooth(-1.5, -0.7, y));
+    let q = (u.abs() / wide).min(1.0);
+    u * (1.0 + 0.55 * q * q * q * q)
+}
+
 /// One vertex of the unit head with what the shape functions need.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site {
@@ -195,7 +203,7 @@ fn nose(x: f32, y: f32) -> f32 {
     let profile = 0.50 * exp(-(x / narrow) * (x / narrow)) + 0.50 * exp(-(x / wide) * (x / wide));
     let mut z = nose_ridge(y) * profile;
     z += 0.060 * bell(x, y, 0.0, -0.565, 0.105, 0.080);
-    z += 0.135 * twin(x, y, 0.190, -0.635, 0.078, 0.078);
+    z += 0.120 * twin(x, y, 0.185, -0.635, 0.078, 0.072);
     // The wing is set off from the tip and from the cheek.
     z -= 0.030 * twin(x, y, 0.115, -0.600, 0.030, 0.065);
     z - 0.045 * twin(x, y, 0.300, -0.615, 0.045, 0.10)
@@ -228,7 +236,7 @@ fn site(key: f32, theta: f32, side: Side) -> Site {
     let mut pos = p;
     pos[2] += relief(p[0], p[1]) * front;
     // The tip of the nose hangs over the nostrils, the temples are hollow.
-    pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.62, 0.22, 0.09) * front;
+    pos[1] -= (0.022 * bell(p[0], p[1], 0.0, -0.62, 0.24, 0.09) + 0.050 * bell(p[0], p[1], 0.0, -0.62, 0.10, 0.10)) * front;
     // Corners of mouth and eyes are drawn up a little: a calm face, not a sad one.
     pos[1] += (0.018 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18))
         * front;
