@@ -306,17 +306,21 @@ fn knot(mesh: &mut Mesh, look: &Look, centre: V3, radius: f32) {
     }
 }
 
-/// Adds the hair of a look; `pos` is the neutral head.
-pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Follicle]) {
+/// Adds the hair of a look; `pos` is the neutral head, `detail` the share of the strands to draw: small pictures need fewer.
+pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Follicle], detail: f32) {
     let Some(cut) = Cut::new(look) else { return };
     let mut path = Vec::new();
-    for f in &follicles[..(follicles.len() as f32 * cut.dense) as usize] {
+    for f in &follicles[..(follicles.len() as f32 * cut.dense * detail) as usize] {
         let depth = skin::scalp(f.u, f.y, look);
         if depth < -0.04 || depth < 0.26 * f.dice[0] * f.dice[0] - 0.04 {
             continue;
         }
         let root = f.root(pos, grid);
         let lock = lock(f, look);
+        // Short hair at the back of the head is never seen: heads turn by 35 degrees.
+        if root.out[2] < -0.68 && cut.top.max(cut.sides) < 0.7 {
+            continue;
+        }
         let rim = smooth(-0.02, 0.16, depth);
         let fringe = cut.fringe > 0.0 && root.at[1] > 0.95 && root.at[2] > -0.75 && f.u.abs() < 0.85;
         let mut length = if fringe {
@@ -351,7 +355,7 @@ pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, folli
         }
         let outer = 0.35 + 0.65 * f.dice[1];
         let strand = Strand {
-            width: cut.width * (0.65 + 0.7 * f.dice[0]) * mix(0.6, 1.0, rim),
+            width: cut.width / detail * (0.65 + 0.7 * f.dice[0]) * mix(0.6, 1.0, rim),
             colour: tone(look, &lock, f),
             label: label::HAIR,
             open: [mix(0.62, 0.25, smooth(0.1, 0.8, length)) * outer.max(0.6), outer],
