@@ -198,9 +198,9 @@ fn nose_ridge(y: f32) -> f32 {
 
 /// Nose: ridge with sides, ball of the tip, wings.
 fn nose(x: f32, y: f32) -> f32 {
-    let narrow = mix(0.070, 0.098, smooth(-0.2, -0.55, y)) + 0.02 * smooth(-0.05, 0.25, y);
-    let wide = mix(0.165, 0.205, smooth(-0.2, -0.58, y)) + 0.06 * smooth(-0.05, 0.25, y);
-    let profile = 0.50 * exp(-(x / narrow) * (x / narrow)) + 0.50 * exp(-(x / wide) * (x / wide));
+    let narrow = mix(0.085, 0.105, smooth(-0.2, -0.55, y)) + 0.02 * smooth(-0.05, 0.25, y);
+    let wide = mix(0.150, 0.195, smooth(-0.2, -0.58, y)) + 0.07 * smooth(-0.05, 0.25, y);
+    let profile = 0.32 * exp(-(x / narrow) * (x / narrow)) + 0.68 * exp(-(x / wide) * (x / wide));
     let mut z = nose_ridge(y) * profile;
     z += 0.060 * bell(x, y, 0.0, -0.565, 0.105, 0.080);
     z += 0.120 * twin(x, y, 0.185, -0.635, 0.078, 0.072);
