@@ -12,6 +12,7 @@ mod backdrop;
 mod camera;
 mod clip;
 mod cloth;
+mod cut;
 mod eye;
 mod folds;
 mod follicle;
