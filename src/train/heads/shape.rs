@@ -195,7 +195,7 @@ fn mouth_delta(name: &str, s: &Site) -> V3 {
             [-0.10 * x * w * b(0.3, MOUTH_Y, 0.4, 0.3), t[1] * w, t[2] * w]
         }
         "jaw_side" => [0.14 * jaw_weight(s) * jaw_weight(s) * smooth(1.0, 0.35, x.abs()), 0.0, 0.0],
-        "pucker" => [-0.62 * x * zone, 0.03 * up - 0.03 * down, 0.17 * b(0.0, MOUTH_Y, 0.34, 0.2)],
+        "pucker" => [-0.62 * x * zone, 0.008 * up - 0.008 * down, 0.17 * b(0.0, MOUTH_Y, 0.34, 0.2)],
         "funnel" => [-0.34 * x * zone, 0.09 * up - 0.12 * down, 0.11 * b(0.0, MOUTH_Y, 0.36, 0.22)],
         "lip_press" => [0.12 * x * zone, -0.62 * d * b(0.0, MOUTH_Y, 0.5, 0.15), -0.05 * b(0.0, MOUTH_Y, 0.4, 0.13)],
         "lip_roll_upper" if s.above_mouth() => {
