@@ -1,9 +1,12 @@
 //! StyleFlow: the solvers against the exact solution and against the published solver's results, and the posing of latents.
 
 use crate::fixture::{of_kind, shape, Comparison, Fixture};
+use effigy::decode::{GridOptions, PosedGrid};
 use effigy::net::ops::from_vec;
 use effigy::net::styleflow::{Direction, Solver, StyleFlow, StyleFlowConfig};
+use effigy::net::PoseFlow;
 use effigy::pack::fixture::rule;
+use effigy::params::FrameParams;
 use std::time::Instant;
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -210,6 +213,22 @@ fn the_fast_solver_poses_within_a_thousandth_of_the_exact_one() {
         let off = far(&flow.posed(&w, &angles).unwrap(), &exact);
         assert!(off < 1e-3 * moved, "off by {off:.1e} where the pose moves by {moved:.1e}");
     });
+}
+
+#[test]
+fn the_decoders_grid_follows_the_exact_flow_between_its_nodes() {
+    let w = latents(1, 18);
+    let mut grid = PosedGrid::new(PoseFlow::Style(by_rule(1)), w.shallow_clone(), &GridOptions::default()).unwrap();
+    // Off the nodes, which lie 2.5 degrees apart, all over what StyleFlow was made for.
+    let at = |i: i32, k: i32| -20.0 + 40.0 * ((i * k % 16) as f32 + 0.37) / 16.0;
+    let poses: Vec<FrameParams> =
+        (0..16).map(|i| FrameParams { yaw: at(i, 1), pitch: at(i, 7), ..FrameParams::default() }).collect();
+    let angles: Vec<f32> = poses.iter().flat_map(|p| [p.yaw, p.pitch]).collect();
+    let angles = Tensor::from_slice(&angles).view([16, 2]);
+    let exact = no_grad(|| by_rule(1).posed_by(&w, &angles, EXACT)).unwrap().narrow(1, 0, 4);
+    let (off, moved) = (far(&grid.rows(&poses).unwrap(), &exact), far(&exact, &w.narrow(1, 0, 4)));
+    println!("grid of 2.5 degrees: worst error {off:.1e}, largest move {moved:.2}");
+    assert!(off < 1e-3 * moved, "off by {off:.1e} where the pose moves by {moved:.2}");
 }
 
 #[test]
