@@ -9,6 +9,9 @@ use tch::{Device, Kind, Tensor};
 /// Columns of a parameter table: yaw, pitch, then alpha. Roll is not part of the upright picture.
 pub(super) const COLUMNS: i64 = 2 + EXPRESSIONS as i64;
 
+/// Side beyond which [`Model::glimpse`] does not go.
+const GLIMPSE: i64 = 256;
+
 /// Generator and flow with the channels V.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -27,6 +30,25 @@ impl Model {
         let alpha = rows.f_slice(1, 2, COLUMNS, 1)?;
         let styles = self.generator.styles(&self.flow.posed(latent, &angles)?)?;
         self.generator.synthesis(&self.generator.offset(&styles, &alpha, &self.channels)?, self.kind)
+    }
+
+    /// The picture as [`Model::render`] gives it, but stopped at the generator's own 256 x 256 where it goes on beyond: what networks that look at
+    /// no more than that are shown, for a tenth of the work at 1024.
+    pub(super) fn glimpse(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        let angles = rows.f_slice(1, 0, 2, 1)?;
+        let alpha = rows.f_slice(1, 2, COLUMNS, 1)?;
+        let styles = self.generator.styles(&self.flow.posed(latent, &angles)?)?;
+        let styles = self.generator.offset(&styles, &alpha, &self.channels)?;
+        let mut run = self.generator.start(&styles, self.kind)?;
+        for (layer, style) in self.generator.layers().iter().zip(&styles) {
+            if layer.side <= GLIMPSE {
+                self.generator.advance(&mut run, style)?;
+            }
+        }
+        match run.image() {
+            Some(image) => Ok(image.shallow_clone()),
+            None => Err(Error::Misuse("a generator without colour layers".into())),
+        }
     }
 
     /// Where the networks live.

@@ -28,10 +28,10 @@ pub(super) fn guess(
     progress.begin("learn the start", SAMPLES as u64);
     let rows = mixtures(anchors)?;
     let mut seen = Vec::new();
-    let batch = 2 * super::batch(model.generator.config().resolution) as i64;
+    let batch = 2 * super::batch(model.generator.config().resolution.min(256)) as i64;
     for first in (0..SAMPLES as i64).step_by(batch as usize) {
         check(progress)?;
-        seen.push(no_grad(|| hidden(judge, &model.render(latent, &rows.f_slice(0, first, first + batch, 1)?)?))?);
+        seen.push(no_grad(|| hidden(judge, &model.glimpse(latent, &rows.f_slice(0, first, first + batch, 1)?)?))?);
         progress.advance((first + batch) as u64, "");
     }
     progress.end();
