@@ -31,7 +31,9 @@ pub(super) fn select(
     progress: &dyn Progress,
 ) -> Result<Chosen> {
     let frontal = by_frontality(table)?;
-    let half = frontal.len().div_ceil(2);
+    // Equal guesses are no guesses: then any frame may be frontal, and candidates come from the whole clip.
+    let unknown = table.f_std_dim([0i64].as_slice(), false, true)?.f_max()?.value()? == 0.0;
+    let half = if unknown { frontal.len() } else { frontal.len().div_ceil(2) };
     let stride = half.div_ceil(CANDIDATES).max(1);
     let picks: Vec<i64> = frontal[..half].iter().step_by(stride).map(|i| *i as i64).collect();
     let mut best: Option<(f32, Chosen)> = None;
@@ -41,9 +43,13 @@ pub(super) fn select(
         progress.advance(4 * n as u64, "");
         let codes = codes(crops, rows, judge, mean)?;
         let Some(similarity) = no_grad(|| similarity(rows, crops, table, &codes, model, judge))? else {
-            // Without an embedding nothing is more alike than anything else: the most frontal frame it is.
+            // Without an embedding nothing is more alike than anything else: the most frontal frame it is, or one in the middle.
             progress.end();
-            return Ok(Chosen { frame: rows[0] as usize, codes: codes.f_select(0, 0)? });
+            let pick = if unknown { picks[picks.len() / 2] } else { rows[0] };
+            return Ok(Chosen {
+                frame: pick as usize,
+                codes: super::invert::codes(crops, &[pick], judge, mean)?.f_select(0, 0)?,
+            });
         };
         for (i, s) in similarity.into_iter().enumerate() {
             if best.as_ref().is_none_or(|(most, _)| s > *most) {

@@ -12,16 +12,15 @@ use tch::{no_grad, Kind, Tensor};
 
 /// Yaw, pitch and alpha of all frames `[frames, 34]`, and whether a predictor gave them; without one they are zero.
 pub(super) fn predict(crops: &Crops, judge: &Judge, progress: &dyn Progress) -> Result<(Tensor, bool)> {
+    if !judge.net.predicts() {
+        return Ok((Tensor::f_zeros([crops.len() as i64, COLUMNS], (Kind::Float, crops.device()))?, false));
+    }
     progress.begin("predict", crops.len() as u64);
     let mut table = Vec::new();
     for rows in crops.chunks(16) {
         check(progress)?;
         let guess = no_grad(|| -> Result<_> { judge.net.predict(&judge.net.view(&crops.pick(&rows)?, judge.kind)?) })?;
-        let Some((angles, alpha)) = guess else {
-            let none = Tensor::f_zeros([crops.len() as i64, COLUMNS], (Kind::Float, crops.device()))?;
-            progress.end();
-            return Ok((none, false));
-        };
+        let Some((angles, alpha)) = guess else { continue };
         table.push(Tensor::f_cat(&[angles, alpha.f_clamp(-1.0, 1.0)?], 1)?);
         progress.advance(rows.last().map_or(0, |r| *r as u64 + 1), "");
     }

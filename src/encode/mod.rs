@@ -24,7 +24,7 @@ use crate::decode::{tuned_generator, DeviceChoice, Precision};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::ops::{from_vec, to_vec, Calc};
-use crate::net::{Analysis, Generator};
+use crate::net::{Analysis, Generator, PoseFlow};
 use crate::pack::Pack;
 use crate::params::{FrameParams, Placement};
 use crate::progress::Progress;
@@ -246,7 +246,10 @@ pub fn search(
             }
         },
     };
-    let table = pose::search(&model, &judge, &crops, &latent, &table, plan.pose_steps, progress)?;
+    let table = match model.flow {
+        PoseFlow::Still => table,
+        _ => pose::search(&model, &judge, &crops, &latent, &table, plan.pose_steps, progress)?,
+    };
     let eta = channels::rates(&identity.sensitivity);
     let table = expression::search(&model, &judge, &crops, &latent, &table, (plan.expression_steps, &eta), progress)?;
     from_table(&table, frames.iter().map(|f| f.roll))

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::net::analysis::{ARCFACE, BISENET, E4E, LATENT_AVG, LPIPS};
 use crate::net::ops::{from_vec, to_vec};
 use crate::net::{Analysis, AnalysisConfig, FlowConfig, Generator, PublishedConfig, Weights};
-use crate::pack::{Framing, Pack, PackConfig, FORMAT};
+use crate::pack::{Framing, PackConfig, FORMAT};
 use crate::progress::{check, Progress};
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -67,25 +67,36 @@ struct Parts {
     provenance: Vec<String>,
 }
 
-/// Imports checkpoints and returns configuration and weights, ready for [`Pack::save`].
+/// Imports checkpoints and returns configuration and weights, ready for [`Pack::save`](crate::pack::Pack::save).
 ///
 /// # Errors
 /// Misuse when there is no generator among the files; input/output; malformed, unsupported or limit for what is wrong with a file; cancelled; device.
 pub fn import(options: &ImportOptions, progress: &dyn Progress) -> Result<(PackConfig, Weights)> {
     let device = options.device.resolve()?;
-    let kind = options.precision.resolve(device)?;
+    // Half as many bits would do for pictures, not for telling channels that change next to nothing from rounding.
+    let kind = match options.precision {
+        Precision::Auto => Kind::Float,
+        chosen => chosen.resolve(device)?,
+    };
     let files = &options.files;
     progress.begin("read the checkpoints", 0);
     let (generator, mut parts) = gather(files, progress)?;
     progress.end();
     let dim = generator.config.style_dim;
-    let mean = mean_latent(&generator)?;
+    if parts.flow.style_dim() != dim {
+        return Err(Error::Malformed(format!(
+            "StyleFlow is for latents of {}, the generator's have {dim}",
+            parts.flow.style_dim()
+        )));
+    }
+    let mean = mean_latent(&generator, options.find.seed)?;
     parts.weights.merge("generator.", &generator.weights)?;
     let labels: Vec<String> = match parts.analysis.bisenet {
         Some(_) => PARSER_LABELS.map(String::from).to_vec(),
         None => Vec::new(),
     };
     let analysis = AnalysisConfig::Published(parts.analysis.clone());
+    analysis.check(dim, generator.config.rows(), labels.len())?;
     let channels = {
         let on = |prefix: &str| -> Result<Weights> {
             let shared = parts.weights.under(prefix)?;
@@ -97,8 +108,11 @@ pub fn import(options: &ImportOptions, progress: &dyn Progress) -> Result<(PackC
             }
         };
         let model = Generator::new(generator.config.clone(), on("generator.")?)?;
-        let eyes = Analysis::new(analysis.clone(), on("analysis.")?)?;
-        let find_options = FindOptions { kind, ..options.find.clone() };
+        // Inversion and identity have no part in the search.
+        let seeing = PublishedConfig { e4e: None, arcface: None, ..parts.analysis.clone() };
+        let eyes = Analysis::new(AnalysisConfig::Published(seeing), on("analysis.")?)?;
+        let tag = format!("{} on {device:?}", parts.provenance.join("; "));
+        let find_options = FindOptions { kind, tag, ..options.find.clone() };
         find(&model, &eyes, &labels, &from_vec(&mean, &[dim], device)?, &find_options, progress)?
     };
     let config = PackConfig {
@@ -127,8 +141,9 @@ fn gather(files: &Checkpoints, progress: &dyn Progress) -> Result<(ImportedGener
     let mut open = |what: &str, path: &Path| -> Result<Checkpoint> {
         check(progress)?;
         progress.advance(provenance.len() as u64, what);
-        provenance.push(format!("{what} sha256 {}", hash(path)?));
-        read(path)
+        let file = read(path)?;
+        provenance.push(format!("{what} sha256 {}", hash(path, progress)?));
+        Ok(file)
     };
     let backbone = open("LPIPS backbone", &files.lpips_backbone)?;
     let heads = open("LPIPS heads", &files.lpips_heads)?;
@@ -173,14 +188,13 @@ fn gather(files: &Checkpoints, progress: &dyn Progress) -> Result<(ImportedGener
 }
 
 /// The mean of w: the file's, or that of many draws.
-fn mean_latent(generator: &ImportedGenerator) -> Result<Vec<f32>> {
+fn mean_latent(generator: &ImportedGenerator, seed: u64) -> Result<Vec<f32>> {
     let dim = generator.config.style_dim as usize;
     match &generator.average {
-        // With a row for each layer all rows are the same mean.
-        Some(average) if average.len() >= dim => Ok(average[..dim].to_vec()),
-        Some(average) => Err(Error::Malformed(format!("latent_avg of {} numbers, expected {dim}", average.len()))),
+        // All rows are the same mean.
+        Some(average) => Ok(average.iter().take(dim).copied().collect()),
         None => no_grad(|| {
-            tch::manual_seed(1);
+            tch::manual_seed(seed as i64);
             let z = Tensor::f_randn([MEAN_DRAWS, dim as i64], (Kind::Float, Device::Cpu))?;
             let mut all = Weights::new();
             all.merge("", &generator.weights)?;
@@ -191,11 +205,12 @@ fn mean_latent(generator: &ImportedGenerator) -> Result<Vec<f32>> {
 }
 
 /// SHA-256 of a file, hexadecimal.
-fn hash(path: &Path) -> Result<String> {
+fn hash(path: &Path, progress: &dyn Progress) -> Result<String> {
     let failed = |e| Error::io("read checkpoint", path, e);
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let (mut digest, mut buffer) = (Sha256::new(), vec![0u8; 1 << 20]);
     loop {
+        check(progress)?;
         match file.read(&mut buffer).map_err(failed)? {
             0 => return Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect()),
             n => digest.update(&buffer[..n]),
@@ -214,49 +229,4 @@ fn licence(files: &Checkpoints) -> String {
     add(&files.arcface, "ArcFace IR-SE50: MIT, trained on faces collected for research");
     add(&files.parsing, "BiSeNet: MIT, trained on CelebAMask-HQ (non-commercial research)");
     out.join("; ")
-}
-
-/// Renders the mean face and checks what cannot be seen from names and shapes: that the picture is finite and not flat, that the pose turns it
-/// and that every channel of V changes it. Returns one line per finding.
-///
-/// # Errors
-/// Malformed for a picture that is not finite or flat; device.
-pub fn verify(pack: &Pack) -> Result<Vec<String>> {
-    no_grad(|| {
-        let config = pack.config();
-        let generator = pack.generator(Device::Cpu)?;
-        let mean = from_vec(&config.latent_mean, &[1, config.generator.style_dim], Device::Cpu)?;
-        let w = generator.broadcast(&mean, None)?;
-        let styles = generator.styles(&w)?;
-        let image = generator.synthesis(&styles, Kind::Float)?;
-        let spread = f64::try_from(image.f_std(true)?)?;
-        if !spread.is_finite() || spread < 1e-3 {
-            return Err(Error::Malformed(format!("pack {}: the mean face is blank (spread {spread})", config.name)));
-        }
-        let mut out = vec![format!("mean face rendered, {0} x {0}", config.generator.resolution)];
-        let flow = pack.flow(Device::Cpu)?;
-        let angles = from_vec(&[15.0, 0.0, 0.0, 10.0], &[2, 2], Device::Cpu)?;
-        let turned = flow.posed(&w, &angles)?;
-        let moved = f64::try_from((turned.f_sub(&w)?).f_abs()?.f_mean(Kind::Float)?)?;
-        out.push(match moved > 0.0 {
-            true => format!("yaw and pitch move the latent by {moved:.3} on average"),
-            false => "yaw and pitch move nothing".into(),
-        });
-        let mut idle = Vec::new();
-        for (i, channel) in config.channels.iter().enumerate() {
-            let mut alpha = vec![0f32; config.channels.len()];
-            alpha[i] = 1.0;
-            let alpha = from_vec(&alpha, &[1, config.channels.len() as i64], Device::Cpu)?;
-            let changed = generator.offset(&styles, &alpha, &config.channels)?;
-            if changed[channel.layer].f_equal(&styles[channel.layer])? {
-                idle.push(channel.feature.as_str());
-            }
-        }
-        out.push(match idle.is_empty() {
-            true => format!("all {} channels change their styles", config.channels.len()),
-            false => format!("channels without effect: {}", idle.join(", ")),
-        });
-        out.extend(config.lacks().into_iter().map(|what| format!("it cannot: {what}")));
-        Ok(out)
-    })
 }

@@ -51,11 +51,13 @@ pub struct FindOptions {
     pub kind: Kind,
     /// Where finished parts are kept, so that an interrupted search goes on.
     pub state: Option<PathBuf>,
+    /// What the networks are, so that the state of a search with others is not taken up.
+    pub tag: String,
 }
 
 impl Default for FindOptions {
     fn default() -> Self {
-        FindOptions { samples: 4, seed: 1, kind: Kind::Float, state: None }
+        FindOptions { samples: 4, seed: 1, kind: Kind::Float, state: None, tag: String::new() }
     }
 }
 
@@ -139,7 +141,14 @@ impl Search<'_> {
         let sum = |t: &Tensor| -> Result<f64> { t.f_abs()?.f_sum(Kind::Double)?.value() };
         let spread = self.gains.iter().map(sum).sum::<Result<f64>>()?;
         let o = self.options;
-        Ok(format!("channels 1 samples {} seed {} kind {:?} w {:.6} spread {spread:.6}", o.samples, o.seed, o.kind, sum(w)?))
+        Ok(format!(
+            "channels 2 samples {} seed {} kind {:?} w {:.6} spread {spread:.6} of {}",
+            o.samples,
+            o.seed,
+            o.kind,
+            sum(w)?,
+            o.tag
+        ))
     }
 
     /// Layers whose channels are searched.
@@ -229,7 +238,9 @@ impl Search<'_> {
             for share in [0.5, 1.0] {
                 let next = self.analysis.view(&self.moved(run, &face.styles, picks, share)?, kind)?;
                 // As everywhere in this codec, the square root makes the distance proportional to small changes.
-                let change = self.by_region(face, |map| Ok(self.analysis.distance(&previous, &next, Some(map))?.f_sqrt()?))?;
+                let change = self.by_region(face, |map| {
+                    Ok(self.analysis.distance(&previous, &next, Some(map))?.f_clamp_min(0.0)?.f_sqrt()?)
+                })?;
                 total = Some(match total {
                     Some(sum) => sum.plus(&change)?,
                     None => change,
@@ -272,7 +283,12 @@ impl Search<'_> {
                     let mut values = Vec::new();
                     for picks in list.chunks(BATCH) {
                         check(progress)?;
-                        values.extend(to_vec(&no_grad(|| measure(&face, run, picks))?)?);
+                        let part = to_vec(&no_grad(|| measure(&face, run, picks))?)?;
+                        if part.iter().any(|v| !v.is_finite()) {
+                            let what = format!("layer {layer}, channels {picks:?}: the change of the picture is not finite");
+                            return Err(Error::Malformed(what));
+                        }
+                        values.extend(part);
                         progress.advance((done + values.len() / (2 * FEATURES.len())) as u64, "");
                     }
                     Ok(values)

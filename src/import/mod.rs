@@ -41,13 +41,15 @@ mod scores;
 mod source;
 mod tensor;
 mod tree;
+mod verify;
 
-pub use assemble::{import, verify, Checkpoints, ImportOptions};
+pub use assemble::{import, Checkpoints, ImportOptions};
 pub use channels::{find, FindOptions};
 pub use checkpoint::{read, Checkpoint};
 pub use layout::{compare, identify, latent_rows, state_of, Expected, Part, State};
 pub use tensor::{ElementType, TensorData, TensorRef};
 pub use tree::Value;
+pub use verify::verify;
 
 /// Most bytes of pickle in one checkpoint. A tensor takes about 150.
 pub const MAX_PICKLE_BYTES: u64 = 64 << 20;

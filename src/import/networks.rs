@@ -3,7 +3,7 @@
 //! Input: open checkpoints. Output: configuration and weights by the names of the published code. Layouts: `docs/checkpoints.md`.
 
 use super::checkpoint::Checkpoint;
-use super::layout::{compare, latent_rows, state_of, Expected, Part};
+use super::layout::{compare, identify, latent_rows, state_of, Expected, Part};
 use super::tensor::TensorRef;
 use crate::error::{Error, Result};
 use crate::net::arcface::ArcFaceConfig;
@@ -21,7 +21,7 @@ type Found = BTreeMap<String, TensorRef>;
 /// The blur that the generator knows, per side: its sum over both is 4.
 const BLUR: [f32; 4] = [0.25, 0.75, 0.75, 0.25];
 
-/// A generator out of a rosinality or an e4e file, with the mean latent if the file has one: `[dim]` or `[rows, dim]`, flat.
+/// A generator out of a rosinality or an e4e file, with the mean latent as W+ `[rows, dim]`, flat, if the file has one.
 pub(super) struct ImportedGenerator {
     pub config: GeneratorConfig,
     pub weights: Weights,
@@ -54,12 +54,11 @@ fn load(checkpoint: &Checkpoint, tensors: &Found) -> Result<Weights> {
 }
 
 fn finite(checkpoint: &Checkpoint, name: &str, tensor: &TensorRef) -> Result<Vec<f32>> {
-    let values = checkpoint.load(tensor)?.to_f32()?;
+    let path = checkpoint.path().display();
+    let values =
+        checkpoint.load(tensor)?.to_f32().map_err(|e| Error::Malformed(format!("checkpoint {path}: tensor {name}: {e}")))?;
     match values.iter().position(|v| !v.is_finite()) {
-        Some(i) => {
-            let path = checkpoint.path().display();
-            Err(Error::Malformed(format!("checkpoint {path}: tensor {name}: number {i} is {}", values[i])))
-        }
+        Some(i) => Err(Error::Malformed(format!("checkpoint {path}: tensor {name}: number {i} is {}", values[i]))),
         None => Ok(values),
     }
 }
@@ -77,6 +76,10 @@ fn about<T>(checkpoint: &Checkpoint, result: Result<T>) -> Result<T> {
 /// The generator, of whatever resolution and channel plan the file has.
 pub(super) fn generator(checkpoint: &Checkpoint) -> Result<ImportedGenerator> {
     let state = state_of(checkpoint, Part::Generator)?;
+    if identify(&state.tensors) == Some("an e4e encoder") {
+        let what = "an e4e file without its decoder: give the generator's own file beside it";
+        return about(checkpoint, Err(Error::Malformed(what.into())));
+    }
     let config = generator_config(&state.tensors);
     about(checkpoint, config.check())?;
     let mut expected = needed(config.tensors(), false);
@@ -89,15 +92,26 @@ pub(super) fn generator(checkpoint: &Checkpoint) -> Result<ImportedGenerator> {
     let kernels = |name: &str| name.ends_with(".blur.kernel") || name.ends_with(".upsample.kernel");
     let picked = about(checkpoint, compare(&expected, kernels, &state.tensors))?;
     for (name, kernel) in state.tensors.iter().filter(|(name, _)| kernels(name)) {
-        let values = finite(checkpoint, name, kernel)?;
         let same = |(i, v): (usize, &f32)| (v - BLUR[i / 4] * BLUR[i % 4]).abs() < 1e-5;
-        if kernel.shape() != [4, 4] || !values.iter().enumerate().all(same) {
+        if kernel.shape() != [4, 4] || !finite(checkpoint, name, kernel)?.iter().enumerate().all(same) {
             let what = format!("tensor {name}: only generators with the blur kernel 1 3 3 1 are supported");
             return about(checkpoint, Err(Error::Unsupported(what)));
         }
     }
-    let average = state.latent_avg.as_ref().map(|t| finite(checkpoint, "latent_avg", t)).transpose()?;
+    let average = match &state.latent_avg {
+        Some(found) => Some(mean_latent(checkpoint, found, config.rows() as usize, config.style_dim as usize)?),
+        None => None,
+    };
     Ok(ImportedGenerator { weights: load(checkpoint, &picked)?, config, average })
+}
+
+/// `latent_avg` as W+, flat; its size is looked at before its numbers are read.
+fn mean_latent(checkpoint: &Checkpoint, found: &TensorRef, rows: usize, dim: usize) -> Result<Vec<f32>> {
+    if found.count() > rows.saturating_mul(dim) {
+        let what = format!("latent_avg is {:?}, expected [{dim}] or [{rows}, {dim}]", found.shape());
+        return about(checkpoint, Err(Error::Malformed(what)));
+    }
+    about(checkpoint, latent_rows(&checkpoint.load(found)?, rows, dim))
 }
 
 /// What the shapes of the tensors say; a file that is no generator gives the published plan, against which it then fails by name.
@@ -123,7 +137,7 @@ pub(super) fn e4e(checkpoint: &Checkpoint, resolution: i64) -> Result<(E4eConfig
     let Some(average) = &state.latent_avg else {
         return about(checkpoint, Err(Error::Malformed("latent_avg is missing: the encoder's codes are relative to it".into())));
     };
-    let average = about(checkpoint, latent_rows(&checkpoint.load(average)?, config.rows as usize, 512))?;
+    let average = mean_latent(checkpoint, average, config.rows as usize, 512)?;
     Ok((config, load(checkpoint, &picked)?, average))
 }
 

@@ -22,17 +22,23 @@ struct Stored {
 }
 
 impl Scores {
-    /// What the file holds, if it belongs to the search that `key` names; else nothing. Without a path nothing is kept.
+    /// What the file holds, if it belongs to the search that `key` names; nothing if it is the state of another search. Without a path nothing is
+    /// kept.
+    ///
+    /// # Errors
+    /// Misuse for a file that is no state: it would be overwritten.
     pub(super) fn open(path: Option<&Path>, key: &str) -> Result<Scores> {
         let fresh = Stored { key: key.into(), parts: BTreeMap::new() };
         let Some(path) = path else { return Ok(Scores { path: None, stored: fresh }) };
+        let foreign = || Error::Misuse(format!("{} is not the state of a search for channels", path.display()));
         let stored = match std::fs::metadata(path) {
-            Ok(meta) if meta.len() <= MAX_BYTES => {
+            Ok(meta) if !meta.is_file() || meta.len() > MAX_BYTES => return Err(foreign()),
+            Ok(_) => {
                 let text = std::fs::read(path).map_err(|e| Error::io("read the state of the search", path, e))?;
-                // Another search, or a file cut short: begin anew.
-                serde_json::from_slice::<Stored>(&text).ok().filter(|s| s.key == key)
+                let found: Stored = serde_json::from_slice(&text).map_err(|_| foreign())?;
+                (found.key == key).then_some(found)
             }
-            _ => None,
+            Err(_) => None,
         };
         Ok(Scores { path: Some(path.into()), stored: stored.unwrap_or(fresh) })
     }
@@ -46,7 +52,9 @@ impl Scores {
         self.stored.parts.insert(name.into(), values.clone());
         if let Some(path) = &self.path {
             let text = serde_json::to_vec(&self.stored).map_err(|e| Error::Malformed(format!("state of the search: {e}")))?;
-            let part = path.with_extension("part");
+            let mut name = path.file_name().unwrap_or_default().to_os_string();
+            name.push(format!(".{}.part", std::process::id()));
+            let part = path.with_file_name(name);
             let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
             written.map_err(|e| Error::io("write the state of the search", path, e))?;
         }
@@ -67,8 +75,9 @@ mod tests {
         assert_eq!(again.get_or("x", || panic!("measured twice")).unwrap(), [1.5, 2.0]);
         let mut other = Scores::open(Some(&path), "b").unwrap();
         assert_eq!(other.get_or("x", || Ok(vec![3.0])).unwrap(), [3.0]);
-        std::fs::write(&path, b"{").unwrap();
-        assert_eq!(Scores::open(Some(&path), "b").unwrap().get_or("x", || Ok(vec![4.0])).unwrap(), [4.0]);
+        std::fs::write(&path, b"my thesis").unwrap();
+        assert!(matches!(Scores::open(Some(&path), "b"), Err(Error::Misuse(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"my thesis");
         std::fs::remove_file(&path).unwrap();
     }
 }

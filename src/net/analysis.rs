@@ -11,7 +11,10 @@ use super::lpips::{Lpips, LpipsConfig};
 use super::ops::Calc;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use tch::{Kind, Tensor};
 
@@ -23,7 +26,7 @@ const PARSER_SIDE: i64 = 512;
 const SUMMARY_SIDE: i64 = 2;
 
 /// Shapes of the networks that analyse.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum AnalysisConfig {
     /// One network with a head per task.
@@ -34,18 +37,31 @@ pub enum AnalysisConfig {
 
 /// Shapes of the published networks that a pack has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PublishedConfig {
     /// LPIPS: needed, since every search is judged by it.
     pub lpips: LpipsConfig,
     /// e4e; without it, inversion starts from the mean latent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e4e: Option<E4eConfig>,
-    /// ArcFace; without it, the identity frame is the one nearest to the middle pose.
+    /// ArcFace; without it, the identity frame is a middle one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arcface: Option<ArcFaceConfig>,
     /// BiSeNet; without it, regions are those of the crop's framing alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bisenet: Option<BiSeNetConfig>,
+}
+
+/// Published networks always have LPIPS among them.
+impl<'de> Deserialize<'de> for AnalysisConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        let named = |e: serde_json::Error| D::Error::custom(format!("analysis: {e}"));
+        match value.get("lpips") {
+            Some(_) => serde_json::from_value(value).map(AnalysisConfig::Published).map_err(named),
+            None => serde_json::from_value(value).map(AnalysisConfig::Built).map_err(named),
+        }
+    }
 }
 
 impl AnalysisConfig {
@@ -67,6 +83,10 @@ impl AnalysisConfig {
             AnalysisConfig::Published(nets) => {
                 if let Some(e4e) = &nets.e4e {
                     e4e.check()?;
+                    if e4e.input_channels != 3 {
+                        let what = "an encoder that wants its own render beside the crop (ReStyle)";
+                        return Err(Error::Unsupported(format!("analysis: {what}")));
+                    }
                     fits("rows of the e4e encoder", e4e.rows, rows)?;
                     fits("styles of the e4e encoder", E4E_DIM, style_dim)?;
                 }
@@ -142,7 +162,8 @@ pub struct Published {
 #[derive(Debug)]
 pub struct View {
     images: Tensor,
-    features: Features,
+    /// Made when first asked for: inversion and identity need none.
+    features: OnceCell<Features>,
     kind: Kind,
 }
 
@@ -173,36 +194,45 @@ impl Analysis {
         })
     }
 
-    /// Looks at crops of any side; convolutions run in `kind`.
+    /// Crops of any side to be looked at; convolutions run in `kind`.
     ///
     /// # Errors
     /// Device, as all methods here.
     pub fn view(&self, images: &Tensor, kind: Kind) -> Result<View> {
-        match self {
-            Analysis::Built(net) => Ok(View { images: images.shallow_clone(), features: net.features(images, kind)?, kind }),
-            Analysis::Published(nets) => {
-                let small = match images.size()[2] > PERCEPTUAL_SIDE {
-                    true => images.f_adaptive_avg_pool2d([PERCEPTUAL_SIDE; 2])?,
-                    false => images.shallow_clone(),
-                };
-                let features = Features { levels: nets.lpips.features(&small, kind)? };
-                Ok(View { images: images.shallow_clone(), features, kind })
-            }
+        Ok(View { images: images.shallow_clone(), features: OnceCell::new(), kind })
+    }
+
+    fn features<'v>(&self, view: &'v View) -> Result<&'v Features> {
+        if let Some(made) = view.features.get() {
+            return Ok(made);
         }
+        let made = match self {
+            Analysis::Built(net) => net.features(&view.images, view.kind)?,
+            Analysis::Published(nets) => {
+                let side = view.images.size()[2].min(PERCEPTUAL_SIDE);
+                let images = match side < view.images.size()[2] {
+                    true => view.images.f_adaptive_avg_pool2d([side; 2])?,
+                    false => view.images.shallow_clone(),
+                };
+                Features { levels: nets.lpips.features(&images, view.kind)? }
+            }
+        };
+        Ok(view.features.get_or_init(|| made))
     }
 
     /// Perceptual distance `[B]`; `weight` `[B or 1, 1, H, W]` of mean 1 says how much each place counts.
     pub fn distance(&self, a: &View, b: &View, weight: Option<&Tensor>) -> Result<Tensor> {
+        let (a, b) = (self.features(a)?, self.features(b)?);
         match self {
-            Analysis::Built(net) => net.distance(&a.features, &b.features, weight),
-            Analysis::Published(nets) => nets.lpips.distance(&a.features.levels, &b.features.levels, weight),
+            Analysis::Built(net) => net.distance(a, b, weight),
+            Analysis::Published(nets) => nets.lpips.distance(&a.levels, &b.levels, weight),
         }
     }
 
     /// Region logits `[B, classes, h, w]`, in the order of the pack's labels.
     pub fn parse(&self, view: &View) -> Result<Option<Tensor>> {
         match self {
-            Analysis::Built(net) => Ok(Some(net.parse(&view.features)?)),
+            Analysis::Built(net) => Ok(Some(net.parse(self.features(view)?)?)),
             Analysis::Published(nets) => {
                 let Some(net) = &nets.bisenet else { return Ok(None) };
                 let side = view.images.size()[2];
@@ -219,7 +249,7 @@ impl Analysis {
     /// Codes in W+ `[B, 1 or rows, dim]`; one row stands for all.
     pub fn invert(&self, view: &View) -> Result<Option<Tensor>> {
         match self {
-            Analysis::Built(net) => Ok(Some(net.encode(&view.features)?.f_unsqueeze(1)?)),
+            Analysis::Built(net) => Ok(Some(net.encode(self.features(view)?)?.f_unsqueeze(1)?)),
             Analysis::Published(nets) => match &nets.e4e {
                 Some((net, average)) => Ok(Some(net.encode(&view.images, view.kind)?.plus(average)?)),
                 None => Ok(None),
@@ -230,15 +260,20 @@ impl Analysis {
     /// Identity embedding of unit length `[B, n]`: compare by the cosine.
     pub fn embed(&self, view: &View) -> Result<Option<Tensor>> {
         match self {
-            Analysis::Built(net) => Ok(Some(net.embed(&view.features)?)),
+            Analysis::Built(net) => Ok(Some(net.embed(self.features(view)?)?)),
             Analysis::Published(nets) => nets.arcface.as_ref().map(|net| net.embed(&view.images, view.kind)).transpose(),
         }
+    }
+
+    /// Whether [`Analysis::predict`] has something to say.
+    pub fn predicts(&self) -> bool {
+        matches!(self, Analysis::Built(_))
     }
 
     /// Yaw and pitch in degrees `[B, 2]` and alpha `[B, 32]`, where the pack has a predictor.
     pub fn predict(&self, view: &View) -> Result<Option<(Tensor, Tensor)>> {
         match self {
-            Analysis::Built(net) => Ok(Some(net.predict(&view.features)?)),
+            Analysis::Built(net) => Ok(Some(net.predict(self.features(view)?)?)),
             Analysis::Published(_) => Ok(None),
         }
     }
@@ -246,9 +281,9 @@ impl Analysis {
     /// A summary of the picture `[B, n]` from which pose and expression can be regressed.
     pub fn summary(&self, view: &View) -> Result<Tensor> {
         match self {
-            Analysis::Built(net) => net.hidden(&view.features),
+            Analysis::Built(net) => net.hidden(self.features(view)?),
             Analysis::Published(_) => {
-                let levels = &view.features.levels;
+                let levels = &self.features(view)?.levels;
                 let last = levels.last().ok_or_else(|| Error::Misuse("features without levels".into()))?;
                 let pooled = last.f_to_kind(Kind::Float)?.f_adaptive_avg_pool2d([SUMMARY_SIDE; 2])?;
                 Ok(pooled.f_contiguous()?.f_flatten(1, -1)?)

@@ -22,6 +22,7 @@ const CROP_SIDE: i64 = 188;
 
 /// Shape of the identity network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ArcFaceConfig {
     /// Side that faces are brought to: 112 or 224.
     pub input_size: i64,

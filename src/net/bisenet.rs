@@ -23,6 +23,7 @@ const MIN_SIDE: i64 = 32;
 
 /// Shape of a face parser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BiSeNetConfig {
     /// Number of classes.
     pub n_classes: i64,

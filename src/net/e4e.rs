@@ -35,6 +35,7 @@ pub enum Heads {
 
 /// Shape of an inversion encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct E4eConfig {
     /// Rows of W+.
     pub rows: i64,

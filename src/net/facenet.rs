@@ -14,6 +14,7 @@ use tch::{Kind, Tensor};
 
 /// Shape of the analysis network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FaceNetConfig {
     /// Side that crops are brought to before the trunk.
     pub input: i64,

@@ -5,7 +5,9 @@ use super::rowflow::{RowFlow, RowFlowConfig};
 use super::styleflow::{StyleFlow, StyleFlowConfig};
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use tch::Tensor;
 
 /// Rows of W+ that yaw and pitch move (StyleFlow's rule).
@@ -18,7 +20,7 @@ pub const PITCH_UNIT: f64 = 25.0;
 const MAX_HIDDEN: i64 = 4096;
 
 /// Shape of a pose flow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum FlowConfig {
     /// One small network per posed row: packs of our own trainer.
@@ -32,6 +34,24 @@ pub enum FlowConfig {
     },
 }
 
+/// The form is told by the field that only it has, so that what is wrong with the others is said in its words.
+impl<'de> Deserialize<'de> for FlowConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        let named = |e: serde_json::Error| D::Error::custom(format!("flow: {e}"));
+        if let Some(still) = value.get("still") {
+            return match (still.as_i64(), value.as_object().map_or(0, |o| o.len())) {
+                (Some(still), 1) => Ok(FlowConfig::Still { still }),
+                _ => Err(D::Error::custom("flow: still must be a number and stand alone")),
+            };
+        }
+        if value.get("dims").is_some() {
+            return serde_json::from_value(value).map(FlowConfig::Style).map_err(named);
+        }
+        serde_json::from_value(value).map(FlowConfig::Rows).map_err(named)
+    }
+}
+
 impl FlowConfig {
     /// Checks ranges before anything is allocated by them.
     ///
@@ -41,6 +61,13 @@ impl FlowConfig {
         match self {
             FlowConfig::Rows(rows) if !(1..=MAX_HIDDEN).contains(&rows.hidden) => {
                 Err(Error::Malformed(format!("pose flow: {} hidden units, expected 1 to {MAX_HIDDEN}", rows.hidden)))
+            }
+            FlowConfig::Style(style) if style.zdim != StyleFlowConfig::default().zdim => {
+                let known = StyleFlowConfig::default().zdim;
+                Err(Error::Unsupported(format!(
+                    "pose flow with {} attributes: which are yaw and pitch is known for {known}",
+                    style.zdim
+                )))
             }
             FlowConfig::Style(style) => style.check(),
             _ => Ok(()),

@@ -31,6 +31,7 @@ pub enum LpipsNet {
 
 /// Shape of a perceptual distance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LpipsConfig {
     /// Its backbone.
     pub net: LpipsNet,

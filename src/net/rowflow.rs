@@ -12,6 +12,7 @@ use tch::Tensor;
 
 /// Shape of a row flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RowFlowConfig {
     /// Width of a W+ row.
     pub style_dim: i64,

@@ -4,6 +4,7 @@
 //!
 //! Attributes are `[9 spherical-harmonic light coefficients, gender, glasses, yaw, pitch, baldness, beard, age, expression]`.
 
+use super::flow::POSED_ROWS;
 use super::ode::{dopri5, rk4, State};
 use super::ops::{from_vec, Calc};
 use super::weights::Weights;
@@ -12,8 +13,6 @@ use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
 use tch::{no_grad, Kind, Tensor};
 
-/// Rows of W+ that yaw and pitch move (the rule of the published editor).
-const POSED_ROWS: i64 = 4;
 /// Attributes of the published model, the only ones whose meaning is known.
 const ATTRIBUTES: i64 = 17;
 /// Index of yaw among the attributes; pitch follows.
@@ -32,6 +31,7 @@ const MAX_WIDTH: i64 = 4096;
 
 /// Shape of a flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StyleFlowConfig {
     /// Width of a W+ row.
     pub input_dim: i64,

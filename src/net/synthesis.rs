@@ -13,6 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Shape of a generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GeneratorConfig {
     /// Side of the image: a power of two, 32 to 1024.
     pub resolution: i64,
@@ -130,6 +131,7 @@ impl Layer {
 
 /// A StyleSpace channel of V, the expression channels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Channel {
     /// Index into [`GeneratorConfig::layers`].
     pub layer: usize,

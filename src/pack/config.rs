@@ -70,13 +70,15 @@ pub struct PackConfig {
     pub command: String,
 }
 
-/// What suits the generators of our own trainer.
+/// [`PackConfig::tuning_rate`] of packs that do not say: what suits the generators of our own trainer.
+pub const TUNING_RATE: f64 = 3e-3;
+
 fn tuning_rate() -> f64 {
-    3e-3
+    TUNING_RATE
 }
 
 fn is_tuning_rate(rate: &f64) -> bool {
-    *rate == tuning_rate()
+    *rate == TUNING_RATE
 }
 
 impl PackConfig {
@@ -115,8 +117,8 @@ impl PackConfig {
         if ![x, y, self.framing.eye_distance].iter().all(|v| (0.0..=1.0).contains(v)) {
             return fail(format!("framing {:?} lies outside the crop", self.framing));
         }
-        if !(0.0..=1.0).contains(&self.tuning_rate) {
-            return fail(format!("tuning rate {}, expected 0 to 1", self.tuning_rate));
+        if !(self.tuning_rate > 0.0 && self.tuning_rate <= 1.0) {
+            return fail(format!("tuning rate {}, expected more than 0, at most 1", self.tuning_rate));
         }
         Ok(())
     }
@@ -151,6 +153,9 @@ impl PackConfig {
             let inside = layers.get(c.layer).is_some_and(|l| (0..l.inputs).contains(&c.channel));
             if !inside || !c.gain.is_finite() || !c.sensitivity.is_finite() || c.sensitivity < 0.0 {
                 return fail(format!("expression channel {i} is {c:?}: no such style, or its gain or sensitivity is unusable"));
+            }
+            if let Some(k) = self.channels[..i].iter().position(|other| (other.layer, other.channel) == (c.layer, c.channel)) {
+                return fail(format!("expression channels {k} and {i} are the same style"));
             }
         }
         Ok(())

@@ -162,7 +162,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
         .map(String::from)
         .to_vec(),
         framing: Framing::default(),
-        tuning_rate: 3e-3,
+        tuning_rate: super::TUNING_RATE,
         provenance: "weights by a rule, for tests".into(),
         licence: "MIT OR Apache-2.0".into(),
         command: "effigy::pack::fixture".into(),

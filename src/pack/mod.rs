@@ -10,7 +10,7 @@ mod load;
 mod save;
 mod search;
 
-pub use config::{AnalysisConfig, Framing, PackConfig, FORMAT};
+pub use config::{AnalysisConfig, Framing, PackConfig, FORMAT, TUNING_RATE};
 
 #[cfg(feature = "analysis")]
 use crate::error::Error;

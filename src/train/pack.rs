@@ -151,7 +151,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         latent_mean: to_vec(&mean)?,
         labels: LABEL_NAMES.iter().map(|s| s.to_string()).collect(),
         framing: Default::default(),
-        tuning_rate: 3e-3,
+        tuning_rate: crate::pack::TUNING_RATE,
         provenance: "trained on parametric heads rendered by effigy; no photographs, no outside weights".into(),
         licence: "MIT OR Apache-2.0".into(),
         command: options.command.clone(),

@@ -12,10 +12,11 @@ use effigy::net::GeneratorConfig;
 use effigy::pack::fixture::rule;
 use effigy::pack::Pack;
 use effigy::params::Placement;
-use effigy::progress::Silent;
+use effigy::progress::{Progress, Silent};
 use effigy::Error;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A tensor of a state dict.
 struct Entry {
@@ -109,6 +110,40 @@ fn flow() -> Vec<Entry> {
     out
 }
 
+/// Asks to stop after so many questions and counts them.
+struct Stop(AtomicU64, u64);
+
+impl Progress for Stop {
+    fn cancelled(&self) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst) >= self.1
+    }
+}
+
+/// The configuration that an import ends with which was stopped in the middle of its search and went on.
+fn interrupted(files: &Checkpoints) -> effigy::pack::PackConfig {
+    let state = Scratch::new("interrupted.json");
+    let run = |most: u64| {
+        let stop = Stop(AtomicU64::new(0), most);
+        let result = import(&options(files.clone(), Some(state.path().into())), &stop);
+        (result, stop.0.into_inner())
+    };
+    let (whole, questions) = run(u64::MAX);
+    drop(whole.unwrap());
+    std::fs::remove_file(state.path()).unwrap();
+    assert!(matches!(run(questions - 2).0, Err(Error::Cancelled)));
+    let (result, left) = run(u64::MAX);
+    assert!(left < questions, "the second run asked {left} times, as often as a whole one ({questions})");
+    // Another network is another search.
+    let (front, _) = perceptual();
+    let changed: Vec<Entry> = front.into_iter().map(|e| Entry { values: e.values.iter().map(|v| -v).collect(), ..e }).collect();
+    let backbone = file("other-backbone.pth", &[("", changed)]);
+    let other = Checkpoints { lpips_backbone: backbone.path().into(), ..files.clone() };
+    let stop = Stop(AtomicU64::new(0), u64::MAX);
+    drop(import(&options(other, Some(state.path().into())), &stop).unwrap());
+    assert!(stop.0.into_inner() + 1 >= questions, "the state of another network's search was taken up");
+    result.unwrap().0
+}
+
 fn options(files: Checkpoints, state: Option<PathBuf>) -> ImportOptions {
     ImportOptions {
         files,
@@ -158,13 +193,11 @@ fn imported_checkpoints_become_a_pack_that_encodes_and_decodes() {
     assert_eq!(config.lacks().len(), 3, "{:?}", config.lacks());
     let places: std::collections::BTreeSet<_> = config.channels.iter().map(|c| (c.layer, c.channel)).collect();
     assert_eq!(places.len(), 32, "a channel was chosen twice");
-    // The state holds all that was measured: going on from it asks nothing new and chooses the same.
-    let again = import(&options(files, Some(state.path().into())), &Silent).unwrap().0;
-    assert_eq!(again.channels, config.channels);
+    assert_eq!(interrupted(&files).channels, config.channels);
 
     let pack = Pack::from_bytes(&Pack::to_bytes(&config, &weights, true).unwrap()).unwrap();
-    let lines = verify(&pack).unwrap();
-    assert!(lines.iter().any(|l| l.contains("all 32 channels")), "{lines:?}");
+    let lines = verify(&pack, &Silent).unwrap();
+    assert!(lines.iter().any(|l| l.contains("all 32 channels change the picture")), "{lines:?}");
     let seen = crops(&pack);
     let options = EncodeOptions {
         preset: Preset::Fast,
@@ -238,7 +271,7 @@ fn flat(value: &Json, count: usize) -> Vec<f32> {
     }
 }
 
-/// Writes rule-made checkpoints in all published layouts to `EFFIGY_CHECKPOINTS`, for the command to import.
+/// Writes rule-made checkpoints in all published layouts to `EFFIGY_CHECKPOINTS`, for the command to import, and reads them back.
 #[test]
 #[ignore = "writes 1.5 GB of checkpoints to the folder in EFFIGY_CHECKPOINTS"]
 fn checkpoints_of_all_published_layouts_are_written() {
@@ -263,5 +296,15 @@ fn checkpoints_of_all_published_layouts_are_written() {
         let features: Vec<Entry> = all.into_iter().filter(|e| e.key.starts_with("features.")).collect();
         write(&format!("{net}_backbone.pth"), &[("", features)]);
         std::fs::copy(reference.join(format!("lpips_lin/{net}.pth")), out.join(format!("{net}_heads.pth"))).unwrap();
+    }
+    for (name, manifest_name, prefix) in
+        [("stylegan2.pt", "stylegan2_g_1024", "g_ema."), ("e4e.pt", "e4e_1024", "state_dict.encoder.")]
+    {
+        let file = effigy::import::read(out.join(name)).unwrap();
+        let found = file.root().tensors_under(prefix).unwrap();
+        let wanted = manifest(&reference, manifest_name);
+        assert_eq!(found.len(), wanted.len(), "{name}");
+        let last = wanted.last().unwrap();
+        assert_eq!(file.load(&found[&last.key]).unwrap().to_f32().unwrap(), last.values, "{name}: {}", last.key);
     }
 }

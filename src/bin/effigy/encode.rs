@@ -91,7 +91,10 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let saved = args.save_identity.as_deref().map(Staged::create).transpose()?;
     let pack = args.pack.load()?;
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
-    let references = known.as_ref().map(|identity| faces(&pack, identity, &args.device)).transpose()?.unwrap_or_default();
+    let references = match &known {
+        Some(identity) if !args.clip_args.aligned_input => faces(&pack, identity, &args.device, reporter)?,
+        _ => Vec::new(),
+    };
     let crops = clip::Crops { side: side(&pack), saved: args.aligned.as_ref(), references };
     let clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
     let begun = Instant::now();
@@ -121,10 +124,17 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
 }
 
 /// An enrolled person as their own generator draws them: where it expects the face.
-fn faces(pack: &Pack, identity: &Identity, device: &DeviceArgs) -> Result<Vec<Frame>> {
+fn faces(pack: &Pack, identity: &Identity, device: &DeviceArgs, progress: &dyn Progress) -> Result<Vec<Frame>> {
     let mut decoder = Decoder::new(pack, identity, &device.decoding())?;
-    let states: Vec<FrameParams> = std::iter::once(identity.rest).chain(identity.anchors.iter().copied()).collect();
-    decoder.render_batch(&states)
+    progress.begin("draw the enrolled face", 1 + identity.anchors.len() as u64);
+    let mut out = Vec::new();
+    for state in std::iter::once(&identity.rest).chain(&identity.anchors) {
+        effigy::progress::check(progress)?;
+        out.push(decoder.render(state)?);
+        progress.advance(out.len() as u64, "");
+    }
+    progress.end();
+    Ok(out)
 }
 
 /// What can be known to fail before any work.

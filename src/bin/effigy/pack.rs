@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use effigy::import::{import, verify, Checkpoints, FindOptions, ImportOptions};
 use effigy::pack::Pack;
-use effigy::Result;
+use effigy::{Error, Result};
 
 use crate::common::{short, size, DeviceArgs};
 use crate::output::{check_writable, distinct, print};
@@ -14,14 +14,14 @@ use crate::progress::Reporter;
 /// Make a model pack from published checkpoints, or check one
 #[derive(clap::Subcommand)]
 pub enum Command {
-    Import(ImportArgs),
+    Import(Box<ImportArgs>),
     Verify(VerifyArgs),
 }
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   effigy pack import --stylegan2 stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt --styleflow modellarge10k.pt \\
-      --lpips-backbone vgg16-397923af.pth --lpips-heads vgg.pth --arcface model_ir_se50.pth --parsing 79999_iter.pth \\
+      --lpips-backbone vgg16.pth --lpips-heads vgg.pth --arcface model_ir_se50.pth --parsing 79999_iter.pth \\
       -o ffhq.safetensors
   effigy pack import --e4e e4e_ffhq_encode.pt --lpips-backbone alexnet.pth --lpips-heads alex.pth -o small.safetensors
 
@@ -48,7 +48,7 @@ pub struct ImportArgs {
     /// Linear heads of LPIPS v0.1 for that backbone
     #[arg(long, value_name = "FILE")]
     lpips_heads: PathBuf,
-    /// ArcFace IR-SE50; without it the identity frame is chosen by its pose
+    /// ArcFace IR-SE50; without it the identity frame is a middle one
     #[arg(long, value_name = "FILE")]
     arcface: Option<PathBuf>,
     /// BiSeNet face parser with 19 classes; without it regions are fixed windows
@@ -83,7 +83,7 @@ pub struct VerifyArgs {
 pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
     match command {
         Command::Import(args) => run_import(args, reporter),
-        Command::Verify(args) => run_verify(args),
+        Command::Verify(args) => run_verify(args, reporter),
     }
 }
 
@@ -96,8 +96,13 @@ fn run_import(args: &ImportArgs, reporter: &Reporter) -> Result<()> {
     if let Some(n) = args.device.threads {
         tch::set_num_threads(i32::from(n));
     }
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let state = args.state.clone().unwrap_or_else(|| args.output.with_extension("state.json"));
+    distinct(&state, &inputs)?;
+    if state == args.output {
+        return Err(Error::Misuse(format!("{} cannot be both pack and state", state.display())));
+    }
+    check_writable(&state)?;
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let options = ImportOptions {
         files: Checkpoints {
             stylegan2: args.stylegan2.clone(),
@@ -133,10 +138,10 @@ fn run_import(args: &ImportArgs, reporter: &Reporter) -> Result<()> {
     Ok(())
 }
 
-fn run_verify(args: &VerifyArgs) -> Result<()> {
+fn run_verify(args: &VerifyArgs, reporter: &Reporter) -> Result<()> {
     let pack = Pack::load(&args.pack)?;
     let mut text = format!("{}: pack {}, {}\n", args.pack.display(), pack.config().name, short(&pack.hash()));
-    for line in verify(&pack)? {
+    for line in verify(&pack, reporter)? {
         text.push_str(&format!("  {line}\n"));
     }
     print(text.trim_end())
