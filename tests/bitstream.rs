@@ -47,6 +47,7 @@ impl Random {
             placement: self.below(2) == 1,
             synthetic: self.below(2) == 1,
             quantiser: Vec::new(),
+            starts: Vec::new(),
             metadata: (0..self.below(5)).map(|_| (self.text(12), self.text(40))).collect(),
         }
     }

@@ -198,6 +198,7 @@ pub fn header(pack: &Pack, clip: &Aligned, coding: Coding, identity: &Identity) 
         placement: true,
         synthetic: true,
         quantiser: Vec::new(),
+        starts: Vec::new(),
         metadata,
     }
 }
