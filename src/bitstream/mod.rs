@@ -5,6 +5,7 @@
 //! `identity`. The normative text is `docs/bitstream.md`.
 
 mod coded;
+mod conceal;
 mod container;
 mod header;
 mod identity;
@@ -15,11 +16,13 @@ mod quality;
 pub mod quant;
 pub mod range;
 mod reader;
+mod receiver;
 mod track;
 mod tuned;
 mod wire;
 
 pub use coded::{MAX_REDUNDANCY, MAX_SHIFT};
+pub use conceal::{Concealer, Origin, ShownFrame, MAX_CONCEALED};
 pub use container::{PacketOptions, StreamInfo, StreamWriter};
 pub use header::{Coding, StreamHeader, StreamIdentity, TrackStart, STREAM_MAGIC, STREAM_VERSION};
 pub use identity::{identity_hash, latent_as_sent, Identity, IDENTITY_MAGIC, IDENTITY_VERSION};
@@ -29,5 +32,6 @@ pub use parser::{Damage, Ending, Event, Parser};
 pub use quality::{set_quality, DEFAULT_QUALITY};
 pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
+pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
 pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
 pub use tuned::{StepRule, TunedTensor};

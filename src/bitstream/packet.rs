@@ -198,7 +198,7 @@ impl Fields {
         wire.rest(&mut self.payload)
     }
 
-    fn to_record(&mut self, header: &StreamHeader) -> Result<Vec<u8>> {
+    fn into_record(mut self, header: &StreamHeader) -> Result<Vec<u8>> {
         let mut put = Put::default();
         self.syntax(&mut put, header)?;
         frame_record(PACKET, &put.bytes)
@@ -207,6 +207,11 @@ impl Fields {
     /// Frames, and where they come in the stream.
     pub fn place(&self) -> (u64, u64) {
         (self.sequence, self.count)
+    }
+
+    /// Whether it can be decoded without any other packet.
+    pub fn intra(&self) -> bool {
+        self.flags & INTRA != 0
     }
 
     fn opening(&self) -> Opening {
@@ -262,7 +267,7 @@ pub(super) fn write_packet(header: &StreamHeader, sequence: u64, frames: &[Frame
         }
         raw16_write(&frame.params, &mut fields.payload)?;
     }
-    fields.to_record(header)
+    fields.into_record(header)
 }
 
 /// The record of one coded packet, and the bytes of its block.
@@ -280,8 +285,8 @@ pub(super) fn write_coded(
     let (flags, count) = (intra | redundant | several, frames.len() as u64);
     let payload = coder.encode(header, opening, frames)?;
     let bytes = payload.len();
-    let mut fields = Fields { sequence, flags, count, depends, repeats, shift, payload, ..Fields::default() };
-    Ok((fields.to_record(header)?, bytes))
+    let fields = Fields { sequence, flags, count, depends, repeats, shift, payload, ..Fields::default() };
+    Ok((fields.into_record(header)?, bytes))
 }
 
 /// Whether one packet can hold these frames, whatever their numbers are.
@@ -325,7 +330,7 @@ pub(super) fn read_packet(header: &StreamHeader, fields: &Fields, decoder: &mut 
     };
     Ok(Some(Packet {
         sequence: fields.sequence as u32,
-        intra: fields.flags & INTRA != 0,
+        intra: fields.intra(),
         depends: fields.depends as u32,
         lost_before: 0,
         offset: 0,

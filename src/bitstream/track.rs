@@ -105,13 +105,13 @@ impl Models {
     fn start(&mut self, class: usize) {
         let t = ratio(class);
         self.length[class][0] = Bit::expecting((2 * t * 65_536 / (65_536 + t)) as u32, TRUST);
-        // `power` is t^(2^(k-1)): the chance that a magnitude of at least 2^(k-1) reaches 2^k.
-        let mut power = t;
+        // The chance that a magnitude of at least 2^(k-1) reaches 2^k: t^(2^(k-1)).
         let mut powers = [t; LENGTHS];
-        for k in 1..LENGTHS {
-            powers[k] = power;
-            self.length[class][k] = Bit::expecting(power as u32, TRUST);
-            power = power * power >> 16;
+        for k in 2..LENGTHS {
+            powers[k] = (powers[k - 1] * powers[k - 1]) >> 16;
+        }
+        for (model, power) in self.length[class].iter_mut().zip(powers).skip(1) {
+            *model = Bit::expecting(power as u32, TRUST);
         }
         for length in 2..MODELLED {
             // The upper half of the magnitudes of this length is 2^(length-2) steps up; a quarter half as many.
