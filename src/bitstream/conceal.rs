@@ -162,7 +162,7 @@ impl Concealer {
             (wanted[i] - now[i]).clamp(-most, most)
         });
         let together = self.size(&change);
-        let most = fast(&|change| self.size(change)).max(LEAST * self.steps.len() as f32);
+        let most = fast(&|change| self.size(change)).max(LEAST * (PARAMS as f32).sqrt());
         if together > most {
             change.iter_mut().for_each(|v| *v *= most / together);
         }

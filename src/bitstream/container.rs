@@ -8,7 +8,7 @@ use std::io::Write;
 use super::coded::{Encoder, Opening, MAX_REDUNDANCY, MAX_SHIFT};
 use super::header::{Coding, StreamHeader, StreamIdentity};
 use super::index::{write_index, EndFields, IndexEntry, INDEX_SPACING};
-use super::packet::{write_coded, write_packet, FrameRecord, MAX_PACKET_FRAMES};
+use super::packet::{check_frames, write_coded, write_packet, FrameRecord, MAX_PACKET_FRAMES};
 use super::quant::RAW16_BYTES;
 use crate::error::{Error, Result};
 use crate::limits::MAX_FRAMES;
@@ -225,7 +225,10 @@ impl<W: Write> StreamWriter<W> {
         match self.header.coding {
             // Writing is the check; what it writes goes nowhere.
             Coding::Raw16 => write_packet(&self.header, 0, std::slice::from_ref(frame)).map(|_| ()),
-            Coding::Coded => Encoder::check(&self.header, frame),
+            Coding::Coded => {
+                check_frames(&self.header, std::slice::from_ref(frame))?;
+                Encoder::check(&self.header, frame)
+            }
         }
     }
 

@@ -29,7 +29,7 @@ pub use identity::{identity_hash, latent_as_sent, Identity, IDENTITY_MAGIC, IDEN
 pub use index::{IndexEntry, INDEX_SPACING};
 pub use packet::{FrameRecord, Packet, MAX_PACKET_FRAMES, MAX_PTS, MAX_RECORD_BYTES};
 pub use parser::{Damage, Ending, Event, Parser};
-pub use quality::{set_quality, DEFAULT_QUALITY};
+pub use quality::{fit_bitrate, set_quality, DEFAULT_QUALITY};
 pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
 pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};

@@ -290,7 +290,7 @@ pub(super) fn write_coded(
 }
 
 /// Whether one packet can hold these frames, whatever their numbers are.
-fn check_frames(header: &StreamHeader, frames: &[FrameRecord]) -> Result<()> {
+pub(super) fn check_frames(header: &StreamHeader, frames: &[FrameRecord]) -> Result<()> {
     if frames.is_empty() || frames.len() > MAX_PACKET_FRAMES {
         return Err(Error::Misuse(format!("packet of {} frames: 1 to {MAX_PACKET_FRAMES} allowed", frames.len())));
     }

@@ -4,7 +4,8 @@
 //! start of each track, in the stream's header. Only encoders run this; the floats here decide nothing a decoder computes.
 //! Source: equal visible error per step, from the index sensitivities Gamma (equation 5 of the paper); constants below.
 
-use super::header::{Coding, StreamHeader, TrackStart, CODED_STEPS};
+use super::container::{PacketOptions, StreamWriter};
+use super::header::{Coding, StreamHeader, StreamIdentity, TrackStart, CODED_STEPS};
 use super::packet::FrameRecord;
 use super::range::scale_class;
 use super::track::MAX_CODED_LEVEL;
@@ -58,6 +59,42 @@ pub fn set_quality(header: &mut StreamHeader, quality: f32, identity: &Identity,
     header.quantiser.iter_mut().for_each(|step| *step = step.clamp(*CODED_STEPS.start(), *CODED_STEPS.end()));
     header.starts = starts(&header.quantiser, &rest, frames);
     Ok(())
+}
+
+/// The best quality at which `frames` take at most `bits_per_second`, everything but header and identity counted; `header` is then
+/// prepared for it. Qualities are tried in steps of a half. If even quality 0 takes more, it is 0.
+///
+/// # Errors
+/// As [`set_quality`] and [`StreamWriter::write_frame`]; misuse without frames.
+pub fn fit_bitrate(
+    header: &mut StreamHeader,
+    bits_per_second: f64,
+    identity: &Identity,
+    frames: &[FrameRecord],
+    options: PacketOptions,
+) -> Result<f32> {
+    let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
+        return Err(Error::Misuse("a bit rate needs frames to be fitted to".into()));
+    };
+    let ticks = last.pts.saturating_sub(first.pts).saturating_add(i64::from(header.frame_ticks).max(1));
+    let seconds = ticks as f64 * f64::from(header.time_base.num) / f64::from(header.time_base.den);
+    // Doubled quality: the largest that fits lies from `low` on and below `high`.
+    let (mut low, mut high) = (0u32, 201);
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        set_quality(header, middle as f32 / 2.0, identity, frames)?;
+        let reference = StreamIdentity::by_hash([0; 32]);
+        let mut writer = StreamWriter::with_options(std::io::sink(), header.clone(), &reference, options)?;
+        frames.iter().try_for_each(|frame| writer.write_frame(frame))?;
+        let bits = 8.0 * writer.finish()?.1.parameter_bytes as f64;
+        if bits <= bits_per_second * seconds {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    set_quality(header, low as f32 / 2.0, identity, frames)?;
+    Ok(low as f32 / 2.0)
 }
 
 /// Gamma of the 35 parameters.

@@ -83,7 +83,7 @@ pub(super) fn class_middle(class: usize) -> u32 {
 /// With M the mean in 1/256 and t = (sqrt(256^2 + M^2) - 256) / M: P(0) = (1 - t) / (1 + t), and each further step of the magnitude has
 /// chance t.
 fn ratio(class: usize) -> u64 {
-    // At least an eighth of a level: a lower mean says little before it has been confirmed.
+    // At least a sixteenth of a level: a lower mean says little before it has been confirmed.
     let m = u64::from(class_middle(class).clamp(16, MOST << 8));
     (((65_536 + m * m) << 16).isqrt() - (256 << 8)) * 256 / m
 }
@@ -212,5 +212,91 @@ impl Models {
         let residual = if negative { -magnitude } else { magnitude };
         *last = residual.signum();
         residual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::range::{BitCounter, RangeDecoder, RangeEncoder};
+    use super::*;
+
+    /// Levels of `frames` frames, by `level(frame, track)`, through encoder and decoder; their length in bytes.
+    fn round_trip(frames: i32, level: impl Fn(i32, usize) -> i32) -> usize {
+        let mut tracks = Tracks::new(MAX_TRACKS);
+        let mut coder = RangeEncoder::default();
+        for frame in 0..frames {
+            tracks.frame(&mut coder, |place| level(frame, place.track)).unwrap();
+        }
+        let bytes = coder.finish();
+        let mut tracks = Tracks::new(MAX_TRACKS);
+        let mut coder = RangeDecoder::new(&bytes);
+        for frame in 0..frames {
+            let got = tracks.frame(&mut coder, |_| 0).unwrap();
+            assert_eq!(got, (0..MAX_TRACKS).map(|i| level(frame, i)).collect::<Vec<_>>(), "frame {frame}");
+        }
+        coder.finish().unwrap();
+        bytes.len()
+    }
+
+    #[test]
+    fn a_still_face_costs_next_to_nothing() {
+        // After the first frame 999 frames of 38 unchanged levels.
+        let bytes = round_trip(1000, |_, i| i as i32 * 7 - 100) - round_trip(1, |_, i| i as i32 * 7 - 100);
+        assert!(bytes < 90, "{bytes} bytes for 999 frames");
+    }
+
+    #[test]
+    fn steady_movement_is_predicted() {
+        let bytes = round_trip(500, |t, i| t * (i as i32 - 19));
+        assert!(bytes < 500, "{bytes} bytes for 500 frames of 38 straight lines");
+    }
+
+    #[test]
+    fn levels_jump_over_the_whole_range_and_come_back() {
+        let most = MAX_CODED_LEVEL;
+        round_trip(40, |t, i| [0, most, -most, 1, -1, most / 3][(t as usize * 5 + i * (i + 1)) % 6]);
+    }
+
+    #[test]
+    fn damaged_bits_never_leave_the_range_of_levels() {
+        let mut state = 1u64;
+        for _ in 0..300 {
+            let noise: Vec<u8> = (0..200)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (state >> 56) as u8 | if state & 1 << 40 == 0 { 0 } else { 0xf0 }
+                })
+                .collect();
+            let (mut tracks, mut coder) = (Tracks::new(MAX_TRACKS), RangeDecoder::new(&noise));
+            for _ in 0..64 {
+                let Some(levels) = tracks.frame(&mut coder, |_| 0) else { break };
+                assert!(levels.iter().all(|level| level.unsigned_abs() <= MAX_CODED_LEVEL as u32));
+            }
+        }
+    }
+
+    #[test]
+    fn classes_and_their_middles_agree() {
+        for class in (4..SCALES).chain([0, 2]) {
+            assert_eq!(scale_class(class_middle(class)), class);
+        }
+    }
+
+    #[test]
+    fn initial_chances_fit_geometric_residuals() {
+        // Mean magnitudes of 1/4, 1, 4 and 16 levels: the entropy of the distribution against the fresh models, without learning.
+        for (class, most) in [(14, 60), (18, 60), (22, 200), (26, 800)] {
+            let mean: f64 = f64::from(class_middle(class)) / 256.0;
+            let t: f64 = ((1.0 + mean * mean).sqrt() - 1.0) / mean;
+            let (mut entropy, mut cost) = (0.0, 0.0);
+            for value in -most..=most {
+                let chance = (1.0 - t) / (1.0 + t) * t.powi(i32::abs(value));
+                let mut counter = BitCounter::default();
+                Models::fresh().clone().residual(&mut counter, class_middle(class), &mut 0, value);
+                entropy -= chance * chance.log2();
+                cost += chance * counter.bits;
+            }
+            assert!(cost < 1.01 * entropy + 0.02, "class {class}: {cost} bits, entropy {entropy}");
+        }
     }
 }
