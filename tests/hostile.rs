@@ -241,7 +241,7 @@ fn coded_packets_changed_by_someone_who_can_compute_checks_are_damage_or_valid_n
                     let at = splitmix(&mut state) as usize % reach.min(body.len());
                     body[at] = splitmix(&mut state) as u8;
                 }
-                if splitmix(&mut state) % 8 == 0 {
+                if splitmix(&mut state) & 7 == 0 {
                     body.truncate(splitmix(&mut state) as usize % body.len());
                 }
                 out.extend(record(0xf1, &body));
