@@ -1,7 +1,8 @@
-# Short names for the usual work; scripts/ does it. CLIP names the video for `make demo` (empty: the demo's own).
+# Short names for the usual work; scripts/ does it. CLIP names the video for `make demo` (empty: the demo's own), FOR the seconds of `make fuzz`.
 
-.PHONY: build setup test bench demo clean help
+.PHONY: build setup test bench fuzz demo clean help
 CLIP ?=
+FOR ?= 600
 
 build: setup ## set up, then build the release command and libraries
 	cargo build --release
@@ -12,8 +13,11 @@ setup: ## install system packages and libtorch (does nothing when they are there
 test: setup ## every check that a change must pass
 	@scripts/check.sh
 
-bench: setup ## speed of the decoder
+bench: setup ## speed of entropy coding and of the decoder
 	cargo bench
+
+fuzz: ## change streams and identities at random for a time each: make fuzz FOR=600
+	EFFIGY_FUZZ_SECONDS=$(FOR) cargo test --no-default-features --release --test fuzz -- --ignored --nocapture
 
 demo: setup ## build, then encode and decode a clip and show the figures: make demo CLIP=face.mp4
 	cargo build --release

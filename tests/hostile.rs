@@ -160,6 +160,132 @@ fn noise_between_packets_is_skipped() {
     }
 }
 
+/// A coded stream of two chains of three packets, and where each packet begins (then where the end record begins).
+fn coded_stream(redundancy: usize) -> (Vec<u8>, Vec<usize>) {
+    let frames: Vec<FrameRecord> = (0..36)
+        .map(|i| {
+            let mut params = FrameParams { yaw: (i as f32 * 0.3).sin() * 9.0, ..FrameParams::default() };
+            params.alpha.iter_mut().enumerate().for_each(|(k, alpha)| *alpha = (i as f32 * 0.2 + k as f32).sin() * 0.3);
+            let placement = Some(Placement { x: 100.0 + i as f32, y: 90.0, side: 128.0 });
+            FrameRecord { pts: i, params, placement }
+        })
+        .collect();
+    let mut header = StreamHeader { placement: true, ..StreamHeader::default() };
+    set_quality(&mut header, 50.0, &small_identity(), &frames).unwrap();
+    let options = PacketOptions { frames_per_packet: 6, intra: 18, redundancy, coarseness: 2 };
+    let mut writer = StreamWriter::with_options(Vec::new(), header, &StreamIdentity::by_hash([9; 32]), options).unwrap();
+    let mut starts = Vec::new();
+    for packet in frames.chunks(6) {
+        starts.push(writer.info().total_bytes() as usize);
+        packet.iter().for_each(|frame| writer.write_frame(frame).unwrap());
+    }
+    starts.push(writer.info().total_bytes() as usize);
+    (writer.finish().unwrap().0, starts)
+}
+
+#[test]
+fn any_flipped_byte_of_a_coded_stream_costs_at_most_the_rest_of_its_chain() {
+    for redundancy in [0, 2] {
+        let (bytes, starts) = coded_stream(redundancy);
+        let whole = read(&bytes).unwrap().packets;
+        assert_eq!(whole.len(), 6);
+        for at in starts[0]..bytes.len() {
+            for mask in [0x01, 0x80, 0xff] {
+                let mut broken = bytes.clone();
+                broken[at] ^= mask;
+                let found = read(&broken).unwrap();
+                let hit = starts.iter().rposition(|&s| s <= at).unwrap();
+                // A chain ends with the third packet; with redundancy each packet is one.
+                let gone = |i: usize| hit < 6 && (i == hit || (redundancy == 0 && i > hit && i / 3 == hit / 3));
+                let expected: Vec<_> = whole.iter().enumerate().filter(|(i, _)| !gone(*i)).map(|(_, p)| &p.frames).collect();
+                assert_eq!(found.packets.iter().map(|p| &p.frames).collect::<Vec<_>>(), expected, "byte {at}");
+                assert_eq!(found.info.lost_frames, 6 * (0..6).filter(|i| gone(*i)).count() as u64, "byte {at}");
+            }
+        }
+        for len in starts[0]..bytes.len() {
+            let complete = starts[1..].iter().filter(|&&end| end <= len).count();
+            assert_eq!(read(&bytes[..len]).unwrap().packets.len(), complete, "cut at {len}");
+        }
+    }
+}
+
+/// A record with sound checks around any body of under 16,384 bytes.
+fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![kind];
+    match body.len() {
+        len @ 0..=127 => out.push(len as u8),
+        len => out.extend([len as u8 | 0x80, (len >> 7) as u8]),
+    }
+    out.push(crc32fast::hash(&out) as u8);
+    out.extend_from_slice(body);
+    let crc = crc32fast::hash(&out);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out
+}
+
+#[test]
+fn coded_packets_changed_by_someone_who_can_compute_checks_are_damage_or_valid_numbers() {
+    for redundancy in [0, 2] {
+        let (bytes, starts) = coded_stream(redundancy);
+        let mut state = 5;
+        let mut accepted = 0;
+        for _ in 0..6000 {
+            let mut out = bytes[..starts[0]].to_vec();
+            for pair in starts.windows(2) {
+                let whole = &bytes[pair[0]..pair[1]];
+                let head = if whole[1] < 0x80 { 3 } else { 4 };
+                let mut body = whole[head..whole.len() - 4].to_vec();
+                for _ in 0..splitmix(&mut state) % 3 {
+                    // More often among the fields in front of the block than inside it.
+                    let reach = if splitmix(&mut state) & 1 == 0 { 6 } else { body.len() };
+                    let at = splitmix(&mut state) as usize % reach.min(body.len());
+                    body[at] = splitmix(&mut state) as u8;
+                }
+                if splitmix(&mut state) & 7 == 0 {
+                    body.truncate(splitmix(&mut state) as usize % body.len());
+                }
+                out.extend(record(0xf1, &body));
+            }
+            out.extend_from_slice(&bytes[starts[6]..]);
+            let found = read(&out).unwrap();
+            let mut receiver = Receiver::new(StreamReader::open(&bytes[..]).unwrap().header().clone(), &FrameParams::default());
+            for packet in &found.packets {
+                accepted += 1;
+                assert!((1..=MAX_PACKET_FRAMES).contains(&packet.frames.len()));
+                let frames = packet.frames.iter().chain(&packet.repeated);
+                frames.for_each(|frame| {
+                    assert!(frame.params.to_array().iter().all(|v| v.is_finite()) && frame.placement.is_some())
+                });
+                let end = packet.offset as usize;
+                let len = found.packets.iter().map(|p| p.offset as usize).find(|o| *o > end).unwrap_or(out.len());
+                let _ = receiver.push(&out[end..len]);
+                let _ = receiver.play();
+            }
+        }
+        assert!(accepted > 5_000, "many changes leave a valid packet: {accepted}");
+    }
+}
+
+#[test]
+fn time_stamps_at_the_ends_of_their_range_do_not_overflow() {
+    let header = StreamHeader { start_pts: -MAX_PTS, frame_ticks: u32::MAX, ..StreamHeader::default() };
+    for coding in [Coding::Raw16, Coding::Coded] {
+        let mut header = header.clone();
+        if coding == Coding::Coded {
+            set_quality(&mut header, 75.0, &small_identity(), &[]).unwrap();
+        }
+        let mut writer = StreamWriter::new(Vec::new(), header, &StreamIdentity::by_hash([9; 32])).unwrap();
+        for pts in [-MAX_PTS, 0, MAX_PTS - 1, MAX_PTS] {
+            writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
+        }
+        let past = FrameRecord { pts: MAX_PTS + 1, params: FrameParams::default(), placement: None };
+        assert!(matches!(writer.write_frame(&past), Err(Error::Misuse(_))), "{coding:?}");
+        let found = read(&writer.finish().unwrap().0).unwrap();
+        let stamps: Vec<i64> = found.packets.iter().flat_map(|p| &p.frames).map(|f| f.pts).collect();
+        assert_eq!(stamps, [-MAX_PTS, 0, MAX_PTS - 1, MAX_PTS]);
+    }
+}
+
 /// The packet at the start of `record` with another byte at `at` of its body, and sound checks.
 fn forge(record: &[u8], at: usize, value: u8) -> Vec<u8> {
     let mut out = record[..record.len() - 4].to_vec();

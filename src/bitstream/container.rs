@@ -5,9 +5,10 @@
 
 use std::io::Write;
 
-use super::header::{StreamHeader, StreamIdentity};
+use super::coded::{Encoder, Opening, MAX_REDUNDANCY, MAX_SHIFT};
+use super::header::{Coding, StreamHeader, StreamIdentity};
 use super::index::{write_index, EndFields, IndexEntry, INDEX_SPACING};
-use super::packet::{write_packet, FrameRecord};
+use super::packet::{check_frames, write_coded, write_packet, FrameRecord, MAX_PACKET_FRAMES};
 use super::quant::RAW16_BYTES;
 use crate::error::{Error, Result};
 use crate::limits::MAX_FRAMES;
@@ -21,7 +22,7 @@ pub struct StreamInfo {
     pub identity_bytes: u64,
     /// All other bytes: payload, packet heads, checks, time stamps, placement, index, end, and damage.
     pub parameter_bytes: u64,
-    /// Of these, the coded parameters alone: 70 per frame in raw16.
+    /// Of these, the coded frames alone: 70 bytes per frame in raw16.
     pub payload_bytes: u64,
     /// Packets written or delivered.
     pub packets: u64,
@@ -29,6 +30,10 @@ pub struct StreamInfo {
     pub frames: u64,
     /// Reading: frames known to be missing, from gaps in the numbering.
     pub lost_frames: u64,
+    /// Reading: of these, frames that a later packet repeats.
+    pub repeated_frames: u64,
+    /// Reading: sound packets that could not be decoded, because one before them was missing. Their frames count as lost.
+    pub orphan_packets: u64,
     /// Reading: sound packets dropped because a later one came first.
     pub late_packets: u64,
     /// Reading: damaged stretches skipped.
@@ -50,6 +55,42 @@ impl StreamInfo {
         } else {
             self.parameter_bytes as f64 / self.frames as f64
         }
+    }
+}
+
+/// How frames become packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketOptions {
+    /// Frames in a packet, 1 to [`MAX_PACKET_FRAMES`]: more of them cost less and are lost or late together.
+    pub frames_per_packet: usize,
+    /// Coded mode: most frames from one intra packet to the next. Seeking and recovery begin at intra packets.
+    pub intra: u64,
+    /// Coded mode: so many frames before each packet are repeated in it, coarsely; at most [`MAX_REDUNDANCY`]. Packets are then all intra:
+    /// what has been repeated is what they predict from.
+    pub redundancy: usize,
+    /// Bits by which repeated frames are coarser, at most [`MAX_SHIFT`].
+    pub coarseness: u8,
+}
+
+impl PacketOptions {
+    /// What suits files: a packet of one frame in raw16, of about a second in the coded mode.
+    pub fn of(coding: Coding) -> Self {
+        let frames_per_packet = match coding {
+            Coding::Raw16 => 1,
+            Coding::Coded => 25,
+        };
+        PacketOptions { frames_per_packet, intra: 100, redundancy: 0, coarseness: 2 }
+    }
+
+    fn check(&self) -> Result<()> {
+        let fits = (1..=MAX_PACKET_FRAMES).contains(&self.frames_per_packet) && self.intra > 0;
+        if !fits || self.redundancy > MAX_REDUNDANCY || self.coarseness > MAX_SHIFT {
+            return Err(Error::Misuse(format!(
+                "{self:?}: 1 to {MAX_PACKET_FRAMES} frames per packet, an intra interval of 1 or more, redundancy up to \
+                 {MAX_REDUNDANCY} and coarseness up to {MAX_SHIFT} are allowed"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -76,11 +117,26 @@ pub struct StreamWriter<W: Write> {
     info: StreamInfo,
     index: Vec<IndexEntry>,
     last_pts: Option<i64>,
+    options: PacketOptions,
+    /// Frames that wait for their packet to fill.
+    pending: Vec<FrameRecord>,
+    coder: Encoder,
+    intra_wanted: bool,
 }
 
 impl<W: Write> StreamWriter<W> {
     /// Writes header and identity. A header out of its limits is refused before anything is written.
     pub fn new(sink: W, header: StreamHeader, identity: &StreamIdentity) -> Result<Self> {
+        let options = PacketOptions::of(header.coding);
+        StreamWriter::with_options(sink, header, identity, options)
+    }
+
+    /// As [`StreamWriter::new`], with other packets.
+    ///
+    /// # Errors
+    /// Misuse or limit if header or options are out of range; input/output.
+    pub fn with_options(sink: W, header: StreamHeader, identity: &StreamIdentity, options: PacketOptions) -> Result<Self> {
+        options.check()?;
         let front = header.to_bytes()?;
         let reference = identity.to_bytes()?;
         let inline = reference.len() - StreamIdentity::REFERENCE_BYTES;
@@ -89,7 +145,17 @@ impl<W: Write> StreamWriter<W> {
             identity_bytes: inline as u64,
             ..StreamInfo::default()
         };
-        let mut writer = StreamWriter { sink, header, info, index: Vec::new(), last_pts: None };
+        let mut writer = StreamWriter {
+            sink,
+            header,
+            info,
+            index: Vec::new(),
+            last_pts: None,
+            options,
+            pending: Vec::new(),
+            coder: Encoder::default(),
+            intra_wanted: false,
+        };
         writer.put(&front)?;
         writer.put(&reference)?;
         Ok(writer)
@@ -109,17 +175,64 @@ impl<W: Write> StreamWriter<W> {
         self.info
     }
 
-    /// One frame in a packet of its own.
-    pub fn write_frame(&mut self, frame: &FrameRecord) -> Result<()> {
-        self.write_packet(std::slice::from_ref(frame))
+    /// The next packet will be intra: a receiver has lost one, or joins.
+    pub fn request_intra(&mut self) {
+        self.intra_wanted = true;
     }
 
-    /// Several frames in one packet, at most [`super::MAX_PACKET_FRAMES`]: fewer bytes per frame, more lost at once.
+    /// One frame. It is written once [`PacketOptions::frames_per_packet`] are together, at [`StreamWriter::end_packet`] or at the end.
     ///
-    /// Misuse, and nothing written, if a number does not fit a finite half float, time stamps do not rise, or placement
-    /// is missing or not announced.
+    /// # Errors
+    /// As [`StreamWriter::write_packet`]; the frame is then not taken.
+    pub fn write_frame(&mut self, frame: &FrameRecord) -> Result<()> {
+        if self.options.frames_per_packet == 1 {
+            return self.put_packet(std::slice::from_ref(frame));
+        }
+        let last = self.pending.last().map(|frame| frame.pts).or(self.last_pts);
+        self.check_frame(last, frame)?;
+        self.pending.push(*frame);
+        if self.pending.len() < self.options.frames_per_packet {
+            return Ok(());
+        }
+        self.end_packet()
+    }
+
+    /// Sends the frames that wait, as a packet of fewer frames than usual.
+    ///
+    /// # Errors
+    /// Input/output; limit for a stream of too many frames.
+    pub fn end_packet(&mut self) -> Result<()> {
+        let frames = std::mem::take(&mut self.pending);
+        if frames.is_empty() {
+            return Ok(());
+        }
+        self.put_packet(&frames)
+    }
+
+    /// Several frames in one packet, at most [`MAX_PACKET_FRAMES`]: fewer bytes per frame, more lost at once.
+    ///
+    /// Misuse, and nothing written, if a number does not fit (a finite half float in raw16, a level in the coded mode), time stamps do not
+    /// rise, or placement is missing or not announced.
     pub fn write_packet(&mut self, frames: &[FrameRecord]) -> Result<()> {
-        let record = write_packet(&self.header, self.info.frames, frames)?;
+        self.end_packet()?;
+        self.put_packet(frames)
+    }
+
+    fn check_frame(&self, last: Option<i64>, frame: &FrameRecord) -> Result<()> {
+        if last.is_some_and(|before| before >= frame.pts) {
+            return Err(Error::Misuse(format!("time stamp {} does not follow {last:?}", frame.pts)));
+        }
+        match self.header.coding {
+            // Writing is the check; what it writes goes nowhere.
+            Coding::Raw16 => write_packet(&self.header, 0, std::slice::from_ref(frame)).map(|_| ()),
+            Coding::Coded => {
+                check_frames(&self.header, std::slice::from_ref(frame))?;
+                Encoder::check(&self.header, frame)
+            }
+        }
+    }
+
+    fn put_packet(&mut self, frames: &[FrameRecord]) -> Result<()> {
         let (first, last) = match (frames.first(), frames.last()) {
             (Some(first), Some(last)) => (first.pts, last.pts),
             _ => return Err(Error::Misuse("packet without frames".into())),
@@ -130,16 +243,37 @@ impl<W: Write> StreamWriter<W> {
         if self.info.frames + frames.len() as u64 > MAX_FRAMES {
             return Err(Error::Limit(format!("stream of more than {MAX_FRAMES} frames")));
         }
-        if self.index.last().is_none_or(|entry| self.info.frames - entry.frame >= INDEX_SPACING) {
+        let (record, payload, intra) = self.packet(frames)?;
+        if intra && self.index.last().is_none_or(|entry| self.info.frames - entry.frame >= INDEX_SPACING) {
             self.index.push(IndexEntry { frame: self.info.frames, pts: first, offset: self.info.total_bytes() });
         }
         self.put(&record)?;
         self.last_pts = Some(last);
         self.info.parameter_bytes += record.len() as u64;
-        self.info.payload_bytes += (RAW16_BYTES * frames.len()) as u64;
+        self.info.payload_bytes += payload as u64;
         self.info.packets += 1;
         self.info.frames += frames.len() as u64;
         Ok(())
+    }
+
+    /// A record, the bytes of its frames, and whether it is intra.
+    fn packet(&mut self, frames: &[FrameRecord]) -> Result<(Vec<u8>, usize, bool)> {
+        let sequence = self.info.frames;
+        if self.header.coding == Coding::Raw16 {
+            return Ok((write_packet(&self.header, sequence, frames)?, RAW16_BYTES * frames.len(), true));
+        }
+        let options = self.options;
+        let repeats = options.redundancy.min(self.coder.past()) as u64;
+        let depends = match self.coder.chain_start() {
+            Some(start) if options.redundancy == 0 && !self.intra_wanted => sequence - start,
+            _ => 0,
+        };
+        // The interval ends with the last packet that lies in it as a whole.
+        let depends = if depends + frames.len() as u64 > options.intra { 0 } else { depends };
+        let opening = Opening { sequence, depends, repeats, shift: options.coarseness };
+        let (record, payload) = write_coded(&self.header, &opening, &mut self.coder, frames)?;
+        self.intra_wanted = false;
+        Ok((record, payload, depends == 0))
     }
 
     /// Hands everything written so far to whatever is below the sink's own buffer.
@@ -149,7 +283,10 @@ impl<W: Write> StreamWriter<W> {
 
     /// Writes index and end, and returns the sink with the final counts.
     pub fn finish(mut self) -> Result<(W, StreamInfo)> {
-        let mut tail = write_index(&self.index)?;
+        self.end_packet()?;
+        // A lone entry would only name the first packet, which is found without it.
+        let index = if self.index.len() > 1 { self.index.as_slice() } else { &[] };
+        let mut tail = write_index(index)?;
         tail.extend(EndFields { frames: self.info.frames, index: self.info.total_bytes() }.to_record()?);
         self.put(&tail)?;
         self.info.parameter_bytes += tail.len() as u64;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::identity::identity_hash;
 use super::packet::MAX_PTS;
+use super::track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
 use super::wire::{Put, Take, Wire};
 use crate::error::{Error, Result};
 use crate::frame::TimeBase;
@@ -15,8 +16,9 @@ use crate::params::PARAMS;
 
 /// First bytes of a stream. The high bit, the line ends and the control character show transfers that change bytes.
 pub const STREAM_MAGIC: [u8; 8] = *b"\x89EFGY\r\n\x1a";
-/// Version of the stream format, major and minor. A reader refuses another major and accepts any minor.
-pub const STREAM_VERSION: (u8, u8) = (1, 0);
+/// Version of the stream format, major and minor. A reader refuses another major and accepts any minor. Streams name the
+/// lowest version that has what they use: raw16 is 1.0.
+pub const STREAM_VERSION: (u8, u8) = (1, 1);
 /// Magic, version, length of the body.
 const FRONT_BYTES: usize = 14;
 /// Room for the header's fields besides metadata.
@@ -30,25 +32,42 @@ const REFERENCE_BYTES: usize = 40;
 
 const PLACEMENT: u8 = 0x01;
 const SYNTHETIC: u8 = 0x02;
+/// Smallest and largest step of a coded track. A step of the placement stays a step inside the camera picture even where it is coarsest.
+pub(super) const CODED_STEPS: std::ops::RangeInclusive<f32> = 1.0 / (1 << 20) as f32..=256.0;
 
 /// How packets carry the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// 35 half floats per frame, every packet intra.
     Raw16,
+    /// Quantised, predicted and range-coded levels.
+    Coded,
+}
+
+/// What coders may expect of a track of levels before they have seen any: coded streams name it once for all packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackStart {
+    /// Level at rest: where intra packets begin, and where concealment ends.
+    pub rest: i32,
+    /// Class of the mean distance from rest; see [`super::TrackStart::class`].
+    pub spread: u8,
+    /// Class of the mean change from frame to frame.
+    pub motion: u8,
 }
 
 impl Coding {
     fn to_wire(self) -> u8 {
         match self {
             Coding::Raw16 => 0,
+            Coding::Coded => 1,
         }
     }
 
     fn from_wire(code: u8) -> Result<Self> {
         match code {
             0 => Ok(Coding::Raw16),
-            other => Err(Error::Unsupported(format!("coding {other} of a stream; this version knows 0 (raw16)"))),
+            1 => Ok(Coding::Coded),
+            other => Err(Error::Unsupported(format!("coding {other} of a stream; this version knows 0 (raw16) and 1 (coded)"))),
         }
     }
 }
@@ -76,8 +95,10 @@ pub struct StreamHeader {
     pub placement: bool,
     /// Declares that what this stream renders is synthetic media.
     pub synthetic: bool,
-    /// Quantiser steps of the 35 parameters; empty for raw16.
+    /// Quantiser steps of the 35 parameters and, with the placement track, of x, y and side in pixels; empty for raw16.
     pub quantiser: Vec<f32>,
+    /// What to expect of each of them; empty for raw16.
+    pub starts: Vec<TrackStart>,
     /// Encoder settings and origin: `tuning`, `target`, `sound` and others, sorted by key.
     pub metadata: BTreeMap<String, String>,
 }
@@ -96,6 +117,7 @@ impl Default for StreamHeader {
             placement: false,
             synthetic: true,
             quantiser: Vec::new(),
+            starts: Vec::new(),
             metadata: BTreeMap::new(),
         }
     }
@@ -112,7 +134,11 @@ impl StreamHeader {
         let mut body = Put::default();
         self.clone().syntax(&mut body).map_err(misuse)?;
         let mut bytes = STREAM_MAGIC.to_vec();
-        bytes.extend_from_slice(&[STREAM_VERSION.0, STREAM_VERSION.1]);
+        let minor = match self.coding {
+            Coding::Raw16 => 0,
+            Coding::Coded => 1,
+        };
+        bytes.extend_from_slice(&[STREAM_VERSION.0, minor]);
         bytes.extend_from_slice(&(body.bytes.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&body.bytes);
         let crc = crc32fast::hash(&bytes);
@@ -181,17 +207,32 @@ impl StreamHeader {
         self.check()
     }
 
+    /// Tracks of the coded mode: the parameters and, if they are sent, the numbers of the placement.
+    pub(super) fn tracks(&self) -> usize {
+        match (self.coding, self.placement) {
+            (Coding::Raw16, _) => 0,
+            (Coding::Coded, false) => PARAMS,
+            (Coding::Coded, true) => MAX_TRACKS,
+        }
+    }
+
     fn steps<W: Wire>(&mut self, wire: &mut W) -> Result<()> {
         let mut count = self.quantiser.len() as u64;
-        wire.bounded(&mut count, PARAMS as u64, "header: quantiser table")?;
-        let wanted = match self.coding {
-            Coding::Raw16 => 0,
-        };
-        if count != wanted {
-            return Err(Error::Malformed(format!("header: {count} quantiser steps, {:?} has {wanted}", self.coding)));
+        wire.bounded(&mut count, MAX_TRACKS as u64, "header: quantiser table")?;
+        let wanted = self.tracks();
+        if count != wanted as u64 {
+            return Err(Error::Malformed(format!("header: {count} quantiser steps, {:?} has {wanted} here", self.coding)));
         }
-        self.quantiser.resize(count as usize, 0.0);
-        self.quantiser.iter_mut().try_for_each(|step| wire.f32(step, "header: quantiser step"))
+        self.quantiser.resize(wanted, 0.0);
+        self.quantiser.iter_mut().try_for_each(|step| wire.f32(step, "header: quantiser step"))?;
+        if let Some(step) = self.quantiser.iter().find(|step| !CODED_STEPS.contains(step)) {
+            return Err(Error::Malformed(format!("header: quantiser step {step}, {CODED_STEPS:?} allowed")));
+        }
+        if self.starts.len() > wanted {
+            return Err(Error::Malformed(format!("header: {} track starts for {wanted} tracks", self.starts.len())));
+        }
+        self.starts.resize(wanted, TrackStart::default());
+        self.starts.iter_mut().try_for_each(|start| start.syntax(wire))
     }
 
     fn check(&self) -> Result<()> {
@@ -208,6 +249,24 @@ impl StreamHeader {
         }
         if !(-MAX_PTS..=MAX_PTS).contains(&self.start_pts) {
             return Err(Error::Limit(format!("header: start at {} ticks, within 2^60 allowed", self.start_pts)));
+        }
+        Ok(())
+    }
+}
+
+impl TrackStart {
+    fn syntax<W: Wire>(&mut self, wire: &mut W) -> Result<()> {
+        let mut rest = i64::from(self.rest);
+        wire.zigzag(&mut rest, "header: rest level")?;
+        self.rest = i32::try_from(rest)
+            .ok()
+            .filter(|level| level.unsigned_abs() <= MAX_CODED_LEVEL as u32)
+            .ok_or_else(|| Error::Malformed(format!("header: rest level {rest}, within {MAX_CODED_LEVEL} allowed")))?;
+        for class in [&mut self.spread, &mut self.motion] {
+            wire.u8(class, "header: class of a track")?;
+            if *class > MAX_CLASS {
+                return Err(Error::Malformed(format!("header: class {class} of a track, at most {MAX_CLASS} allowed")));
+            }
         }
         Ok(())
     }

@@ -4,24 +4,34 @@
 //! range coder), `packet`, `header`, `index`, `container` (writer and counts), `parser` (push), `reader` (pull), `tuned` and
 //! `identity`. The normative text is `docs/bitstream.md`.
 
+mod coded;
+mod conceal;
 mod container;
 mod header;
 mod identity;
 mod index;
 mod packet;
 mod parser;
+mod quality;
 pub mod quant;
 pub mod range;
 mod reader;
+mod receiver;
+mod track;
 mod tuned;
 mod wire;
 
-pub use container::{StreamInfo, StreamWriter};
-pub use header::{Coding, StreamHeader, StreamIdentity, STREAM_MAGIC, STREAM_VERSION};
+pub use coded::{MAX_REDUNDANCY, MAX_SHIFT};
+pub use conceal::{Concealer, Origin, ShownFrame, MAX_CONCEALED};
+pub use container::{PacketOptions, StreamInfo, StreamWriter};
+pub use header::{Coding, StreamHeader, StreamIdentity, TrackStart, STREAM_MAGIC, STREAM_VERSION};
 pub use identity::{identity_hash, latent_as_sent, Identity, IDENTITY_MAGIC, IDENTITY_VERSION};
 pub use index::{IndexEntry, INDEX_SPACING};
 pub use packet::{FrameRecord, Packet, MAX_PACKET_FRAMES, MAX_PTS, MAX_RECORD_BYTES};
 pub use parser::{Damage, Ending, Event, Parser};
+pub use quality::{fit_bitrate, set_quality, DEFAULT_QUALITY};
 pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
+pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
+pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
 pub use tuned::{StepRule, TunedTensor};

@@ -4,6 +4,7 @@
 //! check, and back. A record is found, checked and decoded from its own bytes and the stream's header alone.
 //! Source: docs/bitstream.md, "Records" and "Packets".
 
+use super::coded::{self, Opening, MAX_REDUNDANCY, MAX_SHIFT};
 use super::header::{Coding, StreamHeader};
 use super::quant::{placement_from_steps, placement_to_steps, raw16_read, raw16_write, RAW16_BYTES};
 use super::wire::{Put, Take, Wire};
@@ -56,8 +57,10 @@ pub struct Packet {
     pub lost_before: u32,
     /// Position of its first byte in the stream.
     pub offset: u64,
-    /// Repetition of earlier frames, in a form left to later codings; empty in version 1.0.
-    pub redundancy: Vec<u8>,
+    /// Bytes of the coded frames alone.
+    pub payload_bytes: u32,
+    /// Coarse repetition of the frames just before `sequence`, for the case that they were lost; empty in raw16.
+    pub repeated: Vec<FrameRecord>,
     /// Its frames, 1 to [`MAX_PACKET_FRAMES`].
     pub frames: Vec<FrameRecord>,
 }
@@ -131,7 +134,7 @@ pub(super) fn find_record(bytes: &[u8]) -> Framing {
 
 /// The fields of a packet as they lie on the wire.
 #[derive(Default)]
-struct Fields {
+pub(super) struct Fields {
     sequence: u64,
     flags: u8,
     count: u64,
@@ -139,6 +142,8 @@ struct Fields {
     pts: Vec<i64>,
     places: Vec<[i32; 3]>,
     redundancy: Vec<u8>,
+    repeats: u64,
+    shift: u8,
     payload: Vec<u8>,
 }
 
@@ -167,6 +172,9 @@ impl Fields {
                 return Err(Error::Malformed(format!("packet: {:?} packet depends on {} frames", header.coding, self.depends)));
             }
         }
+        if header.coding == Coding::Coded {
+            return self.coded(wire);
+        }
         self.times(wire, header)?;
         if header.placement {
             self.placements(wire)?;
@@ -174,9 +182,40 @@ impl Fields {
         if self.flags & REDUNDANT != 0 {
             wire.blob(&mut self.redundancy, MAX_RECORD_BYTES, "packet: redundancy")?;
         }
-        match header.coding {
-            Coding::Raw16 => wire.sized(&mut self.payload, RAW16_BYTES * self.count as usize, "packet: raw16 payload"),
+        wire.sized(&mut self.payload, RAW16_BYTES * self.count as usize, "packet: raw16 payload")
+    }
+
+    /// What follows in coded packets.
+    fn coded<W: Wire>(&mut self, wire: &mut W) -> Result<()> {
+        if self.flags & REDUNDANT != 0 {
+            wire.bounded(&mut self.repeats, (MAX_REDUNDANCY as u64).min(self.sequence), "packet: repeated frames")?;
+            wire.u8(&mut self.shift, "packet: coarseness")?;
+            if self.repeats == 0 || self.shift > MAX_SHIFT || self.flags & INTRA == 0 {
+                let (repeats, shift) = (self.repeats, self.shift);
+                return Err(Error::Malformed(format!("packet: {repeats} frames repeated {shift} bits coarser, or not intra")));
+            }
         }
+        wire.rest(&mut self.payload)
+    }
+
+    fn into_record(mut self, header: &StreamHeader) -> Result<Vec<u8>> {
+        let mut put = Put::default();
+        self.syntax(&mut put, header)?;
+        frame_record(PACKET, &put.bytes)
+    }
+
+    /// Frames, and where they come in the stream.
+    pub fn place(&self) -> (u64, u64) {
+        (self.sequence, self.count)
+    }
+
+    /// Whether it can be decoded without any other packet.
+    pub fn intra(&self) -> bool {
+        self.flags & INTRA != 0
+    }
+
+    fn opening(&self) -> Opening {
+        Opening { sequence: self.sequence, depends: self.depends, repeats: self.repeats, shift: self.shift }
     }
 
     /// Time stamps: the first against the regular grid, the others against their predecessor.
@@ -216,56 +255,96 @@ impl Fields {
     }
 }
 
-/// The record of one intra packet.
+/// The record of one raw16 packet.
 pub(super) fn write_packet(header: &StreamHeader, sequence: u64, frames: &[FrameRecord]) -> Result<Vec<u8>> {
+    check_frames(header, frames)?;
+    let several = if frames.len() > 1 { SEVERAL } else { 0 };
+    let mut fields = Fields { sequence, flags: INTRA | several, count: frames.len() as u64, ..Fields::default() };
+    for frame in frames {
+        fields.pts.push(frame.pts);
+        if let Some(placement) = &frame.placement {
+            fields.places.push(placement_to_steps(placement)?);
+        }
+        raw16_write(&frame.params, &mut fields.payload)?;
+    }
+    fields.into_record(header)
+}
+
+/// The record of one coded packet, and the bytes of its block.
+pub(super) fn write_coded(
+    header: &StreamHeader,
+    opening: &Opening,
+    coder: &mut coded::Encoder,
+    frames: &[FrameRecord],
+) -> Result<(Vec<u8>, usize)> {
+    check_frames(header, frames)?;
+    let several = if frames.len() > 1 { SEVERAL } else { 0 };
+    let redundant = if opening.repeats > 0 { REDUNDANT } else { 0 };
+    let intra = if opening.depends == 0 { INTRA } else { 0 };
+    let &Opening { sequence, depends, repeats, shift } = opening;
+    let (flags, count) = (intra | redundant | several, frames.len() as u64);
+    let payload = coder.encode(header, opening, frames)?;
+    let bytes = payload.len();
+    let fields = Fields { sequence, flags, count, depends, repeats, shift, payload, ..Fields::default() };
+    Ok((fields.into_record(header)?, bytes))
+}
+
+/// Whether one packet can hold these frames, whatever their numbers are.
+pub(super) fn check_frames(header: &StreamHeader, frames: &[FrameRecord]) -> Result<()> {
     if frames.is_empty() || frames.len() > MAX_PACKET_FRAMES {
         return Err(Error::Misuse(format!("packet of {} frames: 1 to {MAX_PACKET_FRAMES} allowed", frames.len())));
     }
-    let several = if frames.len() > 1 { SEVERAL } else { 0 };
-    let mut fields = Fields { sequence, flags: INTRA | several, count: frames.len() as u64, ..Fields::default() };
     let mut last = -MAX_PTS - 1;
     for frame in frames {
         if !(-MAX_PTS..=MAX_PTS).contains(&frame.pts) || frame.pts <= last {
             return Err(Error::Misuse(format!("time stamp {} after {last}: they rise and stay within 2^60", frame.pts)));
         }
         last = frame.pts;
-        fields.pts.push(frame.pts);
-        match (&frame.placement, header.placement) {
-            (Some(placement), true) => fields.places.push(placement_to_steps(placement)?),
-            (None, false) => {}
-            (_, expected) => {
-                return Err(Error::Misuse(format!(
-                    "frame at {}: placement {}, but the header's placement track is {expected}",
-                    frame.pts,
-                    if expected { "missing" } else { "given" }
-                )))
-            }
+        if frame.placement.is_some() != header.placement {
+            let (at, track) = (frame.pts, header.placement);
+            let given = if track { "missing" } else { "given" };
+            return Err(Error::Misuse(format!("frame at {at}: placement {given}, but the header's placement track is {track}")));
         }
-        raw16_write(&frame.params, &mut fields.payload)?;
     }
-    let mut put = Put::default();
-    fields.syntax(&mut put, header)?;
-    frame_record(PACKET, &put.bytes)
+    Ok(())
 }
 
-/// The packet in a record's body. `lost_before` and `offset` are the caller's to fill in.
-pub(super) fn read_packet(header: &StreamHeader, body: &[u8]) -> Result<Packet> {
+/// The fields in a record's body.
+pub(super) fn read_fields(header: &StreamHeader, body: &[u8]) -> Result<Fields> {
     let mut fields = Fields::default();
     let mut take = Take { rest: body };
     fields.syntax(&mut take, header)?;
     take.end("packet")?;
+    Ok(fields)
+}
+
+/// The packet with these fields, nothing if it cannot be decoded without others. `lost_before` and `offset` are the caller's to fill in.
+pub(super) fn read_packet(header: &StreamHeader, fields: &Fields, decoder: &mut coded::Decoder) -> Result<Option<Packet>> {
+    let (repeated, frames) = match header.coding {
+        Coding::Raw16 => (Vec::new(), raw16_frames(fields)?),
+        Coding::Coded if decoder.follows(&fields.opening()) => {
+            let decoded = decoder.decode(header, &fields.opening(), fields.count, &fields.payload)?;
+            (decoded.repeated, decoded.frames)
+        }
+        Coding::Coded => return Ok(None),
+    };
+    Ok(Some(Packet {
+        sequence: fields.sequence as u32,
+        intra: fields.intra(),
+        depends: fields.depends as u32,
+        lost_before: 0,
+        offset: 0,
+        payload_bytes: fields.payload.len() as u32,
+        repeated,
+        frames,
+    }))
+}
+
+fn raw16_frames(fields: &Fields) -> Result<Vec<FrameRecord>> {
     let mut frames = Vec::with_capacity(fields.pts.len());
     for (i, (&pts, bytes)) in fields.pts.iter().zip(fields.payload.chunks_exact(RAW16_BYTES)).enumerate() {
         let placement = fields.places.get(i).map(placement_from_steps).transpose()?;
         frames.push(FrameRecord { pts, params: raw16_read(bytes)?, placement });
     }
-    Ok(Packet {
-        sequence: fields.sequence as u32,
-        intra: fields.flags & INTRA != 0,
-        depends: fields.depends as u32,
-        lost_before: 0,
-        offset: 0,
-        redundancy: fields.redundancy,
-        frames,
-    })
+    Ok(frames)
 }

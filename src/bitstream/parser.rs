@@ -4,11 +4,11 @@
 //! events however the bytes were cut. Holds at most one unfinished record (or the unfinished front) besides what was pushed.
 //! Source: docs/bitstream.md, "Reading, damage and truncation".
 
+use super::coded::Decoder;
 use super::container::StreamInfo;
 use super::header::{StreamHeader, StreamIdentity, STREAM_MAGIC};
 use super::index::{read_index_body, EndFields, IndexEntry};
-use super::packet::{find_record, read_packet, Framing, Packet, END, INDEX, PACKET};
-use super::quant::RAW16_BYTES;
+use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET};
 use crate::error::{Error, Result};
 
 /// How a stream ended.
@@ -72,6 +72,8 @@ pub struct Parser {
     /// Bytes being skipped, and whether they began as the start of a record that the input's end cut off.
     skipped: Option<(Damage, bool)>,
     info: StreamInfo,
+    /// Levels and models that coded packets go on with.
+    decoder: Decoder,
 }
 
 impl Default for Parser {
@@ -86,6 +88,7 @@ impl Default for Parser {
             next_frame: Some(0),
             skipped: None,
             info: StreamInfo::default(),
+            decoder: Decoder::default(),
         }
     }
 }
@@ -209,7 +212,7 @@ impl Parser {
     fn sound_record(&mut self, kind: u8, body: std::ops::Range<usize>, total: usize) -> Option<Event> {
         let body = &self.buffer[body];
         let event = match kind {
-            PACKET => read_packet(&self.header, body).map(|packet| self.deliver(packet)),
+            PACKET => read_fields(&self.header, body).and_then(|fields| self.packet(&fields)),
             INDEX => read_index_body(body).map(|entries| Some(Event::Index(entries))),
             END => EndFields::from_body(body).map(|end| Some(self.end(end))),
             // Kinds of later versions carry a good check and are nothing to worry about.
@@ -227,23 +230,28 @@ impl Parser {
         }
     }
 
-    fn deliver(&mut self, mut packet: Packet) -> Option<Event> {
-        let sequence = u64::from(packet.sequence);
+    /// A packet with good fields; nothing if it comes too late or depends on one that is missing.
+    fn packet(&mut self, fields: &Fields) -> Result<Option<Event>> {
+        let (sequence, frames) = fields.place();
         let expected = self.next_frame.unwrap_or(sequence);
         let Some(gap) = sequence.checked_sub(expected) else {
             self.info.late_packets += 1;
-            return None;
+            return Ok(None);
         };
-        let frames = packet.frames.len() as u64;
+        let Some(mut packet) = read_packet(&self.header, fields, &mut self.decoder)? else {
+            self.info.orphan_packets += 1;
+            return Ok(None);
+        };
         self.next_frame = Some(sequence + frames);
         self.info.lost_frames += gap;
+        self.info.repeated_frames += gap.min(packet.repeated.len() as u64);
         self.info.packets += 1;
         self.info.frames += frames;
-        self.info.payload_bytes += frames * RAW16_BYTES as u64;
+        self.info.payload_bytes += u64::from(packet.payload_bytes);
         // Frame numbers stay below MAX_FRAMES, far inside 32 bits.
         packet.lost_before = gap as u32;
         packet.offset = self.offset;
-        Some(Event::Packet(packet))
+        Ok(Some(Event::Packet(packet)))
     }
 
     fn end(&mut self, end: EndFields) -> Event {

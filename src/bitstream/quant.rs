@@ -105,6 +105,11 @@ pub fn placement_from_steps(steps: &[i32; 3]) -> Result<Placement> {
     Ok(Placement { x, y, side })
 }
 
+/// Whether a placement of the coded mode can be meant: inside the largest one, with a side.
+pub(super) fn placement_within(placement: &Placement) -> bool {
+    [placement.x, placement.y, placement.side].iter().all(|v| v.abs() <= MAX_PLACEMENT) && placement.side > 0.0
+}
+
 fn check_steps(steps: &[i32; 3]) -> std::result::Result<(), String> {
     let most = (MAX_PLACEMENT * PLACEMENT_SCALE) as u32;
     if steps.iter().any(|s| s.unsigned_abs() > most) {

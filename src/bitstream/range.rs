@@ -45,6 +45,11 @@ impl Default for Bit {
 }
 
 impl Bit {
+    /// A model that begins with `chance` of true in 1/65536, worth `seen` observations (at most 254).
+    pub(super) fn expecting(chance: u32, seen: u8) -> Self {
+        Bit { chance: chance.min(65_535) << (PRECISION - 16), seen: seen.min(MEMORY) }
+    }
+
     fn chance16(&self) -> u32 {
         (self.chance >> (PRECISION - 16)).clamp(FLOOR, (1 << 16) - FLOOR)
     }
@@ -243,7 +248,7 @@ const LEVEL_BITS: usize = 15;
 /// Largest magnitude a [`LevelModel`] codes.
 pub const MAX_LEVEL: i32 = (1 << LEVEL_BITS) - 1;
 /// Classes of the running mean magnitude: half octaves of 1/256.
-const SCALES: usize = 48;
+pub(super) const SCALES: usize = 48;
 /// Classes of the neighbours' magnitude against the running mean: smaller, alike, larger.
 const NEARS: usize = 3;
 
@@ -323,7 +328,7 @@ impl LevelModel {
 }
 
 /// Half-octave class of a running mean (at most 2^23): twice the bit length, plus the bit below the leading one.
-fn scale_class(mean: u32) -> usize {
+pub(super) fn scale_class(mean: u32) -> usize {
     let length = u32::BITS - mean.leading_zeros();
     let half = if length >= 2 { mean >> (length - 2) & 1 } else { 0 };
     ((2 * length + half) as usize).min(SCALES - 1)

@@ -16,6 +16,9 @@ pub(super) trait Wire {
     /// `len` bytes, a number that both directions already know and that the caller has checked against its cap.
     fn sized(&mut self, value: &mut Vec<u8>, len: usize, what: &str) -> Result<()>;
 
+    /// All bytes that are left.
+    fn rest(&mut self, value: &mut Vec<u8>) -> Result<()>;
+
     fn u8(&mut self, value: &mut u8, what: &str) -> Result<()> {
         self.fixed(std::slice::from_mut(value), what)
     }
@@ -135,6 +138,10 @@ impl Wire for Put {
         }
         self.fixed(value, what)
     }
+
+    fn rest(&mut self, value: &mut Vec<u8>) -> Result<()> {
+        self.fixed(value, "rest")
+    }
 }
 
 /// The reading direction: what is left of a slice. Never allocates more than the slice holds.
@@ -170,6 +177,11 @@ impl Wire for Take<'_> {
 
     fn sized(&mut self, value: &mut Vec<u8>, len: usize, what: &str) -> Result<()> {
         *value = self.slice(len, what)?.to_vec();
+        Ok(())
+    }
+
+    fn rest(&mut self, value: &mut Vec<u8>) -> Result<()> {
+        *value = std::mem::take(&mut self.rest).to_vec();
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use effigy::bitstream::{Ending, FrameRecord, Identity, StreamHeader, StreamInfo, StreamReader};
+use effigy::bitstream::{Concealer, Ending, FrameRecord, Identity, StreamHeader, StreamInfo, StreamReader};
 use effigy::decode::{paste, retarget, Decoder};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
@@ -105,18 +105,19 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     check_writable(&args.output)?;
     let survey = survey(&args.input)?;
     let pack = args.pack.load()?;
-    let (identity, mapping) = choose_identity(args)?;
+    let Chosen { identity, mapping, rest } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
     let mut sink = Sink::new(args, &survey)?;
     let mut reader = open(&args.input)?;
     let begun = Instant::now();
     reporter.begin("rendering", survey.info.frames);
+    let mut concealer = Concealer::new(&survey.header, &rest);
     let (mut waiting, mut done) = (Vec::new(), 0);
     loop {
         check(reporter)?;
         let packet = reader.next_packet()?;
         let over = packet.is_none();
-        waiting.extend(packet.into_iter().flat_map(|p| p.frames));
+        waiting.extend(packet.iter().flat_map(|p| concealer.fill(p)).map(|shown| shown.frame));
         while waiting.len() >= BATCH || (over && !waiting.is_empty()) {
             let batch: Vec<FrameRecord> = waiting.drain(..waiting.len().min(BATCH)).collect();
             let params: Vec<FrameParams> = batch.iter().map(|record| mapping.apply(&record.params, &pack)).collect();
@@ -160,29 +161,45 @@ fn survey(path: &Path) -> Result<Survey> {
         log::warn!("{}: the stream is cut short; decoding the {} frames there are", path.display(), info.frames);
     }
     if info.damaged > 0 || info.lost_frames > 0 {
-        log::warn!("{}: {} damaged places skipped, {} frames lost", path.display(), info.damaged, info.lost_frames);
+        log::warn!(
+            "{}: {} damaged places skipped, {} packets without what they depend on; {} frames lost, {} of them repeated coarsely; \
+             gaps are filled",
+            path.display(),
+            info.damaged,
+            info.orphan_packets,
+            info.lost_frames,
+            info.repeated_frames,
+        );
     }
     Ok(Survey { header: reader.header().clone(), first, last, info })
 }
 
-/// The identity to render, and how the stream's numbers map to it.
-fn choose_identity(args: &Args) -> Result<(Identity, Mapping)> {
+/// The identity to render, how the stream's numbers map to it, and the calm face in the stream's numbers.
+struct Chosen {
+    identity: Identity,
+    mapping: Mapping,
+    rest: FrameParams,
+}
+
+fn choose_identity(args: &Args) -> Result<Chosen> {
     let reader = open(&args.input)?;
     let own = reader.identity();
     let driver = own.bytes.as_deref().map(Identity::from_bytes).transpose().map_err(|e| name_file(e, &args.input))?;
     let Some(path) = &args.identity else {
         let missing = || Error::Misuse(format!("{}: its identity travels apart; give it with --identity", args.input.display()));
-        return Ok((driver.ok_or_else(missing)?, Mapping::same()));
+        let identity = driver.ok_or_else(missing)?;
+        return Ok(Chosen { rest: identity.rest, identity, mapping: Mapping::same() });
     };
     let bytes = read_file(path, MAX_IDENTITY_BYTES as u64)?;
     let identity = Identity::from_bytes(&bytes).map_err(|e| name_file(e, path))?;
     if effigy::bitstream::identity_hash(&bytes) == own.hash || args.absolute {
-        return Ok((identity, Mapping::same()));
+        let rest = driver.map_or(identity.rest, |driver| driver.rest);
+        return Ok(Chosen { rest, identity, mapping: Mapping::same() });
     }
     match driver {
         Some(driver) => {
             let mapping = Mapping::relative(&driver, &identity);
-            Ok((identity, mapping))
+            Ok(Chosen { rest: driver.rest, identity, mapping })
         }
         None => Err(Error::Misuse(format!(
             "{} belongs to identity {} and does not carry it, so the driver's rest is not known; use --absolute",

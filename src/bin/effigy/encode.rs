@@ -5,8 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::ValueEnum;
-use effigy::bitstream::{Coding, FrameRecord, Identity, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
+use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
 use effigy::decode::Decoder;
 use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
 use effigy::frame::Frame;
@@ -17,6 +16,7 @@ use effigy::progress::Progress;
 use effigy::{Error, Result};
 
 use crate::clip::{self, Aligned, ClipArgs};
+use crate::coding::CodingArgs;
 use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{check_writable, distinct, Staged};
 use crate::progress::{duration, Reporter};
@@ -51,9 +51,8 @@ pub struct Args {
     /// Also write the aligned crops: the reference for `effigy evaluate`
     #[arg(long, value_name = "OUT.mkv")]
     aligned: Option<PathBuf>,
-    /// How parameters are coded
-    #[arg(long, value_enum, value_name = "CODING", default_value = "raw16")]
-    coding: CodingArg,
+    #[command(flatten)]
+    coding: CodingArgs,
     #[command(flatten)]
     clip_args: ClipArgs,
     #[command(flatten)]
@@ -62,21 +61,6 @@ pub struct Args {
     pack: PackArgs,
     #[command(flatten)]
     device: DeviceArgs,
-}
-
-/// Coding by its name on the command line.
-#[derive(Clone, Copy, ValueEnum)]
-enum CodingArg {
-    /// 35 half floats, 70 bytes a frame: the reference
-    Raw16,
-}
-
-impl From<CodingArg> for Coding {
-    fn from(arg: CodingArg) -> Self {
-        match arg {
-            CodingArg::Raw16 => Coding::Raw16,
-        }
-    }
 }
 
 /// An encoded clip, not yet written.
@@ -101,10 +85,12 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
     let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
-    let header = header(&pack, &clip, args.coding.into(), &encoded.identity);
+    let mut header = header(&pack, &clip, &encoded.identity);
+    let records = records(&clip.frames, &encoded.params);
+    let packets = args.coding.prepare(&mut header, &encoded.identity, &records)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
-    let (staged, info) = write_stream(staged, header, &reference, &clip.frames, &encoded.params)?;
+    let (staged, info) = write_stream(staged, header, &reference, &records, packets)?;
     // Named only when both are complete.
     if let Some(saved) = saved {
         saved.write(&bytes)?;
@@ -140,6 +126,7 @@ fn faces(pack: &Pack, identity: &Identity, device: &DeviceArgs, progress: &dyn P
 /// What can be known to fail before any work.
 fn check(args: &Args) -> Result<()> {
     clip::check_build(&args.clip_args)?;
+    args.coding.check()?;
     let inputs: Vec<&Path> = std::iter::once(args.clip.as_path()).chain(args.identity.as_deref()).collect();
     for output in [Some(&args.output), args.save_identity.as_ref(), args.aligned.as_ref()].into_iter().flatten() {
         distinct(output, &inputs)?;
@@ -187,8 +174,8 @@ pub fn encode(
     Ok(Encoded { identity, params })
 }
 
-/// The stream's header for a clip; the grid of time stamps is the most frequent distance of two frames.
-pub fn header(pack: &Pack, clip: &Aligned, coding: Coding, identity: &Identity) -> StreamHeader {
+/// The stream's header for a clip, in raw16; the grid of time stamps is the most frequent distance of two frames.
+pub fn header(pack: &Pack, clip: &Aligned, identity: &Identity) -> StreamHeader {
     let mut counts = BTreeMap::new();
     for pair in clip.frames.windows(2) {
         *counts.entry(pair[1].pts.saturating_sub(pair[0].pts)).or_insert(0u64) += 1;
@@ -204,12 +191,17 @@ pub fn header(pack: &Pack, clip: &Aligned, coding: Coding, identity: &Identity) 
         frame_ticks: u32::try_from(usual).unwrap_or(1).max(1),
         camera_width: clip.camera.width,
         camera_height: clip.camera.height,
-        coding,
         placement: true,
         synthetic: true,
-        quantiser: Vec::new(),
         metadata,
+        ..StreamHeader::default()
     }
+}
+
+/// The frames as the stream takes them.
+pub fn records(frames: &[AlignedFrame], params: &[FrameParams]) -> Vec<FrameRecord> {
+    let pairs = frames.iter().zip(params);
+    pairs.map(|(frame, params)| FrameRecord { pts: frame.pts, params: *params, placement: Some(frame.placement) }).collect()
 }
 
 /// Writes the whole stream.
@@ -217,12 +209,10 @@ pub fn write_stream<W: Write>(
     sink: W,
     header: StreamHeader,
     identity: &StreamIdentity,
-    frames: &[AlignedFrame],
-    params: &[FrameParams],
+    records: &[FrameRecord],
+    packets: PacketOptions,
 ) -> Result<(W, StreamInfo)> {
-    let mut writer = StreamWriter::new(sink, header, identity)?;
-    for (frame, params) in frames.iter().zip(params) {
-        writer.write_frame(&FrameRecord { pts: frame.pts, params: *params, placement: Some(frame.placement) })?;
-    }
+    let mut writer = StreamWriter::with_options(sink, header, identity, packets)?;
+    records.iter().try_for_each(|record| writer.write_frame(record))?;
     writer.finish()
 }

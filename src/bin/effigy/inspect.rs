@@ -118,7 +118,10 @@ fn stream(path: &Path) -> Result<Map<String, Value>> {
     let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
     let mut reader = StreamReader::open(file)?;
     let (mut first, mut last) = (None, None);
+    let (mut intra, mut redundancy) = (0u64, 0);
     while let Some(packet) = reader.next_packet()? {
+        intra += u64::from(packet.intra);
+        redundancy = redundancy.max(packet.repeated.len());
         for frame in &packet.frames {
             first.get_or_insert(frame.pts);
             last = Some(frame.pts);
@@ -130,7 +133,7 @@ fn stream(path: &Path) -> Result<Map<String, Value>> {
     Ok(object(json!({
         "type": "stream",
         "frames": info.frames,
-        "coding": match header.coding { Coding::Raw16 => "raw16" },
+        "coding": match header.coding { Coding::Raw16 => "raw16", Coding::Coded => "coded" },
         "resolution": header.resolution,
         "pack": hex(&header.pack),
         "identity": hex(&reader.identity().hash),
@@ -148,8 +151,12 @@ fn stream(path: &Path) -> Result<Map<String, Value>> {
         "parameter_bytes_per_frame": mean(info.parameter_bytes, info.frames),
         "payload_bytes_per_frame": mean(info.payload_bytes, info.frames),
         "packets": info.packets,
+        "intra_packets": intra,
+        "redundancy": redundancy,
         "complete": reader.ending() == Some(Ending::Complete),
         "lost_frames": info.lost_frames,
+        "repeated_frames": info.repeated_frames,
+        "orphan_packets": info.orphan_packets,
         "damaged_places": info.damaged,
         "damaged_bytes": info.damaged_bytes,
         "metadata": header.metadata,

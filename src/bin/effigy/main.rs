@@ -5,6 +5,7 @@
 
 mod align;
 mod clip;
+mod coding;
 mod common;
 mod decode;
 mod demo;
