@@ -77,7 +77,7 @@ pub(super) fn train(net: &FaceNet, heads: &HeadSet, run: &Run) -> Result<()> {
         }
         // The disturbances of a step depend on nothing but the step, so that a resumed run goes on as if it never stopped.
         tch::manual_seed((run.options.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15)) as i64);
-        let batch = heads.batch(step, run.options.seed ^ 0xA11, 32, run.device)?;
+        let batch = heads.filmed(step, run.options.seed ^ 0xA11, 32, run.options.film, run.device)?;
         let (loss, parts) = losses(net, &batch, run.kind)?;
         adam.step(&loss, 2e-3 * schedule(step, steps))?;
         step += 1;

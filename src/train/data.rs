@@ -1,7 +1,8 @@
 //! Parametric heads rendered ahead: pictures, half-size labels and the numbers behind them, served as shuffled batches.
 
-use super::heads::{self, Framing, Head, IDENTITY};
+use super::heads::{self, Camera, Framing, Head, Rng, IDENTITY};
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::net::ops::{channels_last, from_vec, Calc};
 use crate::params::EXPRESSIONS;
 use crate::progress::{check, Progress};
@@ -111,6 +112,34 @@ impl HeadSet {
         self.pick(&picks, device)
     }
 
+    /// As [`HeadSet::batch`], the pictures as cameras of random quality deliver them: `strength` 0 leaves them clean, 1 is the
+    /// whole range of [`heads::Camera::sample`]. For networks that will see real footage; ground truth stays as it is.
+    pub fn filmed(&self, step: u64, seed: u64, count: i64, strength: f32, device: Device) -> Result<Batch> {
+        let mut batch = self.batch(step, seed, count, device)?;
+        if strength <= 0.0 {
+            return Ok(batch);
+        }
+        let side = self.side as u32;
+        let clean = batch.images.f_permute([0, 2, 3, 1])?.shift(1.0)?.scale(127.5)?.f_round()?.f_to_kind(Kind::Uint8)?;
+        let clean = clean.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = vec![0u8; clean.numel()];
+        let length = bytes.len();
+        clean.f_copy_data(&mut bytes, length)?;
+        let first = Rng::new(seed ^ step.wrapping_mul(0xA24B_AED4_963E_E407)).bits();
+        let filmed: Vec<Vec<u8>> = bytes
+            .par_chunks(3 * (side * side) as usize)
+            .enumerate()
+            .map(|(i, data)| {
+                let frame = Frame::new(side, side, data.to_vec())?;
+                Ok(Camera::sample(first.wrapping_add(i as u64), strength).film(&frame).data)
+            })
+            .collect::<Result<_>>()?;
+        let images = Tensor::f_from_slice(&filmed.concat())?.f_view([count, self.side, self.side, 3])?.f_to_device(device)?;
+        let images = images.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.scale(1.0 / 127.5)?.shift(-1.0)?;
+        batch.images = channels_last(&images)?;
+        Ok(batch)
+    }
+
     /// The heads with the given indices.
     pub fn pick(&self, picks: &[i64], device: Device) -> Result<Batch> {
         let index = Tensor::f_from_slice(picks)?;
@@ -171,6 +200,18 @@ mod tests {
         assert_eq!(angles(3, 1), angles(3, 1));
         assert_ne!(angles(3, 1), angles(4, 1));
         assert_ne!(angles(3, 1), angles(3, 2));
+    }
+
+    #[test]
+    fn filmed_batches_keep_their_ground_truth_and_strength_zero_keeps_their_pictures() {
+        let set = HeadSet::render(4, 32, 11, &Silent).unwrap();
+        let values = |b: &Batch| to_vec(&b.images.f_contiguous().unwrap()).unwrap();
+        let (clean, off) = (set.batch(2, 7, 3, Device::Cpu).unwrap(), set.filmed(2, 7, 3, 0.0, Device::Cpu).unwrap());
+        let (filmed, again) = (set.filmed(2, 7, 3, 1.0, Device::Cpu).unwrap(), set.filmed(2, 7, 3, 1.0, Device::Cpu).unwrap());
+        assert_eq!(values(&clean), values(&off));
+        assert_eq!(values(&filmed), values(&again));
+        assert_ne!(values(&clean), values(&filmed));
+        assert_eq!(to_vec(&clean.angles).unwrap(), to_vec(&filmed.angles).unwrap());
     }
 
     #[test]

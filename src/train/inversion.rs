@@ -23,7 +23,9 @@ pub(super) fn train(model: &Model, net: &FaceNet, heads: &HeadSet, run: &Run) ->
     run.progress.begin("train the encoder", steps);
     for step in 0..steps {
         check(run.progress)?;
-        let batch = heads.batch(step, run.options.seed ^ 0x1417, 32, run.device)?;
+        // Half of the pictures come as cameras deliver them, the others clean.
+        let film = if step % 2 == 0 { run.options.film } else { 0.0 };
+        let batch = heads.filmed(step, run.options.seed ^ 0x1417, 32, film, run.device)?;
         let (features, w) = no_grad(|| -> Result<_> {
             let seen = if step % 2 == 0 { disturb(&batch.images)? } else { batch.images.shallow_clone() };
             Ok((net.features(&seen, run.kind)?, model.w(&batch.condition)?))

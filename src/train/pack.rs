@@ -37,6 +37,9 @@ pub struct TrainOptions {
     pub generator_steps: u64,
     /// Steps of the encoder head, 32 pictures each.
     pub inversion_steps: u64,
+    /// How much worse than clean the pictures are that the analysis network and the encoder see: 0 clean, 1 the whole range of
+    /// webcams. The generator always learns clean ones.
+    pub film: f32,
     /// Where to train.
     pub device: Device,
     /// Number format of the convolutions.
@@ -58,6 +61,7 @@ impl Default for TrainOptions {
             analysis_steps: 3_000,
             generator_steps: 8_000,
             inversion_steps: 1_500,
+            film: 1.0,
             device: Device::Cpu,
             kind: Kind::BFloat16,
             command: String::new(),
@@ -107,6 +111,9 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
             "batches of {} pictures from {} heads: both must be above 0",
             options.batch, options.images
         )));
+    }
+    if !(0.0..=1.0).contains(&options.film) {
+        return Err(Error::Misuse(format!("camera faults of strength {}: from 0 to 1", options.film)));
     }
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
     claim(options)?;
@@ -160,8 +167,8 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
 fn claim(options: &TrainOptions) -> Result<()> {
     let file = options.state.join("options.txt");
     let text = format!(
-        "size {} images {} seed {} batch {} condition {CONDITION}\n",
-        options.size, options.images, options.seed, options.batch
+        "size {} images {} seed {} batch {} film {} condition {CONDITION}\n",
+        options.size, options.images, options.seed, options.batch, options.film
     );
     match std::fs::read_to_string(&file) {
         Ok(old) if old != text => Err(Error::Misuse(format!(

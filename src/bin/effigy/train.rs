@@ -7,7 +7,7 @@ use clap::Subcommand;
 use effigy::frame::{Frame, TimeBase};
 use effigy::media::{sheet, write_png, ClipWriter, WriteOptions};
 use effigy::progress::{check, Progress};
-use effigy::train::heads::{head_at, render, render_camera, sample, ClipSpec, Framing, Head, EXPRESSION_NAMES};
+use effigy::train::heads::{head_at, render, render_camera, sample, Camera, ClipSpec, Framing, Head, EXPRESSION_NAMES};
 use effigy::train::{train_pack, TrainOptions};
 use effigy::{Error, Result};
 
@@ -20,6 +20,7 @@ Examples:
   effigy train heads -o heads/ --rows 10 --columns 10            single pictures, 000000.png and so on
   effigy train heads --clip head.mkv --frames 250 --seed 7 --truth head.csv
   effigy train heads --clip camera.mp4 --camera 640x360          a head that moves before a fixed camera
+  effigy train heads -o webcams.png --film 1                     as webcams of all kinds would show them
 
 The heads are drawn from numbers alone; nobody in them exists. The truth table has one line per frame: yaw, pitch and roll in degrees,
 shift and scale as fractions of the picture, and the expression channels (0 to 1; signed ones -1 to 1).";
@@ -65,6 +66,9 @@ pub struct HeadsArgs {
     /// Film the clip with a fixed camera of this size, pixels, instead of the aligned crop
     #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = parse_size)]
     camera: Option<(u32, u32)>,
+    /// Faults of a random webcam (noise, blur, colour, compression): 0 none, 1 all
+    #[arg(long, value_name = "0..1", default_value_t = 0.0, value_parser = parse_share)]
+    film: f32,
 }
 
 fn parse_rate(text: &str) -> std::result::Result<(u32, u32), String> {
@@ -72,6 +76,13 @@ fn parse_rate(text: &str) -> std::result::Result<(u32, u32), String> {
     match (num.parse(), den.parse()) {
         (Ok(num @ 1..), Ok(den @ 1..)) => Ok((num, den)),
         _ => Err("a rate is a whole number or a fraction of two".into()),
+    }
+}
+
+fn parse_share(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1".into()),
     }
 }
 
@@ -109,7 +120,8 @@ fn pictures(args: &HeadsArgs, output: &Path, progress: &dyn Progress) -> Result<
     progress.begin("drawing heads", total);
     for i in 0..total {
         check(progress)?;
-        let frame = render(&sample(args.seed + i), args.size).frame;
+        let clean = render(&sample(args.seed + i), args.size).frame;
+        let frame = if args.film > 0.0 { Camera::sample(args.seed + i, args.film).film(&clean) } else { clean };
         if output.is_dir() {
             write_png(output.join(format!("{i:06}.png")), &frame, true)?;
         } else {
@@ -137,7 +149,10 @@ fn clip(args: &HeadsArgs, path: &Path, progress: &dyn Progress) -> Result<()> {
     for i in 0..args.frames {
         check(progress)?;
         let head = head_at(&spec, i);
-        writer.write(i as i64, &render_camera(&head, width, height).frame)?;
+        let clean = render_camera(&head, width, height).frame;
+        // One camera for the clip, new noise for every frame.
+        let camera = Camera { seed: args.seed.wrapping_add(i), ..Camera::sample(args.seed, args.film) };
+        writer.write(i as i64, &if args.film > 0.0 { camera.film(&clean) } else { clean })?;
         lines.push_str(&truth_line(i, &head));
         progress.advance(i + 1, "");
     }
@@ -201,6 +216,9 @@ pub struct PackArgs {
     /// Steps of the encoder that finds latents
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().inversion_steps)]
     inversion_steps: u64,
+    /// Faults of cameras (noise, blur, colour, compression) in the pictures for analysis network and encoder: 0 none, 1 all
+    #[arg(long, value_name = "0..1", default_value_t = TrainOptions::default().film, value_parser = parse_share)]
+    film: f32,
     #[command(flatten)]
     device: crate::common::DeviceArgs,
 }
@@ -224,6 +242,7 @@ fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
         analysis_steps: args.analysis_steps,
         generator_steps: args.generator_steps,
         inversion_steps: args.inversion_steps,
+        film: args.film,
         device,
         kind: precision.resolve(device)?,
         command: format!("effigy {command}"),

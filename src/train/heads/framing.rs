@@ -82,6 +82,10 @@ pub(super) struct Screen {
     pub normals: Vec<V3>,
     /// Positions in camera space.
     pub placed: Vec<V3>,
+    /// Pixels per eye distance on the face.
+    pub unit: f32,
+    /// Middle of the skull in camera space.
+    pub skull: V3,
 }
 
 impl View {
@@ -150,6 +154,13 @@ impl View {
                 [q[0], q[1], p[2]]
             })
             .collect();
-        Screen { points, normals: mesh.normals(&placed), placed }
+        let size = (self.fitted.a * self.fitted.a + self.fitted.b * self.fitted.b).sqrt();
+        Screen {
+            points,
+            normals: mesh.normals(&placed),
+            placed,
+            unit: self.neutral.a * size * self.scale,
+            skull: self.turned(super::strand::SKULL),
+        }
     }
 }

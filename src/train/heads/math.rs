@@ -109,6 +109,15 @@ pub(super) fn bell(x: f32, y: f32, cx: f32, cy: f32, sx: f32, sy: f32) -> f32 {
     }
 }
 
+/// Two bells at `cx` and `-cx`, one if `cx` is 0: smooth across the middle of the face.
+pub(super) fn twin(x: f32, y: f32, cx: f32, cy: f32, sx: f32, sy: f32) -> f32 {
+    if cx == 0.0 {
+        bell(x, y, 0.0, cy, sx, sy)
+    } else {
+        bell(x, y, cx, cy, sx, sy) + bell(x, y, -cx, cy, sx, sy)
+    }
+}
+
 fn lattice(x: i32, y: i32) -> f32 {
     let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77);
     h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
@@ -126,6 +135,42 @@ pub(super) fn noise(x: f32, y: f32) -> f32 {
     let top = mix(lattice(ix, iy), lattice(ix + 1, iy), sx);
     let low = mix(lattice(ix, iy + 1), lattice(ix + 1, iy + 1), sx);
     mix(top, low, sy)
+}
+
+/// Several octaves of [`noise`], each of double frequency and half strength; about -1..1. Octaves finer than `finest`
+/// cells per unit are left out: they would alias.
+pub(super) fn fractal(x: f32, y: f32, octaves: u32, finest: f32) -> f32 {
+    let (mut sum, mut gain, mut k) = (0.0, 0.55, 1.0);
+    for i in 0..octaves {
+        if k > finest {
+            break;
+        }
+        sum += gain * noise(x * k + 17.3 * i as f32, y * k - 9.1 * i as f32);
+        gain *= 0.5;
+        k *= 2.03;
+    }
+    sum
+}
+
+/// A fixed random number in 0..1 for lattice point `(x, y)`.
+pub(super) fn dice(x: i32, y: i32) -> f32 {
+    lattice(x, y) * 0.5 + 0.5
+}
+
+/// The nearest of one random point per lattice cell: (distance, a random number of that point in 0..1).
+pub(super) fn nearest_spot(x: f32, y: f32) -> (f32, f32) {
+    let (ix, iy) = (x.floor() as i32, y.floor() as i32);
+    let mut best = (9.0f32, 0.0);
+    for j in iy - 1..=iy + 1 {
+        for i in ix - 1..=ix + 1 {
+            let (dx, dy) = (i as f32 + dice(i, j) - x, j as f32 + dice(i + 911, j - 377) - y);
+            let d = dx * dx + dy * dy;
+            if d < best.0 {
+                best = (d, dice(i - 71, j + 1203));
+            }
+        }
+    }
+    (best.0.sqrt(), best.1)
 }
 
 /// SplitMix64: the only source of randomness of training pictures and clips.

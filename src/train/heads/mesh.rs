@@ -13,10 +13,27 @@ pub(super) enum Material {
     Teeth,
     Tongue,
     Ear,
-    Hair,
-    Shell,
+    Neck,
     Cloth,
+    Collar,
     Glasses,
+    /// Glass of the glasses: seen through, with what it mirrors.
+    Lens,
+}
+
+/// A hair or a lock of few hairs: consecutive vertices of the mesh.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Strand {
+    pub first: u32,
+    pub count: u32,
+    /// Width in eye distances.
+    pub width: f32,
+    pub colour: V3,
+    pub label: u8,
+    /// Share of light that neighbouring hairs let through at root and tip.
+    pub open: [f32; 2],
+    /// True if it throws a shadow.
+    pub casts: bool,
 }
 
 /// Vertices and triangles of a head.
@@ -34,6 +51,8 @@ pub(super) struct Mesh {
     pub tris: Vec<[u32; 3]>,
     /// Material of each triangle.
     pub mats: Vec<Material>,
+    /// Hairs: their vertices belong to no triangle.
+    pub strands: Vec<Strand>,
 }
 
 impl Mesh {
@@ -90,6 +109,18 @@ impl Mesh {
             let off = [side[0] * c + up[0] * s, side[1] * c + up[1] * s, side[2] * c + up[2] * s];
             (add(centre, off), [i as f32, k as f32], 1.0, 1.0)
         });
+    }
+
+    /// Adds a hair along `path`; `sway` tells how far a point follows the head's turn. First and count are filled in.
+    pub fn strand(&mut self, path: &[V3], sway: impl Fn(V3) -> f32, like: Strand) {
+        if path.len() < 2 {
+            return;
+        }
+        let first = self.pos.len() as u32;
+        for p in path {
+            self.vertex(*p, [0.0; 2], 1.0, sway(*p));
+        }
+        self.strands.push(Strand { first, count: path.len() as u32, ..like });
     }
 
     /// Vertex normals of the turned positions, weighted by area, unit length.

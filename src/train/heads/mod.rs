@@ -3,27 +3,44 @@
 //! A [`Head`] is numbers only: who it is, how it is turned, what the face does, how it is framed. [`render`] gives the
 //! picture, a class per pixel and landmarks. The same head gives the same bytes on every machine: no random state, no
 //! functions of the system's mathematics library. The stages follow the file list: [`template`](self) (unit head),
-//! `shape` (displacements), `pose` (one head's mesh), `framing` (camera), `raster` (visibility), `shade` (colour).
+//! `shape` (displacements), `pose` (one head's mesh, with the strands of `strand` and `whisker`), `framing` (camera), `raster`
+//! (visibility), `shade` (light and colour; `light`, `shadow`, `occlusion` and `scatter` are its parts, `skin`, `eye`, `mouth`,
+//! `cloth` its materials). [`Camera`] makes of a clean picture what a webcam would deliver.
 //! Source: own construction, after average adult head measurements in units of the distance of the eyes.
 
+mod backdrop;
+mod camera;
 mod clip;
+mod cloth;
+mod eye;
+mod folds;
+mod follicle;
 mod framing;
-mod hair;
+mod glasses;
+mod light;
 mod look;
 mod math;
 mod mesh;
+mod mouth;
+mod occlusion;
 mod parts;
 mod pose;
 mod raster;
 mod sample;
+mod scatter;
 mod shade;
 mod shadow;
 mod shape;
 mod skin;
+mod strand;
+mod strand_light;
+mod surface;
 mod template;
 #[cfg(test)]
 mod tests;
+mod whisker;
 
+pub use camera::Camera;
 pub use clip::{head_at, ClipSpec, CLIP_IDENTITY_BASE};
 pub use math::Rng;
 pub use sample::{pair, sample};
@@ -31,7 +48,7 @@ pub use sample::{pair, sample};
 use crate::frame::Frame;
 
 /// How many numbers describe who the head is; each is meant to be drawn from N(0, 1) and is clamped to -2.5..2.5.
-pub const IDENTITY: usize = 88;
+pub const IDENTITY: usize = 120;
 
 /// Names of the expression channels. Signed channels (`jaw_side`, `mouth_side`, `gaze_x`, `gaze_y`) run from -1 to 1,
 /// the others from 0 (neutral) to 1. Left and right are the viewer's, as in the picture; positive `jaw_side`,
@@ -202,6 +219,8 @@ pub mod label {
     pub const CLOTHES: u8 = 10;
     /// Frames of glasses.
     pub const GLASSES: u8 = 11;
+    /// How many classes there are.
+    pub(super) const COUNT: usize = super::LABEL_NAMES.len();
 }
 
 /// Names of the landmarks, in the order of [`HeadImage::landmarks`]; left and right are the viewer's.
@@ -255,8 +274,11 @@ pub fn render_camera(head: &Head, width: u32, height: u32) -> HeadImage {
     let view = framing::View::new(head, &posed, width, height);
     let screen = view.project(&posed);
     let landmarks = posed.landmarks.iter().map(|&i| (screen.points[i][0], screen.points[i][1])).collect();
-    let covered = raster::rasterise(&posed.mesh, &screen, &posed.comb, width as usize, height as usize);
-    let (data, labels) = shade::shade(&posed, &look, &screen, &covered, width as usize, height as usize);
-    let frame = Frame::new(width, height, data).expect("the shader fills 3 * width * height bytes and the sides are clamped");
-    HeadImage { frame, labels, landmarks }
+    let (w, h) = (width as usize, height as usize);
+    let seen = raster::rasterise(&posed.mesh, &screen, w, h);
+    let picture = shade::shade(&posed, &look, &screen, &seen, w, h);
+    let data = picture.light.iter().flat_map(|c| c.map(shade::byte)).collect();
+    let frame =
+        Frame::new(width, height, data).expect("there are 3 bytes for each of width * height pixels, and the sides are clamped");
+    HeadImage { frame, labels: picture.labels, landmarks }
 }

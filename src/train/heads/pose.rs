@@ -2,13 +2,13 @@
 
 use std::sync::OnceLock;
 
-use super::hair::{self, Comb};
-use super::look::Look;
+use super::follicle::{self, Follicle};
+use super::look::{self, slot, Look};
 use super::math::{cos, mix, normalize, sin, smooth, V3};
 use super::mesh::{Material, Mesh};
 use super::shape::{self, Sparse};
 use super::template::{Grid, Side, COLUMNS, EYE_HALF, MOUTH_Y};
-use super::{channel, parts, Head, IDENTITY};
+use super::{channel, cloth, glasses, parts, strand, whisker, Head, IDENTITY};
 
 /// Radius of the eyeball.
 pub(super) const EYE_RADIUS: f32 = 0.24;
@@ -22,6 +22,10 @@ struct Model {
     lids: Vec<Lid>,
     named: Vec<usize>,
     rigid: Vec<usize>,
+    /// Places of hairs: scalp, brows, beard.
+    scalp: Vec<Follicle>,
+    brow: Vec<Follicle>,
+    jaw: Vec<Follicle>,
 }
 
 /// A site near an eye: which eye, place along the slit (-1..1, positive outwards), above it or not, distance to it.
@@ -44,6 +48,9 @@ fn model() -> &'static Model {
             lids: lid_sites(&grid),
             named: named_sites(&grid),
             rigid: rigid_sites(&grid),
+            scalp: follicle::scatter(&grid, 850.0, 1, |u, y| y > 0.9 || (u.abs() > 0.8 && y > -1.2)),
+            brow: follicle::scatter(&grid, 4200.0, 2, |u, y| u.abs() < 1.0 && (0.08..0.66).contains(&y)),
+            jaw: follicle::scatter(&grid, 2400.0, 3, |u, y| u.abs() < 1.35 && (-2.05..-0.1).contains(&y)),
             grid,
         }
     })
@@ -72,13 +79,13 @@ fn named_sites(grid: &Grid) -> Vec<usize> {
         upper(outer, 0.0),
         upper(-0.5, 0.0),
         upper(0.5, 0.0),
-        free(-0.78, 0.34),
-        free(-0.22, 0.30),
-        free(0.22, 0.30),
-        free(0.78, 0.34),
+        free(-0.78, 0.30),
+        free(-0.22, 0.26),
+        free(0.22, 0.26),
+        free(0.78, 0.30),
         free(0.0, 0.02),
-        free(0.0, -0.62),
-        free(0.0, -0.82),
+        free(0.0, -0.55),
+        free(0.0, -0.73),
         upper(-0.40, MOUTH_Y),
         upper(0.40, MOUTH_Y),
         upper(0.0, MOUTH_Y),
@@ -98,11 +105,11 @@ fn rigid_sites(grid: &Grid) -> Vec<usize> {
         at(0.5 - EYE_HALF, 0.0, Side::Upper),
         at(0.5 + EYE_HALF, 0.0, Side::Upper),
         at(0.0, 0.10, Side::Free),
-        at(0.0, -0.84, Side::Free),
+        at(0.0, -0.75, Side::Free),
         at(-0.62, -0.42, Side::Free),
         at(0.62, -0.42, Side::Free),
-        at(-0.35, -0.62, Side::Free),
-        at(0.35, -0.62, Side::Free),
+        at(-0.35, -0.58, Side::Free),
+        at(0.35, -0.58, Side::Free),
     ]
 }
 
@@ -115,6 +122,8 @@ pub(super) struct Eye {
     pub gaze: V3,
     /// Height of the upper lid's edge above the eye's middle, in eyeball radii: its shadow falls below.
     pub edge: f32,
+    /// The same for the lower lid.
+    pub floor: f32,
 }
 
 /// A head ready for the camera.
@@ -128,7 +137,6 @@ pub(super) struct Posed {
     pub eyes: [Eye; 2],
     /// Expression, clamped to the channels' ranges.
     pub expression: [f32; 32],
-    pub comb: Comb,
 }
 
 fn clamp_expression(e: &[f32; 32]) -> [f32; 32] {
@@ -145,7 +153,7 @@ fn eyes(id_pos: &[V3], model: &Model, e: &[f32; 32]) -> [Eye; 2] {
         let centre = [p[0], p[1] + 0.02, p[2] - EYE_RADIUS + 0.075];
         let (gx, gy) = (e[channel::GAZE_X] * 0.50, e[channel::GAZE_Y] * 0.36);
         let gaze = normalize([sin(gx) * cos(gy), sin(gy), cos(gx) * cos(gy)]);
-        Eye { centre, gaze, edge: 0.5 }
+        Eye { centre, gaze, edge: 0.5, floor: -0.3 }
     })
 }
 
@@ -158,11 +166,12 @@ fn lids(pos: &mut [V3], id: &[f32; IDENTITY], e: &[f32; 32], model: &Model, eyes
     for (k, edge) in edges.iter_mut().enumerate() {
         let (blink, squint) = (e[channel::BLINK + k], e[channel::SQUINT + k]);
         let look = e[channel::GAZE_Y];
-        let upper = 0.108 * size - droop + 0.055 * wide + 0.03 * look - 0.035 * squint;
-        let lower = -0.068 * size - 0.012 * wide + 0.012 * look + 0.045 * squint;
+        let upper = 0.090 * size - droop + 0.055 * wide + 0.03 * look - 0.035 * squint;
+        let lower = -0.066 * size - 0.012 * wide + 0.012 * look + 0.045 * squint;
         let closed = -0.045 * size;
         *edge = [mix(upper, closed - 0.004, blink), mix(lower, closed + 0.004, blink * blink), blink];
         eyes[k].edge = edge[0] / EYE_RADIUS - 0.08;
+        eyes[k].floor = edge[1] / EYE_RADIUS - 0.08;
     }
     for lid in &model.lids {
         let edge = edges[lid.eye];
@@ -218,7 +227,12 @@ impl Posed {
         let model = model();
         let e = clamp_expression(&head.expression);
         let mut id_pos: Vec<V3> = model.grid.sites.iter().map(|s| s.pos).collect();
-        for (table, amount) in model.identity.iter().zip(id) {
+        let build = 1.0 - 2.0 * look::female(id);
+        let years = [(look.age - 0.3) * 1.3, build];
+        let mut id_shape = *id;
+        shape::temper(&mut id_shape);
+        let numbers = id_shape[..shape::SHAPES].iter().chain(&id_shape[slot::SHAPE..]).chain(&years);
+        for (table, amount) in model.identity.iter().zip(numbers) {
             shape::apply(&mut id_pos, table, *amount);
         }
         let mut pos = id_pos.clone();
@@ -232,16 +246,18 @@ impl Posed {
         let mut landmarks = model.named.clone();
         let pupils = parts::eyes(&mut mesh, &eyes);
         landmarks.splice(0..0, pupils);
-        parts::mouth(&mut mesh, &id_pos[model.named[15]], &e);
+        parts::mouth(&mut mesh, &id_pos[model.named[15]], [pos[model.named[13]], pos[model.named[14]]], &e);
         parts::ears(&mut mesh, id, &id_pos, &model.grid);
-        parts::body(&mut mesh, id, look);
+        cloth::build(&mut mesh, id, look);
         if look.glasses {
-            parts::glasses(&mut mesh, look, &eyes, id_pos[model.named[10]]);
+            glasses::build(&mut mesh, look, &eyes, id_pos[model.named[10]]);
         }
-        let comb = hair::build(&mut mesh, look, &id_pos, &model.grid);
+        // Strands come last: their vertices belong to no triangle.
+        whisker::build(&mut mesh, look, &pos, &model.grid, &model.brow, &model.jaw);
+        strand::build(&mut mesh, look, &id_pos, &model.grid, &model.scalp);
         let rest = eyes.map(|eye| [eye.centre[0], eye.centre[1], eye.centre[2] + EYE_RADIUS]);
         let rigid = model.rigid.iter().map(|&i| id_pos[i]).collect();
-        Posed { mesh, landmarks, rigid, pupils: rest, eyes, expression: e, comb }
+        Posed { mesh, landmarks, rigid, pupils: rest, eyes, expression: e }
     }
 
     /// Smoothed strength of an expression pair (left, right) for the wrinkles of one side.

@@ -1,25 +1,40 @@
-//! Colour of every pixel: materials, light and background.
+//! Colour and class of every pixel.
 //!
-//! Input: visible triangles. Output: RGB bytes and labels. Light is computed linearly; the picture is its square root.
+//! Input: visible triangles and hairs. Output: linear light per pixel and labels. Order: what each sample sees becomes
+//! fragments (colour, arriving light, mirrored light); light spreads under the skin; fragments are put together over the
+//! background; glass goes before them.
 
+use super::backdrop::Backdrop;
+use super::folds::tilt;
 use super::framing::Screen;
-use super::hair::Comb;
 use super::label;
-use super::look::{Look, Style};
-use super::math::{add, dot, exp, mix, mix3, mul, noise, normalize, smooth, tint, V3};
+use super::light::Gloss;
+use super::look::Look;
+use super::math::{add, cross, dot, mix, mix3, mul, normalize, smooth, sub, tint, V3};
 use super::mesh::Material;
+use super::occlusion;
 use super::pose::Posed;
-use super::raster::{Setup, SAMPLES};
-use super::skin::{skin, Surface};
+use super::raster::{Hit, Seen, Setup, SAMPLES};
+use super::scatter::{self, Cell};
+use super::shadow::ShadowMap;
+use super::strand_light;
+use super::surface::{Place, Surface};
+use super::{cloth, eye, glasses, mouth, skin};
 
-/// Interpolated vertex values at one place of the picture.
-struct Point {
-    mat: Material,
-    uv: [f32; 2],
-    normal: V3,
-    open: f32,
-    /// Share of the main light that is not in shadow.
-    sun: f32,
+/// A part of a pixel.
+struct Fragment {
+    pixel: usize,
+    share: f32,
+    colour: V3,
+    light: V3,
+    gleam: V3,
+    scatter: bool,
+}
+
+/// A linear picture and its classes.
+pub(super) struct Picture {
+    pub light: Vec<V3>,
+    pub labels: Vec<u8>,
 }
 
 /// Everything the materials look at.
@@ -27,192 +42,65 @@ struct Scene<'a> {
     posed: &'a Posed,
     look: &'a Look,
     screen: &'a Screen,
-    /// Per vertex: see [`super::shadow`].
-    sun: Vec<f32>,
-    /// Half-way between light and viewer: where highlights sit.
-    half: V3,
-}
-
-fn hair_surface(p: &Point, look: &Look, comb: &Comb) -> Surface {
-    let [theta, along] = p.uv;
-    let across = match comb.style {
-        Style::Curly => noise(theta * 9.0, along * 4.5) * 0.9 + 0.4 * noise(theta * 21.0, along * 9.0),
-        Style::Parted | Style::Bob if theta.abs() < 1.1 && along < 4.5 => {
-            0.5 * noise(along * 11.0 + theta, theta * 2.0) + 0.35 * noise(along * 23.0 + theta, theta * 3.0)
-        }
-        _ => {
-            let w = comb.wave * 0.10 * super::math::sin(along * 1.6 + theta);
-            0.55 * noise((theta + w) * 17.0, along * 0.4) + 0.5 * noise((theta + w) * 43.0, along * 0.7)
-        }
-    };
-    let part = if matches!(comb.style, Style::Parted | Style::Long | Style::Bob) && along < 3.3 && along > 0.8 {
-        let at = if comb.style == Style::Parted { comb.part } else { comb.part * 0.5 };
-        smooth(0.05, 0.0, (theta - at).abs())
-    } else {
-        0.0
-    };
-    let tone = (0.78 + 0.42 * across).max(0.15);
-    let colour = mix3(mul(look.hair, tone), mul(look.skin, 0.55), part * 0.6);
-    Surface { colour, label: label::HAIR, gloss: 0.22 + 0.25 * across.max(0.0) }
-}
-
-fn eye_surface(p: &Point, s: &Scene) -> (Surface, f32) {
-    let k = usize::from(p.uv[0] > 2.0);
-    let (x, y) = (p.uv[0] - 4.0 * k as f32, p.uv[1]);
-    let eye = &s.posed.eyes[k];
-    let z = (1.0 - x * x - y * y).max(0.0).sqrt();
-    let c = dot([x, y, z], eye.gaze);
-    let r = (1.0 - c * c).max(0.0).sqrt();
-    let shade = mix(0.50, 1.0, smooth(eye.edge + 0.10, eye.edge - 0.32, y)) * mix(0.72, 1.0, smooth(1.0, 0.7, x.abs()));
-    let white = [0.66, 0.61, 0.58];
-    if r >= 0.455 || c < 0.0 {
-        let veins = 1.0 - 0.12 * smooth(0.55, 0.9, x.abs());
-        return (
-            Surface { colour: mul([white[0], white[1] * veins, white[2] * veins], shade), label: label::LIDS, gloss: 0.3 },
-            0.0,
-        );
-    }
-    let fibre = 0.85 + 0.45 * noise(x * 26.0, y * 26.0) + 0.7 * smooth(0.30, 0.20, r);
-    let mut colour = mul(s.look.iris, fibre);
-    colour = mix3(colour, mul(s.look.iris, 0.25), smooth(0.35, 0.43, r));
-    colour = mix3([0.006, 0.005, 0.005], colour, smooth(0.165, 0.205, r));
-    colour = mix3(colour, white, smooth(0.425, 0.455, r));
-    // The catchlight sits where the cornea mirrors the light, on the upper half.
-    let h = s.half;
-    let (dx, dy) = (x - eye.gaze[0] * 0.75 - 0.55 * h[0], y - eye.gaze[1] * 0.75 - 0.42 * h[1].max(0.1));
-    let spark = smooth(0.105, 0.05, (dx * dx + dy * dy).sqrt());
-    (Surface { colour: mul(colour, shade), label: label::IRIS, gloss: 0.3 }, 0.85 * spark)
-}
-
-fn cloth_surface(p: &Point, look: &Look) -> Surface {
-    let [theta, k] = p.uv;
-    let a = theta.abs();
-    let neckline = match look.collar {
-        c if c < -0.3 => 0.75,
-        c if c < 0.8 => 0.55 + 1.5 * (1.0 - a / 0.55).max(0.0),
-        _ => 0.1 + 1.9 * (1.0 - a / 0.30).max(0.0),
-    };
-    if k < neckline {
-        return Surface { colour: mul(look.skin, 0.92), label: label::CLOTHES, gloss: 0.1 };
-    }
-    let fold = 1.0 + 0.16 * noise(theta * 5.0, k * 1.6) + 0.05 * noise(theta * 70.0, k * 40.0);
-    let mut c = mul(look.cloth, fold);
-    if look.collar >= 0.8 && k < 1.55 - 0.5 * a {
-        c = mix3(c, [0.72, 0.72, 0.74], 0.55);
-        c = mul(c, mix(0.6, 1.0, smooth(0.0, 0.12, 1.55 - 0.5 * a - k)));
-    } else if look.collar < 0.8 {
-        c = mul(c, mix(0.62, 1.0, smooth(0.02, 0.16, (k - neckline - 0.14).abs())));
-    }
-    if look.pattern > 1.0 {
-        let stripe = k * 5.0 * (look.pattern - 0.4);
-        c = mul(c, mix(0.6, 1.0, smooth(0.2, 0.3, (stripe - stripe.floor() - 0.5).abs())));
-    }
-    Surface { colour: c, label: label::CLOTHES, gloss: 0.03 }
-}
-
-fn mouth_surface(p: &Point) -> Surface {
-    let [u, v] = p.uv;
-    let inner = label::INNER_MOUTH;
-    match p.mat {
-        Material::Teeth => {
-            let lower = u > 2.0;
-            let x = if lower { u - 4.0 } else { u };
-            let tooth = x * if lower { 6.0 } else { 4.5 } + if lower { 0.5 } else { 0.0 };
-            let gap = smooth(0.42, 0.5, (tooth - tooth.floor() - 0.5).abs());
-            let depth = mix(1.0, 0.22, x * x);
-            let enamel = mul([0.72, 0.68, 0.58], depth * (1.0 - 0.45 * gap) * if lower { 0.72 } else { 1.0 });
-            let gum = smooth(0.40, 0.28, v + 0.06 * gap);
-            Surface { colour: mix3(enamel, [0.30, 0.09, 0.09], gum), label: inner, gloss: 0.25 }
-        }
-        Material::Tongue => {
-            let groove = 1.0 - 0.3 * smooth(0.12, 0.0, u.abs());
-            let bumps = 1.0 + 0.12 * noise(u * 14.0, v * 22.0);
-            Surface {
-                colour: mul([0.46, 0.15, 0.15], groove * bumps * mix(0.35, 1.0, smooth(0.0, 0.6, v))),
-                label: inner,
-                gloss: 0.25,
-            }
-        }
-        _ => Surface { colour: [0.035, 0.010, 0.010], label: inner, gloss: 0.0 },
-    }
+    shadow: ShadowMap,
+    backdrop: Backdrop,
+    /// Openness per pixel by the depths of the picture.
+    open: Vec<f32>,
+    width: usize,
 }
 
 impl Scene<'_> {
-    fn surface(&self, p: &Point) -> (Surface, f32) {
+    fn surface(&self, p: &Place) -> Surface {
         let look = self.look;
-        let plain = match p.mat {
-            Material::Skin => skin(p.uv[0], p.uv[1], look, self.posed),
-            Material::LidRim => Surface { colour: tint(look.skin, [0.62, 0.40, 0.38]), label: label::LIDS, gloss: 0.3 },
-            Material::LipRim => Surface { colour: mul(look.lip, 0.62), label: label::LIPS, gloss: 0.2 },
-            Material::Eye => return eye_surface(p, self),
-            Material::Cavity | Material::Teeth | Material::Tongue => mouth_surface(p),
-            Material::Ear => Surface { colour: tint(look.skin, [0.96, 0.80, 0.78]), label: label::SKIN, gloss: 0.12 },
-            Material::Hair | Material::Shell => hair_surface(p, look, &self.posed.comb),
-            Material::Cloth => cloth_surface(p, look),
-            Material::Glasses => Surface { colour: look.glasses_colour, label: label::GLASSES, gloss: 0.9 },
-        };
-        (plain, 0.0)
-    }
-
-    /// Light that leaves a surface towards the viewer.
-    fn lit(&self, p: &Point, s: &Surface, spark: f32) -> V3 {
-        let look = self.look;
-        let mut n = p.normal;
-        if n[2] < 0.0 && !matches!(p.mat, Material::Skin) {
-            n = mul(n, -1.0);
-        }
-        let d = dot(n, look.light);
-        // Blood scatters red light past the terminator.
-        let wrap: V3 = match p.mat {
-            Material::Skin | Material::Ear | Material::LidRim | Material::LipRim => [0.42, 0.24, 0.18],
-            Material::Hair | Material::Shell => [0.35; 3],
-            _ => [0.2; 3],
-        };
-        // Light that comes in between the lips is scattered about: tongue and teeth are never black.
-        let sun = if matches!(p.mat, Material::Tongue | Material::Teeth) { 0.55 + 0.45 * p.sun } else { p.sun };
-        let shadow = mix(0.35, 1.0, p.open) * mix(0.22, 1.0, sun);
-        let direct: V3 = std::array::from_fn(|k| {
-            let v = ((d + wrap[k]) / (1.0 + wrap[k])).max(0.0);
-            look.key[k] * v * shadow
-        });
-        let sky = p.open * (0.78 + 0.30 * n[1] + 0.12 * n[2]);
-        let edge = 1.0 - n[2].clamp(0.0, 1.0);
-        let rim = look.rim * 0.30 * edge * edge * edge * p.open;
-        let light = add(direct, mul(look.ambient, sky + rim));
-        let mut c = tint(s.colour, light);
-        if s.gloss > 0.0 {
-            let g = dot(n, self.half).max(0.0);
-            let g4 = g * g * g * g;
-            let g16 = g4 * g4 * g4 * g4;
-            let shine = s.gloss * shadow * (0.30 * g16 + 0.25 * g16 * g16);
-            let through = if matches!(p.mat, Material::Hair | Material::Shell) { 0.35 } else { 1.0 };
-            c = add(c, mul(mix3(s.colour, look.key, through * 0.6), shine));
-        }
-        add(c, [spark; 3])
-    }
-
-    fn background(&self, x: f32, y: f32) -> V3 {
-        let look = self.look;
-        let t = 0.5 + (x - 0.5) * look.back_dir[0] + (y - 0.5) * look.back_dir[1];
-        let mut c = mix3(look.back[0], look.back[1], smooth(0.0, 1.0, t));
-        if look.blobs > 0.0 {
-            for i in 0..5 {
-                let f = i as f32;
-                let (bx, by) =
-                    (0.5 + 0.6 * noise(f * 3.3 + look.blob_place, 0.5), 0.4 + 0.6 * noise(f * 2.7 - look.blob_place, 7.5));
-                let r = 0.10 + 0.05 * f;
-                let q = ((x - bx) * (x - bx) + (y - by) * (y - by)) / (r * r);
-                if q < 6.0 {
-                    let gain = if i % 2 == 0 { 0.55 } else { -0.35 };
-                    c = mul(c, 1.0 + look.blobs * gain * exp(-q));
-                }
+        match p.mat {
+            Material::Skin => skin::surface(p.uv[0], p.uv[1], look, self.posed, p.finest),
+            Material::LidRim => Surface {
+                colour: tint(look.skin, [0.74, 0.50, 0.47]),
+                label: label::LIDS,
+                gloss: Gloss { strength: 0.7, rough: 0.25 },
+                scatter: true,
+                ..Surface::default()
+            },
+            Material::LipRim => Surface {
+                colour: mul(look.lip, mix(0.62, 0.85, p.open)),
+                label: label::LIPS,
+                gloss: Gloss { strength: 0.6, rough: 0.25 },
+                scatter: true,
+                ..Surface::default()
+            },
+            Material::Eye => {
+                let k = usize::from(p.uv[0] > 2.0);
+                eye::surface(p.uv[0] - 4.0 * k as f32, p.uv[1], [1.0, -1.0][k], &self.posed.eyes[k], look)
             }
+            Material::Cavity | Material::Teeth | Material::Tongue => mouth::surface(p, look),
+            Material::Ear => Surface {
+                colour: tint(look.skin, mix3([0.90, 0.62, 0.60], [1.0, 0.86, 0.84], p.open)),
+                gloss: Gloss { strength: 0.35 * look.oil, rough: 0.4 },
+                scatter: true,
+                ..Surface::default()
+            },
+            Material::Neck | Material::Cloth | Material::Collar => cloth::surface(p, look),
+            Material::Glasses | Material::Lens => Surface {
+                colour: look.glasses_colour,
+                label: label::GLASSES,
+                gloss: Gloss { strength: 0.7, rough: 0.2 },
+                ..Surface::default()
+            },
         }
-        c
     }
 
-    /// Values at pixel position `(x, y)` of triangle `n`.
-    fn point(&self, n: usize, x: f32, y: f32) -> Option<Point> {
+    /// How light reaches past the terminator, per colour: most of it is done by scattering in the picture.
+    fn wrap(mat: Material) -> V3 {
+        match mat {
+            Material::Skin | Material::LidRim | Material::LipRim | Material::Neck => [0.24, 0.11, 0.08],
+            Material::Ear => [0.62, 0.25, 0.18],
+            Material::Eye | Material::Tongue | Material::Teeth => [0.5; 3],
+            _ => [0.06; 3],
+        }
+    }
+
+    /// Values at pixel position `(x, y)` of triangle `n` and the gradients of the texture coordinates.
+    fn place(&self, n: usize, x: f32, y: f32) -> Option<(Place, V3, V3)> {
         let mesh = &self.posed.mesh;
         let t = &mesh.tris[n];
         let [b, c] = Setup::new(self.screen, t, 1.0)?.weights(x, y);
@@ -222,92 +110,202 @@ impl Scene<'_> {
         let (a, b, c) = (a * whole, b * whole, c * whole);
         let [i, j, k] = t.map(|v| v as usize);
         let blend = |f: &dyn Fn(usize) -> f32| a * f(i) + b * f(j) + c * f(k);
-        Some(Point {
+        let blend3 = |v: &[V3]| add(add(mul(v[i], a), mul(v[j], b)), mul(v[k], c));
+        let normal = normalize(blend3(&self.screen.normals));
+        let (p, uv) = (&self.screen.placed, &mesh.uv);
+        let (e1, e2) = (sub(p[j], p[i]), sub(p[k], p[i]));
+        let face = cross(e1, e2);
+        let inv = 1.0 / dot(face, face).max(1e-12);
+        let (g1, g2) = (cross(e2, face), cross(face, e1));
+        let gradient = |m: usize| {
+            let (d1, d2) = (uv[j][m] - uv[i][m], uv[k][m] - uv[i][m]);
+            mul(add(mul(g1, d1), mul(g2, d2)), inv)
+        };
+        let place = Place {
             mat: mesh.mats[n],
-            uv: [blend(&|v| mesh.uv[v][0]), blend(&|v| mesh.uv[v][1])],
-            normal: normalize(add(
-                add(mul(self.screen.normals[i], a), mul(self.screen.normals[j], b)),
-                mul(self.screen.normals[k], c),
-            )),
+            uv: [blend(&|v| uv[v][0]), blend(&|v| uv[v][1])],
+            at: blend3(p),
+            normal,
             open: blend(&|v| mesh.open[v]),
-            sun: blend(&|v| self.sun[v]),
-        })
+            finest: self.screen.unit * 0.75,
+        };
+        Some((place, gradient(0), gradient(1)))
     }
 
-    /// Colour and label of triangle `n` at a pixel position.
-    fn seen(&self, n: usize, x: f32, y: f32) -> (V3, u8) {
-        match self.point(n, x, y) {
-            Some(p) => {
-                let (s, spark) = self.surface(&p);
-                (self.lit(&p, &s, spark), s.label)
-            }
-            None => ([0.0; 3], label::SKIN),
+    /// The part of a pixel that shows triangle `n` around `(x, y)`.
+    fn fragment(&self, n: usize, x: f32, y: f32, pixel: usize, share: f32) -> (Fragment, u8) {
+        let empty = Fragment { pixel, share, colour: [0.0; 3], light: [0.0; 3], gleam: [0.0; 3], scatter: false };
+        let Some((mut p, du, dv)) = self.place(n, x, y) else { return (empty, label::SKIN) };
+        if p.normal[2] < 0.0 && p.mat != Material::Skin {
+            p.normal = mul(p.normal, -1.0);
         }
+        let s = self.surface(&p);
+        let bumpy = if s.slope == [0.0; 2] { p.normal } else { tilt(p.normal, s.slope, du, dv) };
+        let lights = &self.look.lights;
+        let mut sun = self.shadow.lit(p.at, p.normal);
+        // Light that comes in between the lips is scattered about: tongue and teeth are never black.
+        if matches!(p.mat, Material::Tongue | Material::Teeth) {
+            sun = 0.6 + 0.4 * sun;
+        }
+        // The same for what the lips hide from the surroundings.
+        let inside = matches!(p.mat, Material::Tongue | Material::Teeth | Material::Eye);
+        let open = p.open * if inside { self.open[pixel].sqrt() } else { self.open[pixel] };
+        let wrap = Self::wrap(p.mat);
+        let mut light = lights.arriving(bumpy, wrap, sun * mix(0.55, 1.0, p.open), open);
+        // Light that has been reflected by skin is redder: hollows of the face are warm, not grey.
+        if s.scatter {
+            let warm = 1.0 - open;
+            light = tint(light, [1.0 + 0.20 * warm, 1.0 + 0.02 * warm, 1.0 - 0.05 * warm]);
+        }
+        let gleam = if s.gloss.strength > 0.0 { lights.gleam(bumpy, s.gloss, sun, open * open) } else { [0.0; 3] };
+        let gleam = add(gleam, [s.glow; 3]);
+        (Fragment { pixel, share, colour: s.colour, light, gleam, scatter: s.scatter }, s.label)
     }
 
     /// True if two triangles may share one shaded sample: same material, nearly the same depth.
-    fn alike(&self, a: usize, b: usize) -> bool {
-        let mesh = &self.posed.mesh;
-        let z = |n: usize| self.screen.points[mesh.tris[n][0] as usize][2];
-        mesh.mats[a] == mesh.mats[b] && (z(a) - z(b)).abs() < 0.12
-    }
-}
-
-/// Linear light to a byte: soft shoulder, then the square root.
-fn byte(v: f32) -> u8 {
-    let v = v.max(0.0);
-    let v = if v > 0.6 { 0.6 + 0.4 * (v - 0.6) / (v - 0.6 + 0.4) } else { v };
-    (v.sqrt() * 255.0 + 0.5) as u8
-}
-
-/// Shades all pixels; gives RGB bytes and labels.
-pub(super) fn shade(
-    posed: &Posed,
-    look: &Look,
-    screen: &Screen,
-    seen: &[u32],
-    width: usize,
-    height: usize,
-) -> (Vec<u8>, Vec<u8>) {
-    let sun = super::shadow::lit_share(&screen.placed, &screen.normals, look.light);
-    let scene = Scene { posed, look, screen, sun, half: normalize(add(look.light, [0.0, 0.0, 1.0])) };
-    let mut data = Vec::with_capacity(3 * width * height);
-    let mut labels = Vec::with_capacity(width * height);
-    let side = width.min(height) as f32;
-    for y in 0..height {
-        for x in 0..width {
-            let at = |k: usize| seen[(y * SAMPLES + k / 2) * width * SAMPLES + x * SAMPLES + k % 2];
-            let ids = [at(0), at(1), at(2), at(3)];
-            let (mut colour, mut best, mut done) = ([0.0f32; 3], (0usize, label::BACKGROUND), [false; 4]);
-            for k in 0..4 {
-                if done[k] {
-                    continue;
-                }
-                let (mut n, mut sx, mut sy) = (0usize, 0.0, 0.0);
-                for m in k..4 {
-                    let same =
-                        ids[m] == ids[k] || (ids[m] > 0 && ids[k] > 0 && scene.alike(ids[k] as usize - 1, ids[m] as usize - 1));
-                    if !done[m] && same {
-                        done[m] = true;
-                        n += 1;
-                        sx += (m % 2) as f32;
-                        sy += (m / 2) as f32;
-                    }
-                }
-                let (px, py) = (x as f32 + 0.25 + 0.5 * sx / n as f32, y as f32 + 0.25 + 0.5 * sy / n as f32);
-                let (c, l) = if ids[k] == 0 {
-                    (scene.background(px / side, py / side), label::BACKGROUND)
-                } else {
-                    scene.seen(ids[k] as usize - 1, px, py)
-                };
-                colour = add(colour, mul(c, n as f32 * 0.25));
-                if n > best.0 {
-                    best = (n, l);
-                }
+    fn alike(&self, a: Hit, b: Hit) -> bool {
+        match (a, b) {
+            (Hit::Triangle(a), Hit::Triangle(b)) => {
+                let mesh = &self.posed.mesh;
+                let z = |n: usize| self.screen.points[mesh.tris[n][0] as usize][2];
+                mesh.mats[a] == mesh.mats[b] && (z(a) - z(b)).abs() < 0.10
             }
-            data.extend(colour.map(byte));
-            labels.push(best.1);
+            (Hit::Strand(a, _), Hit::Strand(b, _)) => a == b,
+            (Hit::Nothing, Hit::Nothing) => true,
+            _ => false,
         }
     }
-    (data, labels)
+
+    /// Adds the fragments of one pixel; gives its class.
+    fn pixel(&self, x: usize, y: usize, seen: &Seen, out: &mut Vec<Fragment>) -> u8 {
+        let row = self.width * SAMPLES;
+        let hits: [Hit; 4] = std::array::from_fn(|k| seen.hit((y * SAMPLES + k / 2) * row + x * SAMPLES + k % 2));
+        let (mut votes, mut done) = ([0u8; label::COUNT], [false; 4]);
+        let pixel = y * self.width + x;
+        for k in 0..4 {
+            if done[k] {
+                continue;
+            }
+            let (mut n, mut sx, mut sy) = (0u8, 0.0, 0.0);
+            for m in k..4 {
+                if !done[m] && (m == k || self.alike(hits[k], hits[m])) {
+                    done[m] = true;
+                    n += 1;
+                    sx += (m % 2) as f32;
+                    sy += (m / 2) as f32;
+                }
+            }
+            let count = f32::from(n);
+            let (px, py) = (x as f32 + 0.25 + 0.5 * sx / count, y as f32 + 0.25 + 0.5 * sy / count);
+            let (fragment, class) = match hits[k] {
+                Hit::Nothing => {
+                    let gleam = self.backdrop.colour(px, py);
+                    let share = 0.25 * count;
+                    let f = Fragment { pixel, share, colour: [0.0; 3], light: [0.0; 3], gleam, scatter: false };
+                    (f, label::BACKGROUND)
+                }
+                Hit::Triangle(t) => self.fragment(t, px, py, pixel, 0.25 * count),
+                Hit::Strand(strand, vertex) => {
+                    let s = &self.posed.mesh.strands[strand];
+                    let gleam = strand_light::colour(s, vertex, self.screen, &self.look.lights, &self.shadow, self.open[pixel]);
+                    let f = Fragment { pixel, share: 0.25 * count, colour: [0.0; 3], light: [0.0; 3], gleam, scatter: false };
+                    (f, s.label)
+                }
+            };
+            out.push(fragment);
+            votes[class as usize] += n;
+        }
+        // The class with most samples; among equals the first of the list that is not background.
+        let mut best = label::BACKGROUND;
+        for class in 1..label::COUNT {
+            if votes[class] > votes[best as usize] || (best == label::BACKGROUND && votes[class] > 1) {
+                best = class as u8;
+            }
+        }
+        best
+    }
+
+    /// Glass before a pixel: colour and strength of what it mirrors, share of the pixel.
+    fn glass(&self, x: usize, y: usize, seen: &Seen) -> Option<(V3, f32)> {
+        let row = self.width * SAMPLES;
+        let panes = [0, 1, 2, 3].map(|k| seen.glass[(y * SAMPLES + k / 2) * row + x * SAMPLES + k % 2]);
+        let n = panes.iter().filter(|p| **p > 0).count();
+        let pane = *panes.iter().find(|p| **p > 0)?;
+        let (p, _, _) = self.place(pane as usize - 1, x as f32 + 0.5, y as f32 + 0.5)?;
+        Some((glasses::mirrored(&p, self.look), n as f32 * 0.25))
+    }
+}
+
+/// Depth of every pixel: that of its nearest sample.
+fn pixel_depth(seen: &Seen, width: usize, height: usize) -> Vec<f32> {
+    let row = width * SAMPLES;
+    (0..width * height)
+        .map(|i| {
+            let at = (i / width) * SAMPLES * row + (i % width) * SAMPLES;
+            let d = &seen.depth;
+            d[at].max(d[at + 1]).max(d[at + row]).max(d[at + row + 1])
+        })
+        .collect()
+}
+
+/// Light under the skin, then all fragments of a pixel summed.
+fn put_together(fragments: &[Fragment], depth: &[f32], width: usize, height: usize, unit: f32) -> Vec<V3> {
+    let mut cells = vec![Cell::default(); width * height];
+    for f in fragments.iter().filter(|f| f.scatter) {
+        let cell = &mut cells[f.pixel];
+        cell.light = add(cell.light, mul(f.light, f.share));
+        cell.cover += f.share;
+        cell.depth = depth[f.pixel];
+    }
+    for cell in cells.iter_mut().filter(|c| c.cover > 0.0) {
+        cell.light = mul(cell.light, 1.0 / cell.cover);
+    }
+    let cells = scatter::spread(&cells, width, height, unit);
+    let mut out = vec![[0.0; 3]; width * height];
+    for f in fragments {
+        let light = if f.scatter { cells[f.pixel].light } else { f.light };
+        let c = add(tint(f.colour, light), f.gleam);
+        out[f.pixel] = add(out[f.pixel], mul(c, f.share));
+    }
+    out
+}
+
+/// Shades all pixels.
+pub(super) fn shade(posed: &Posed, look: &Look, screen: &Screen, seen: &Seen, width: usize, height: usize) -> Picture {
+    let depth = pixel_depth(seen, width, height);
+    let scene = Scene {
+        posed,
+        look,
+        screen,
+        shadow: ShadowMap::new(&posed.mesh, &screen.placed, look.lights.key, look.lights.soft),
+        backdrop: Backdrop::new(look, width, height),
+        open: occlusion::openness(&depth, width, height, screen.unit),
+        width,
+    };
+    let mut fragments = Vec::with_capacity(width * height * 3 / 2);
+    let mut labels = Vec::with_capacity(width * height);
+    for y in 0..height {
+        for x in 0..width {
+            labels.push(scene.pixel(x, y, seen, &mut fragments));
+        }
+    }
+    let mut light = put_together(&fragments, &depth, width, height, screen.unit);
+    if look.glasses {
+        for (i, c) in light.iter_mut().enumerate() {
+            if let Some((mirrored, share)) = scene.glass(i % width, i / width, seen) {
+                let through = add(tint(*c, look.lens_tint), mirrored);
+                *c = mix3(*c, through, share);
+            }
+        }
+    }
+    Picture { light, labels }
+}
+
+/// Linear light to a byte: the curve of a camera with a soft shoulder, then the square root.
+pub(super) fn byte(v: f32) -> u8 {
+    let v = v.max(0.0);
+    let v = if v > 0.55 { 0.55 + 0.45 * (v - 0.55) / (v - 0.55 + 0.45) } else { v };
+    // Film and cameras darken the shadows a little.
+    let v = v * mix(0.86, 1.0, smooth(0.0, 0.16, v));
+    (v.sqrt() * 255.0 + 0.5) as u8
 }

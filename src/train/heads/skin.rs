@@ -1,134 +1,108 @@
-//! Colour and class of the skin at a place of the unit head: brows, lips, lids, beard, wrinkles, blemishes.
+//! Colour and class of the skin at a place of the unit head: complexion, blemishes, lips, lids, roots of brows, hair and beard.
 //!
-//! Input: texture coordinates of [`super::template`] (unrolled x, height). Output: linear colour, class, gloss.
+//! Input: texture coordinates of [`super::template`] (unrolled x, height). Output: [`Surface`]. Relief: [`super::folds`].
 
+use super::folds;
+use super::label;
+use super::light::Gloss;
 use super::look::{Look, Style};
-use super::math::{bell, mix, mix3, mul, noise, smooth, tint, V3};
+use super::math::{bell, fractal, mix, mix3, mul, nearest_spot, noise, smooth, tint, V3};
 use super::pose::Posed;
+use super::surface::Surface;
 use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
-use super::{channel, label};
 
-/// What the light falls on.
-pub(super) struct Surface {
-    pub colour: V3,
-    pub label: u8,
-    /// Strength of the highlight.
-    pub gloss: f32,
-}
-
-/// Height of the brow's middle at distance `ax` from the middle of the face.
-fn brow_line(ax: f32) -> f32 {
+/// Height of the brow's middle at distance `ax` from the middle of the face; `arch` bends it.
+pub(super) fn brow_line(ax: f32, arch: f32) -> f32 {
     let t = (ax - 0.18) / 0.70;
-    0.268 + 0.26 * t - 0.205 * t * t
+    0.250 + (0.27 + 0.08 * arch) * t - (0.225 + 0.08 * arch) * t * t
 }
 
-/// Cover of the brow hair, 0..1.
-fn brow(x: f32, y: f32, thick: f32) -> f32 {
+/// Cover of the brow without its single hairs, 0..1.
+pub(super) fn brow(x: f32, y: f32, look: &Look) -> f32 {
     let ax = x.abs();
-    let t = (ax - 0.16) / 0.72;
-    if !(-0.1..1.1).contains(&t) || !(0.1..0.6).contains(&y) {
+    let t = (ax - 0.155) / 0.74;
+    if !(-0.1..1.1).contains(&t) || !(0.1..0.65).contains(&y) {
         return 0.0;
     }
-    let half = 0.068 * thick * (1.0 - 0.70 * t * t);
-    let d = (y - brow_line(ax)).abs() / half;
-    let hairs = 0.78 + 0.24 * noise(ax * 30.0 - y * 38.0, y * 7.0 + 3.0 * x.signum());
-    (smooth(1.2, 0.3, d) * smooth(-0.03, 0.16, t) * smooth(1.05, 0.85, t) * hairs * 1.15).clamp(0.0, 1.0)
+    let half = 0.054 * look.brow_thick * (1.0 - 0.72 * t * t) * (0.8 + 0.35 * smooth(0.0, 0.25, t));
+    let d = (y - brow_line(ax, look.brow_arch)).abs() / half;
+    smooth(1.25, 0.35, d) * smooth(-0.05, 0.16, t) * smooth(1.06, 0.80, t)
 }
 
 /// Signed depth inside the lips: positive inside, in eye distances.
-fn lips(x: f32, y: f32) -> f32 {
+pub(super) fn lips(x: f32, y: f32) -> f32 {
     let ax = x.abs();
-    let q = 1.0 - (ax / 0.425) * (ax / 0.425);
+    if ax > 0.43 || !(-1.45..-0.7).contains(&y) {
+        return -0.1;
+    }
+    let q = 1.0 - (ax / 0.415) * (ax / 0.415);
     if q <= 0.0 {
         return -0.1;
     }
     let line = mouth_line(ax);
-    let upper = line + 0.105 * q * (1.35 - 0.35 * q) - 0.016 * bell(x, 0.0, 0.0, 0.0, 0.055, 1.0);
-    let lower = line - 0.135 * q.sqrt() * (0.45 + 0.55 * q);
+    // The bow: two peaks beside a dip under the nose.
+    let bow = 0.018 * bell(ax, 0.0, 0.10, 0.0, 0.09, 1.0) - 0.020 * bell(x, 0.0, 0.0, 0.0, 0.055, 1.0);
+    let upper = line + 0.088 * q * (1.30 - 0.30 * q) + bow * q;
+    let lower = line - 0.128 * q.sqrt() * (0.42 + 0.58 * q);
     (upper - y).min(y - lower)
 }
 
-/// Darkening by folds that come with expression and age: 0 none.
-fn wrinkles(x: f32, y: f32, look: &Look, posed: &Posed) -> f32 {
-    let e = &posed.expression;
-    let ax = x.abs();
-    let age = look.age;
-    let mut dark = 0.0;
-    let line = |d: f32, w: f32| smooth(w, 0.0, d.abs());
-    let brow_up = 0.9 * e[channel::BROW_INNER_UP].max(posed.pair(channel::BROW_OUTER_UP, x)) + 0.45 * age;
-    if brow_up > 0.03 && y > 0.5 && ax < 0.8 {
-        let wave = y * 6.4 + 0.35 * noise(x * 2.0, 1.5);
-        dark += brow_up
-            * 0.30
-            * line(wave - wave.floor() - 0.5, 0.28)
-            * smooth(0.48, 0.6, y)
-            * smooth(1.0, 0.85, y)
-            * smooth(0.8, 0.45, ax);
+/// Edge of the hair: height of the hairline at unrolled distance from the middle.
+const HAIRLINE: [[f32; 2]; 12] = [
+    [0.0, 1.08],
+    [0.40, 1.07],
+    [0.70, 0.99],
+    [0.86, 0.86],
+    [0.93, 0.66],
+    [0.97, 0.42],
+    [1.04, 0.10],
+    [1.085, -0.22],
+    [1.19, -0.24],
+    [1.25, 0.02],
+    [1.62, -0.10],
+    [1.90, -1.00],
+];
+
+/// Depth inside the hair of the scalp, eye distances: positive where hair grows.
+pub(super) fn scalp(u: f32, y: f32, look: &Look) -> f32 {
+    let a = u.abs();
+    let i = HAIRLINE.iter().rposition(|p| p[0] <= a).unwrap_or(0);
+    let (p, q) = (HAIRLINE[i], HAIRLINE[(i + 1).min(HAIRLINE.len() - 1)]);
+    let t = if q[0] > p[0] { (a - p[0]) / (q[0] - p[0]) } else { 0.0 };
+    let mut line = mix(p[1], q[1], smooth(0.0, 1.0, t));
+    line += 0.05 * noise(u * 5.0 + look.grain, 2.5) + look.hairline * smooth(0.9, 0.6, a);
+    // Hair leaves from the temples first, then from the whole top.
+    line += look.recess * (0.42 * bell(a, 0.0, 0.56, 0.0, 0.28, 1.0) + 0.06);
+    let grown = y - line;
+    if look.bare_top > 0.0 {
+        let side = (a - mix(0.55, 1.02, look.bare_top)).min(1.2 - y + 0.25 * (a - 1.0));
+        return grown.min(side + 0.03 * noise(u * 9.0, y * 9.0));
     }
-    let frown = posed.pair(channel::BROW_DOWN, x) + 0.25 * age;
-    if ax < 0.25 && y > 0.1 {
-        dark += frown * 0.40 * line(ax - 0.095 - 0.1 * (y - 0.3).max(0.0), 0.03) * smooth(0.14, 0.24, y) * smooth(0.48, 0.34, y);
-        let nose = e[channel::NOSE_WRINKLE];
-        let w = y * 17.0 + ax * 9.0;
-        dark += nose * 0.35 * line(w - w.floor() - 0.5, 0.3) * bell(x, y, 0.0, 0.12, 0.15, 0.12);
-    }
-    if ax > 0.74 && ax < 1.05 && y.abs() < 0.3 {
-        let feet = posed.pair(channel::SQUINT, x).max(0.7 * posed.pair(channel::SMILE, x)) + 0.5 * age;
-        let w = (y + 0.04) / (ax - 0.6) * 4.2;
-        dark += feet
-            * 0.24
-            * line(w - w.floor() - 0.5, 0.3)
-            * smooth(0.76, 0.82, ax)
-            * smooth(1.03, 0.9, ax)
-            * smooth(0.22, 0.08, y.abs());
-    }
-    if y < -0.55 && y > -1.45 && ax > 0.2 && ax < 0.75 {
-        let fold = 0.10 + 0.55 * posed.pair(channel::SMILE, x) + 0.4 * e[channel::NOSE_WRINKLE] + 0.4 * age;
-        let t = (-0.62 - y) / 0.6;
-        let curve = 0.30 + 0.26 * t - 0.03 * t * t;
-        dark += fold * 0.34 * smooth(0.06, 0.0, (ax - curve).abs()) * smooth(-0.05, 0.15, t) * smooth(1.15, 0.75, t);
-        let corner = posed.pair(6, x) + 0.3 * age;
-        dark += corner * 0.3 * line(ax - 0.46 - 0.3 * (-1.14 - y), 0.035) * smooth(-1.12, -1.18, y) * smooth(-1.4, -1.25, y);
-    }
-    if y < -1.3 && ax < 0.4 {
-        dark += e[channel::CHIN_RAISE] * 0.28 * (noise(x * 16.0, y * 16.0) * 0.5 + 0.5) * bell(x, y, 0.0, -1.54, 0.3, 0.16);
-    }
-    dark
+    grown
 }
 
-/// Marks around the eye: crease, lashes, make-up, tired skin. Gives (darkening, lash cover).
-fn eye_marks(x: f32, y: f32, look: &Look) -> (f32, f32) {
-    let ax = x.abs();
-    let t = (ax - 0.5) / EYE_HALF;
-    if t.abs() > 1.3 || y.abs() > 0.35 {
+/// Where the beard grows: (jaw and cheeks, upper lip), 0..1 each.
+pub(super) fn beard_area(x: f32, y: f32, look: &Look) -> (f32, f32) {
+    if !(-2.05..-0.1).contains(&y) || x.abs() > 1.35 {
         return (0.0, 0.0);
     }
-    let arch = (1.0 - t * t).max(0.0);
-    let crease = 0.045 + 0.055 * arch;
-    let mut dark = 0.34 * smooth(0.022, 0.0, (y - crease).abs()) * smooth(1.2, 0.85, t.abs());
-    dark += (0.10 + 0.25 * look.age) * bell(ax, y, 0.47, -0.16, 0.2, 0.05);
-    let lash = if y >= 0.0 { smooth(0.026 + 0.012 * look.makeup, 0.008, y) } else { 0.55 * smooth(-0.016, -0.002, y) };
-    (dark, lash * smooth(1.08, 0.95, t.abs()) * (0.75 + 0.25 * look.makeup))
-}
-
-/// Cover of beard and stubble.
-fn beard(x: f32, y: f32, lip: f32, look: &Look) -> f32 {
-    if y > -0.2 || look.stubble + look.beard + look.moustache <= 0.0 {
-        return 0.0;
-    }
     let ax = x.abs();
-    let edge = -1.0 + 0.16 * smooth(0.3, 0.5, ax) + 0.75 * smooth(0.72, 1.05, ax) - y + 0.05 * noise(x * 11.0, y * 11.0);
-    let jaw =
-        smooth(-0.03, 0.13, edge) * smooth(-0.02, -0.10, lip + if y > MOUTH_Y { 0.0 } else { -0.02 }).max(smooth(0.3, 0.5, ax));
-    let lip_hair = smooth(-0.86, -0.93, y) * smooth(-0.012, -0.03, lip) * smooth(0.52, 0.40, ax) * smooth(-1.3, -1.2, y);
-    let neck = smooth(-1.95, -1.78, y);
-    let grain = 0.75 + 0.35 * noise(x * 42.0, y * 21.0);
-    let full = (jaw * look.beard).max(lip_hair * look.moustache) * grain;
-    let shade = 0.34 * look.stubble * jaw.max(lip_hair) * (0.8 + 0.4 * noise(x * 60.0, y * 60.0));
-    full.max(shade).clamp(0.0, 0.96) * neck
+    let lip = lips(x, y);
+    let edge = -1.02 + 0.16 * smooth(0.3, 0.5, ax) + 0.80 * smooth(0.72, 1.05, ax) - y
+        + 0.05 * noise(x * 7.0 + look.grain, y * 7.0)
+        + look.beard_line;
+    let around = smooth(-0.02, -0.07, lip + if y > MOUTH_Y { 0.0 } else { -0.015 }).max(smooth(0.36, 0.50, ax));
+    let soul = 1.0 - 0.55 * bell(ax, y, 0.20, -1.34, 0.12, 0.10);
+    let neck = smooth(-1.92, -1.74, y) * smooth(1.32, 1.15, ax);
+    let jaw = smooth(-0.03, 0.14, edge) * around * soul * neck;
+    let top = -0.80 - 0.10 * smooth(0.10, 0.45, ax) + 0.02 * noise(x * 9.0, look.grain);
+    let lip_hair =
+        smooth(top + 0.03, top - 0.05, y) * smooth(-0.006, -0.035, lip) * smooth(0.50, 0.36, ax) * smooth(-1.22, -1.13, y);
+    (jaw, lip_hair * (1.0 - 0.4 * bell(x, y, 0.0, -0.88, 0.05, 0.07)))
 }
 
-fn class(x: f32, y: f32) -> u8 {
+/// Class of bare skin.
+pub(super) fn class(x: f32, y: f32, look: &Look) -> u8 {
     let ax = x.abs();
     let q = 1.0 - (ax / 0.83) * (ax / 0.83);
     if y < -1.36 - 0.42 * q.max(0.0).sqrt() {
@@ -137,7 +111,7 @@ fn class(x: f32, y: f32) -> u8 {
     let (a, b) = ((ax - 0.5) / 0.30, (y - 0.025) / 0.145);
     if a * a + b * b < 1.0 {
         label::LIDS
-    } else if ax < 1.1 && y > brow_line(ax.min(0.9)) + 0.05 {
+    } else if ax < 1.1 && y > brow_line(ax.min(0.9), look.brow_arch) + 0.05 {
         label::FOREHEAD
     } else if y < -1.28 + 0.36 * smooth(0.4, 0.9, ax) {
         label::JAW
@@ -146,62 +120,143 @@ fn class(x: f32, y: f32) -> u8 {
     }
 }
 
-/// Colour of bare skin with its blood, spots and pores.
-fn complexion(x: f32, y: f32, look: &Look) -> V3 {
+/// Blood under the skin: more on cheeks, nose, ears and chin; 0 is the mean.
+fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
     let ax = x.abs();
-    let mottle = 1.0 + 0.045 * noise(x * 5.0 + 9.0, y * 5.0) + 0.03 * noise(x * 37.0, y * 37.0);
-    let mut c = mul(look.skin, mottle);
-    let red = look.blush * (0.8 * bell(ax, y, 0.66, -0.48, 0.3, 0.26) + 0.7 * bell(x, y, 0.0, -0.64, 0.24, 0.12))
-        + 0.25 * bell(ax, y, 0.26, 0.0, 0.06, 0.08)
-        + 0.3 * bell(ax, y, 0.2, -0.74, 0.12, 0.08);
-    c = tint(c, [1.0 + 0.03 * red, 1.0 - 0.22 * red, 1.0 - 0.20 * red]);
-    if look.freckles > 0.0 {
-        let spots = smooth(0.40, 0.75, noise(x * 24.0, y * 24.0)) * bell(ax, y, 0.38, -0.38, 0.5, 0.35);
-        c = tint(c, mix3([1.0; 3], [0.72, 0.56, 0.45], spots * look.freckles));
+    let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30)
+        + 0.80 * bell(x, y, 0.0, -0.57, 0.25, 0.15)
+        + 0.35 * bell(ax, y, 0.26, 0.0, 0.08, 0.09)
+        + 0.40 * bell(ax, y, 0.22, -0.66, 0.12, 0.09)
+        + 0.30 * bell(x, y, 0.0, -1.52, 0.30, 0.16)
+        - 0.35 * bell(x, y, 0.0, 0.75, 0.7, 0.3)
+        - 0.25 * bell(ax, y, 0.45, -1.05, 0.12, 0.2);
+    let blotches = fractal(x * 3.1 + look.grain, y * 3.1, 3, finest) + 0.5 * fractal(x * 17.0, y * 17.0 + look.grain, 2, finest);
+    look.blush * places + look.blotch * blotches
+}
+
+/// Spots: freckles, moles and sun spots; colour factor.
+fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
+    let mut c = [1.0f32; 3];
+    if look.freckles > 0.02 {
+        for (k, cells) in [(0.0, 17.0), (5.0, 27.0)] {
+            if cells > finest {
+                continue;
+            }
+            let (d, which) = nearest_spot(x * cells + look.grain + k, y * cells - k);
+            let area = bell(x.abs(), y, 0.34, -0.36, 0.62, 0.40) + 0.25 * bell(x, y, 0.0, 0.6, 0.7, 0.4);
+            let here = smooth(0.34, 0.14, d) * smooth(1.0 - area * 0.9, 1.15 - area * 0.9, which + 0.15);
+            c = tint(c, mix3([1.0; 3], [0.76, 0.62, 0.50], 0.75 * here * look.freckles));
+        }
+    }
+    // Moles lie apart and differ in size.
+    let (d, which) = nearest_spot(x * 2.6 + 3.0 * look.grain, y * 2.6 + look.grain);
+    if which < look.moles {
+        let size = 0.035 + 0.11 * which;
+        c = tint(c, mix3([1.0; 3], [0.34, 0.22, 0.17], 0.85 * smooth(size, size * 0.45, d)));
+    }
+    if look.age > 0.45 {
+        let (d, which) = nearest_spot(x * 4.5 - look.grain, y * 4.5 + 9.0);
+        let here = smooth(0.40, 0.18, d + 0.12 * noise(x * 21.0, y * 21.0)) * smooth(0.62, 0.9, which);
+        c = tint(c, mix3([1.0; 3], [0.78, 0.66, 0.55], here * (look.age - 0.45)));
     }
     c
 }
 
+/// Colour of bare skin.
+fn complexion(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
+    let ax = x.abs();
+    let melanin = 0.055 * fractal(x * 2.2 - look.grain, y * 2.2, 3, finest) + 0.05 * noise(x * 41.0, y * 41.0 + look.grain);
+    let mut c = mul(look.skin, 1.0 + melanin * look.blotch.max(0.6));
+    let red = blood(x, y, look, finest);
+    c = tint(c, [1.0 + 0.045 * red, 1.0 - 0.17 * red, 1.0 - 0.14 * red]);
+    // Thin skin around the eyes lets the dark through.
+    let socket = (0.08 + 0.36 * look.bags) * bell(ax, y, 0.44, -0.13, 0.24, 0.10)
+        + 0.07 * bell(ax, y, 0.46, 0.10, 0.30, 0.09)
+        + 0.10 * bell(ax, y, 0.24, 0.04, 0.08, 0.12);
+    c = tint(c, mix3([1.0; 3], [0.70, 0.58, 0.60], socket.min(1.0)));
+    tint(c, spots(x, y, look, finest))
+}
+
+/// Marks of the eye: painted lids and the dark of the lashes' roots.
+fn eye_marks(c: V3, x: f32, y: f32, look: &Look) -> V3 {
+    let ax = x.abs();
+    let t = (ax - 0.5) / EYE_HALF;
+    if t.abs() > 1.35 || y.abs() > 0.35 {
+        return c;
+    }
+    let ends = smooth(1.15, 0.92, t.abs());
+    let lid = look.makeup * smooth(0.20, 0.06, y) * smooth(-0.01, 0.02, y) * smooth(1.3, 0.6, t.abs());
+    let mut c = mix3(c, look.shadow, 0.45 * lid);
+    // The moist red edge of the lower lid, the dark of dense lashes on the upper one.
+    c = mix3(c, tint(look.skin, [0.80, 0.50, 0.48]), 0.55 * ends * smooth(-0.028, -0.008, y) * smooth(0.01, 0.0, y));
+    let root = smooth(0.030, 0.010, y) * smooth(-0.004, 0.004, y) * (0.55 + 0.45 * look.makeup);
+    mix3(c, [0.020, 0.014, 0.012], ends * root * look.lash)
+}
+
 /// The skin at texture coordinates `(x, y)`.
-pub(super) fn skin(x: f32, y: f32, look: &Look, posed: &Posed) -> Surface {
-    let mut c = complexion(x, y, look);
-    let mut label = class(x, y);
-    let mut gloss = 0.16 + 0.22 * bell(x, y, 0.0, -0.62, 0.12, 0.1) + 0.10 * bell(x, y, 0.0, 0.75, 0.5, 0.25);
+pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -> Surface {
+    let mut c = complexion(x, y, look, finest);
+    let mut label = class(x, y, look);
     let ax = x.abs();
     if ax > 1.15 && y < 1.2 && label != label::CLOTHES {
         label = label::SKIN;
     }
-    let dark = wrinkles(x, y, look, posed);
-    let (eye_dark, lash) = eye_marks(x, y, look);
-    let shade = (1.0 - dark - eye_dark).clamp(0.25, 1.0);
-    c = tint(c, [shade, shade * mix(1.0, shade, 0.35), shade * mix(1.0, shade, 0.35)]);
-    let nostril = bell(ax, y, 0.105, -0.795, 0.062, 0.030);
-    c = mix3(c, mul(look.skin, 0.06), smooth(0.35, 0.85, nostril));
+    let (slope, dark) = folds::slope(x, y, look, posed, finest);
+    c = tint(c, [1.0 - 0.45 * dark, 1.0 - 0.62 * dark, 1.0 - 0.62 * dark]);
+    let oily = 0.45
+        + 0.55 * bell(x, y, 0.0, -0.45, 0.20, 0.40)
+        + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
+        + 0.30 * bell(ax, y, 0.62, -0.35, 0.25, 0.18)
+        + 0.2 * bell(x, y, 0.0, -1.55, 0.2, 0.15);
+    let mut gloss = Gloss {
+        strength: look.oil * oily * (1.0 + 0.25 * fractal(x * 19.0, y * 19.0 + look.grain, 2, finest)),
+        rough: 0.54 - 0.12 * look.oil,
+    };
+    let nostril = bell(ax - 0.105, y + 0.712 + 0.25 * (ax - 0.105), 0.0, 0.0, 0.060, 0.026);
+    c = mix3(c, tint(look.skin, [0.10, 0.045, 0.04]), smooth(0.30, 0.80, nostril));
     let lip = lips(x, y);
-    if lip > -0.02 {
-        let cover = smooth(-0.016, 0.014, lip);
-        let lines = 1.0 + 0.10 * noise(x * 30.0, y * 5.0);
-        let seam = 1.0 - 0.55 * smooth(0.016, 0.0, (y - mouth_line(ax)).abs());
-        c = mix3(c, mul(look.lip, lines * seam), cover);
-        gloss = mix(gloss, 0.34 + 0.3 * look.makeup, cover);
+    if lip > -0.03 {
+        let border = 0.010 + 0.006 * (1.0 - look.makeup);
+        let cover = smooth(-border, border, lip + 0.004 * noise(x * 23.0, y * 23.0));
+        let lines = 1.0 + 0.09 * noise(x * 30.0 + look.grain, y * 5.0) + 0.06 * noise(x * 9.0, y * 9.0);
+        let seam = 1.0 - 0.62 * smooth(0.022, 0.0, (y - mouth_line(ax)).abs());
+        let rosy = mix3(mul(look.lip, lines * seam), c, 0.22 * (1.0 - look.makeup) * smooth(0.06, 0.0, lip));
+        c = mix3(c, rosy, cover);
+        gloss.strength = mix(gloss.strength, look.lip_gloss, cover);
+        gloss.rough = mix(gloss.rough, 0.30, cover);
         if lip > 0.0 {
             label = label::LIPS;
         }
     }
-    let hair = beard(x, y, lip, look);
-    c = mix3(c, mul(look.hair, 0.75), hair);
-    let brow = brow(x, y, look.brow_thick);
+    c = eye_marks(c, x, y, look);
+    let (jaw, moustache) = beard_area(x, y, look);
+    let dots = 0.75 + 0.5 * if finest > 40.0 { noise(x * 62.0, y * 62.0) } else { 0.0 };
+    let shade = look.stubble * jaw.max(moustache) * dots;
+    let full = (look.beard * jaw).max(look.moustache * moustache);
+    // Shaved skin looks bluish grey, a beard hides the skin.
+    c = mix3(c, tint(c, [0.52, 0.56, 0.60]), 0.75 * shade.clamp(0.0, 1.0));
+    c = mix3(c, mix3(mul(look.beard_colour, 0.7), mul(c, 0.6), 0.3), 0.72 * smooth(0.1, 0.8, full));
+    let brow = brow(x, y, look);
     if brow > 0.0 {
-        c = mix3(c, look.brow, brow);
-        if brow > 0.35 {
+        c = mix3(c, mix3(look.brow, c, 0.25), 0.34 * brow * look.brow_dense);
+        if brow > 0.45 {
             label = label::BROWS;
         }
     }
-    c = mix3(c, [0.012, 0.009, 0.008], lash);
-    if look.style != Style::Bald {
-        // Roots: skin seen between strands is not bright.
-        let roots = smooth(1.02, 1.15, y).max(smooth(1.15, 1.3, ax) * smooth(-1.0, -0.7, y));
-        c = mix3(c, mul(look.hair, 0.7), 0.8 * roots);
+    let roots = scalp(x, y, look);
+    if roots > -0.06 {
+        let grows = smooth(-0.03, 0.15, roots + 0.05 * noise(x * 23.0, y * 23.0));
+        let cover = if look.style == Style::Bald {
+            look.shaven * (0.75 + 0.25 * if finest > 40.0 { noise(x * 70.0, y * 70.0) } else { 0.0 })
+        } else {
+            0.93
+        };
+        c = mix3(c, mul(look.hair, 0.45), grows * cover);
+        gloss.strength *= 1.0 - 0.9 * grows * cover;
+        if grows * cover > 0.5 {
+            label = label::HAIR;
+        }
     }
-    Surface { colour: c, label, gloss: gloss * (1.0 - hair) * (1.0 - brow) }
+    gloss.strength *= 1.0 - 0.8 * brow.max(full);
+    Surface { colour: c, label, gloss, slope, glow: 0.0, scatter: true }
 }

@@ -4,7 +4,7 @@
 //! x to the viewer's right, y up, z towards the viewer; the eyes at y = 0, the mouth at y = -1.12.
 //! Each ring is given by its foremost, outermost and rearmost point, after average adult head measurements.
 
-use super::math::{bell, cos, exp, mix, pow, sin, smooth, V3};
+use super::math::{bell, cos, exp, mix, pow, sin, smooth, twin, V3};
 
 /// Height of the closed mouth line on the unit head.
 pub(super) const MOUTH_Y: f32 = -1.12;
@@ -22,7 +22,7 @@ pub(super) const EYE_HALF: f32 = 0.245;
 const EYE_KEY: f32 = 6.0;
 const MOUTH_KEY: f32 = 9.0;
 /// Vertices around one ring.
-pub(super) const COLUMNS: usize = 89;
+pub(super) const COLUMNS: usize = 113;
 
 /// One ring: foremost (y, z), half width, outermost (y, z), rearmost (y, z).
 type Ring = [f32; 7];
@@ -36,12 +36,12 @@ const RINGS: [Ring; 17] = [
     [0.30, 0.18, 1.145, 0.29, -1.06, 0.10, -2.65],
     [0.00, 0.08, 1.12, 0.00, -1.02, -0.20, -2.55],
     [-0.40, 0.12, 1.10, -0.35, -1.00, -0.50, -2.35],
-    [-0.80, 0.17, 1.06, -0.66, -1.00, -0.80, -2.15],
-    [MOUTH_Y, 0.18, 0.96, -0.82, -1.00, -1.05, -2.00],
-    [-1.38, 0.10, 0.88, -1.02, -1.00, -1.30, -1.92],
-    [-1.58, 0.06, 0.78, -1.14, -0.98, -1.50, -1.90],
-    [-1.71, -0.07, 0.67, -1.25, -0.98, -1.65, -1.88],
-    [-1.74, -0.34, 0.60, -1.38, -1.04, -1.80, -1.87],
+    [-0.80, 0.17, 1.03, -0.66, -1.00, -0.80, -2.15],
+    [MOUTH_Y, 0.18, 0.925, -0.82, -1.00, -1.05, -2.00],
+    [-1.38, 0.11, 0.845, -1.04, -0.98, -1.30, -1.92],
+    [-1.58, 0.08, 0.745, -1.18, -0.95, -1.50, -1.90],
+    [-1.71, -0.03, 0.645, -1.30, -0.96, -1.65, -1.88],
+    [-1.76, -0.32, 0.575, -1.42, -1.04, -1.80, -1.87],
     [-1.84, -0.60, 0.60, -1.62, -1.15, -2.00, -1.88],
     [-2.25, -0.68, 0.62, -2.10, -1.26, -2.30, -1.92],
     [-3.00, -0.66, 0.68, -2.80, -1.30, -2.80, -2.00],
@@ -49,14 +49,14 @@ const RINGS: [Ring; 17] = [
 
 /// Ring keys of the grid: (from, to, rings); dense where the face moves.
 const ROWS: [(f32, f32, usize); 12] = [
-    (0.0, 3.0, 8),
-    (3.0, 5.0, 15),
-    (5.0, EYE_KEY, 14),
-    (EYE_KEY, 7.0, 13),
-    (7.0, 8.0, 13),
-    (8.0, MOUTH_KEY, 13),
-    (MOUTH_KEY, 10.0, 12),
-    (10.0, 11.0, 7),
+    (0.0, 3.0, 10),
+    (3.0, 5.0, 18),
+    (5.0, EYE_KEY, 18),
+    (EYE_KEY, 7.0, 17),
+    (7.0, 8.0, 18),
+    (8.0, MOUTH_KEY, 17),
+    (MOUTH_KEY, 10.0, 15),
+    (10.0, 11.0, 9),
     (11.0, 12.0, 5),
     (12.0, 13.0, 4),
     (13.0, 14.0, 3),
@@ -161,30 +161,65 @@ pub(super) fn column_angle(c: usize) -> f32 {
     std::f32::consts::PI * u * (0.40 + 0.60 * u * u)
 }
 
-/// Height of the nose ridge over the face at height `y`.
+/// Height of the nose's ridge over the face at given heights: root, bridge, tip, base.
+const RIDGE: [[f32; 2]; 10] = [
+    [-0.83, 0.0],
+    [-0.77, 0.03],
+    [-0.715, 0.13],
+    [-0.66, 0.285],
+    [-0.57, 0.375],
+    [-0.48, 0.355],
+    [-0.22, 0.225],
+    [0.02, 0.100],
+    [0.15, 0.070],
+    [0.40, 0.0],
+];
+
 fn nose_ridge(y: f32) -> f32 {
-    let rise = smooth(0.30, -0.62, y);
-    let fall = smooth(-0.84, -0.67, y);
-    (0.07 + 0.285 * rise * mix(rise, 1.0, 0.5)) * fall * smooth(0.40, 0.12, y)
+    let i = RIDGE.iter().rposition(|p| p[0] <= y);
+    match i {
+        Some(i) if i + 1 < RIDGE.len() => {
+            let (p, q) = (RIDGE[i], RIDGE[i + 1]);
+            let t = (y - p[0]) / (q[0] - p[0]);
+            // Straight pieces with rounded joints.
+            mix(p[1], q[1], mix(t, t * t * (3.0 - 2.0 * t), 0.35))
+        }
+        _ => 0.0,
+    }
+}
+
+/// Nose: ridge with sides, ball of the tip, wings.
+fn nose(x: f32, y: f32) -> f32 {
+    let narrow = mix(0.062, 0.098, smooth(-0.2, -0.55, y)) + 0.02 * smooth(-0.05, 0.25, y);
+    let wide = mix(0.145, 0.195, smooth(-0.2, -0.58, y)) + 0.04 * smooth(-0.05, 0.25, y);
+    let profile = 0.50 * exp(-(x / narrow) * (x / narrow)) + 0.50 * exp(-(x / wide) * (x / wide));
+    let mut z = nose_ridge(y) * profile;
+    z += 0.060 * bell(x, y, 0.0, -0.565, 0.105, 0.080);
+    z += 0.135 * twin(x, y, 0.190, -0.635, 0.078, 0.078);
+    // The wing is set off from the tip and from the cheek.
+    z -= 0.030 * twin(x, y, 0.115, -0.600, 0.030, 0.065);
+    z - 0.045 * twin(x, y, 0.300, -0.615, 0.045, 0.10)
 }
 
 /// Depth features of the neutral face at `(x, y)`: sockets, brow ridge, nose, lips, chin, cheekbones.
 fn relief(x: f32, y: f32) -> f32 {
     let ax = x.abs();
-    let width = mix(0.10, 0.145, smooth(-0.25, -0.62, y)) + 0.05 * smooth(0.0, 0.3, y);
-    let mut z = nose_ridge(y) * exp(-(x / width) * (x / width));
-    z += 0.085 * bell(x, y, 0.0, -0.64, 0.14, 0.11);
-    z += 0.15 * bell(ax, y, 0.20, -0.69, 0.085, 0.085) - 0.03 * bell(ax, y, 0.32, -0.66, 0.06, 0.12);
-    z -= 0.15 * bell(ax, y, 0.46, -0.01, 0.24, 0.17) + 0.07 * bell(ax, y, 0.20, 0.02, 0.09, 0.13);
-    z += 0.07 * bell(ax, y, 0.40, 0.30, 0.34, 0.11);
-    z += 0.06 * bell(ax, y, 0.66, -0.36, 0.26, 0.20) + 0.05 * bell(ax, y, 0.45, -0.75, 0.25, 0.3);
+    let b = |cx: f32, cy: f32, sx: f32, sy: f32| twin(x, y, cx, cy, sx, sy);
+    let mut z = nose(x, y);
+    z -= 0.165 * b(0.47, -0.02, 0.25, 0.17) + 0.042 * b(0.205, 0.02, 0.095, 0.11) + 0.045 * b(0.50, 0.150, 0.24, 0.050);
+    z += 0.070 * b(0.42, 0.29, 0.34, 0.14) + 0.030 * b(0.78, 0.20, 0.12, 0.14) + 0.02 * b(0.0, 0.36, 0.2, 0.12);
+    z += 0.085 * b(0.66, -0.36, 0.24, 0.19) + 0.055 * b(0.42, -0.74, 0.22, 0.28);
+    z -= 0.045 * b(0.80, -0.86, 0.18, 0.24);
+    z += 0.035 * b(0.40, 0.72, 0.26, 0.22) - 0.03 * b(0.98, 0.30, 0.16, 0.25);
     let lip = |c: f32, s: f32| exp(-((y - c) / s) * ((y - c) / s));
-    let across = smooth(0.46, 0.16, ax);
-    z += across * (0.085 * lip(-1.055, 0.055) + 0.10 * lip(-1.19, 0.065)) + 0.06 * smooth(0.5, 0.1, ax) * lip(-1.1, 0.25);
-    z -= 0.03 * across * lip(MOUTH_Y, 0.018) + 0.05 * bell(ax, y, 0.44, -1.12, 0.07, 0.06);
-    z -= 0.025 * bell(x, y, 0.0, -0.93, 0.035, 0.08);
-    z -= 0.07 * bell(x, y, 0.0, -1.36, 0.26, 0.07);
-    z + 0.09 * bell(x, y, 0.0, -1.58, 0.24, 0.14)
+    let across = smooth(0.44, 0.14, ax);
+    z += across * (0.095 * lip(-1.060, 0.052) + 0.120 * lip(-1.195, 0.062)) + 0.075 * smooth(0.55, 0.1, ax) * lip(-1.1, 0.27);
+    z += 0.018 * b(0.09, -1.035, 0.06, 0.045) + 0.015 * b(0.13, -1.20, 0.10, 0.05);
+    z -= 0.035 * across * lip(MOUTH_Y, 0.018) + 0.070 * b(0.445, -1.125, 0.065, 0.065);
+    z -= 0.026 * bell(x, y, 0.0, -0.90, 0.036, 0.09);
+    z += 0.012 * b(0.080, -0.90, 0.030, 0.09);
+    z -= 0.090 * b(0.0, -1.355, 0.26, 0.062);
+    z + 0.115 * b(0.0, -1.57, 0.23, 0.13) + 0.02 * b(0.10, -1.60, 0.08, 0.08)
 }
 
 fn site(key: f32, theta: f32, side: Side) -> Site {
@@ -193,10 +228,10 @@ fn site(key: f32, theta: f32, side: Side) -> Site {
     let mut pos = p;
     pos[2] += relief(p[0], p[1]) * front;
     // The tip of the nose hangs over the nostrils, the temples are hollow.
-    pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.70, 0.22, 0.10) * front;
+    pos[1] -= 0.05 * bell(p[0], p[1], 0.0, -0.62, 0.22, 0.09) * front;
     // Corners of mouth and eyes are drawn up a little: a calm face, not a sad one.
-    pos[1] +=
-        (0.03 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18)) * front;
+    pos[1] += (0.018 * bell(p[0].abs(), p[1], 0.43, MOUTH_Y, 0.14, 0.16) + 0.03 * bell(p[0].abs(), p[1], 0.75, 0.0, 0.18, 0.18))
+        * front;
     pos[0] -= p[0] * 0.04 * bell(p[0].abs(), p[1], 1.0, 0.25, 0.3, 0.25);
     let beyond = (theta.abs() - std::f32::consts::FRAC_PI_2).max(0.0);
     let u = if beyond > 0.0 { theta.signum() * (1.12 + beyond) } else { p[0] };

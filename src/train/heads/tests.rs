@@ -54,7 +54,7 @@ fn a_blink_hides_the_iris() {
     head.expression[channel::BLINK] = 1.0;
     head.expression[channel::BLINK + 1] = 1.0;
     let shut = count(&render(&head, 128), label::IRIS);
-    assert!(open > 60 && shut * 20 < open, "{open} open, {shut} shut");
+    assert!(open > 40 && shut * 20 < open, "{open} open, {shut} shut");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn gaze_moves_the_iris_right_and_up() {
         let n = spots.len() as f32;
         (spots.iter().map(|i| i % 128).sum::<usize>() as f32 / n, spots.iter().map(|i| i / 128).sum::<usize>() as f32 / n)
     };
-    assert!(centroid(0.7, 0.0).0 > centroid(-0.7, 0.0).0 + 3.0);
+    assert!(centroid(1.0, 0.0).0 > centroid(-1.0, 0.0).0 + 3.0);
     assert!(centroid(0.0, 0.8).1 < centroid(0.0, -0.8).1 - 1.0);
 }
 
@@ -168,4 +168,58 @@ fn clips_move_smoothly_and_blink() {
     assert!((2..=4).contains(&blinks), "{blinks} blinks in 8 seconds, one every 2 to 4 seconds");
     let image = render_camera(&heads[0], 160, 120);
     assert_eq!((image.frame.width, image.frame.height), (160, 120));
+}
+
+#[test]
+fn a_camera_without_faults_changes_nothing() {
+    let image = render(&sample(3), 48);
+    for camera in [Camera::default(), Camera::sample(9, 0.0)] {
+        let filmed = camera.film(&image.frame);
+        let worst = filmed.data.iter().zip(&image.frame.data).map(|(a, b)| a.abs_diff(*b)).max();
+        // One step of rounding through linear light.
+        assert!(worst <= Some(1), "{worst:?}");
+    }
+}
+
+#[test]
+fn worse_compression_is_farther_from_the_picture_and_the_same_camera_films_the_same() {
+    let image = render(&sample(4), 64);
+    let error = |quality: f32| {
+        let filmed = Camera { quality, ..Camera::default() }.film(&image.frame);
+        filmed.data.iter().zip(&image.frame.data).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum::<f64>()
+    };
+    assert!(error(10.0) > 2.0 * error(60.0) && error(60.0) > error(95.0));
+    let camera = Camera::sample(5, 1.0);
+    assert_eq!(camera.film(&image.frame), camera.film(&image.frame));
+    // Sides that are no multiple of a block.
+    let odd = render_camera(&sample(4), 37, 21);
+    assert_eq!(camera.film(&odd.frame).data.len(), 37 * 21 * 3);
+}
+
+#[test]
+fn most_pixels_of_long_hair_are_hair_and_a_shaven_head_has_none() {
+    let styled = |style: usize, length: f32| {
+        let mut head = Head::default();
+        for k in 0..8 {
+            head.identity[look::slot::STYLE + k] = -2.5;
+        }
+        head.identity[look::slot::STYLE + style] = 2.5;
+        head.identity[look::slot::HAIR_LENGTH] = length;
+        count(&render(&head, 64), label::HAIR)
+    };
+    let (bald, short, long) = (styled(0, -2.5), styled(1, 0.0), styled(3, 1.0));
+    assert!(bald < 20 && short > 250 && long > short + 150, "bald {bald}, short {short}, long {long} of 4096");
+}
+
+#[test]
+fn dark_and_light_skins_differ_and_both_are_exposed() {
+    let cheek = |tone: f32| {
+        let mut head = Head::default();
+        head.identity[look::slot::SKIN] = tone;
+        let image = render(&head, 64);
+        let p = mark(&image, "cheek_left");
+        f32::from(image.frame.pixel(p.0 as u32, p.1 as u32)[1])
+    };
+    let (light, dark) = (cheek(-2.0), cheek(2.0));
+    assert!(light > dark + 40.0 && dark > 20.0 && light < 245.0, "green at the cheek: {light} and {dark} of 255");
 }
