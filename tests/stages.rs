@@ -185,7 +185,6 @@ mod training {
                 batch: 2,
                 analysis_steps: 20,
                 generator_steps: 20,
-                inversion_steps: 2,
                 kind: tch::Kind::Float,
                 command: "test".into(),
                 ..TrainOptions::default()

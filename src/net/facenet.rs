@@ -29,6 +29,10 @@ pub struct FaceNetConfig {
     pub classes: i64,
     /// Channels of the parser's top-down path.
     pub parser_width: i64,
+    /// Whether the encoder reads the trunk's last level itself instead of the shared hidden layer, which keeps little but what the
+    /// predictor and the identity embedding need.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoder_sees_trunk: bool,
 }
 
 impl FaceNetConfig {
@@ -64,12 +68,12 @@ impl FaceNetConfig {
             add(format!("trunk.{}.down", i + 1), vec![pair[1], pair[0], 3, 3]);
             add(format!("trunk.{}.same", i + 1), vec![pair[1], pair[1], 3, 3]);
         }
-        let top = self.widths[self.widths.len() - 1];
-        add("hidden".into(), vec![self.hidden, top * self.last_side() * self.last_side()]);
+        let top = self.widths[self.widths.len() - 1] * self.last_side() * self.last_side();
+        add("hidden".into(), vec![self.hidden, top]);
         add("pose".into(), vec![2, self.hidden]);
         add("expression".into(), vec![EXPRESSIONS as i64, self.hidden]);
         add("identity".into(), vec![self.identity_dim, self.hidden]);
-        add("encoder.0".into(), vec![self.hidden, self.hidden]);
+        add("encoder.0".into(), vec![self.hidden, if self.encoder_sees_trunk { top } else { self.hidden }]);
         add("encoder.1".into(), vec![self.style_dim, self.hidden]);
         for level in 1..self.widths.len() {
             add(format!("parser.{level}"), vec![self.parser_width, self.widths[level], 1, 1]);
@@ -134,11 +138,15 @@ impl FaceNet {
         Ok(Features { levels })
     }
 
+    /// The trunk's last level in one row per picture.
+    fn top(features: &Features) -> Result<Tensor> {
+        let top = &features.levels[features.levels.len() - 1];
+        Ok(top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?)
+    }
+
     /// The shared hidden layer `[B, hidden]`.
     pub fn hidden(&self, features: &Features) -> Result<Tensor> {
-        let top = &features.levels[features.levels.len() - 1];
-        let flat = top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?;
-        leaky_from_scaled(&self.linear("hidden", &flat)?.scale(LEAKY_SCALE)?)
+        leaky_from_scaled(&self.linear("hidden", &Self::top(features)?)?.scale(LEAKY_SCALE)?)
     }
 
     /// Yaw and pitch in degrees `[B, 2]` and expression `[B, 32]` in the units of the parametric heads.
@@ -150,7 +158,8 @@ impl FaceNet {
 
     /// w `[B, dim]`: the encoder's inversion, the same in every W+ row.
     pub fn encode(&self, features: &Features) -> Result<Tensor> {
-        let hidden = self.linear("encoder.0", &self.hidden(features)?)?;
+        let seen = if self.cfg.encoder_sees_trunk { Self::top(features)? } else { self.hidden(features)? };
+        let hidden = self.linear("encoder.0", &seen)?;
         self.linear("encoder.1", &leaky_from_scaled(&hidden.scale(LEAKY_SCALE)?)?)
     }
 
