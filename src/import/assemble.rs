@@ -87,7 +87,15 @@ pub fn import(options: &ImportOptions, progress: &dyn Progress) -> Result<(PackC
     };
     let analysis = AnalysisConfig::Published(parts.analysis.clone());
     let channels = {
-        let on = |prefix: &str| parts.weights.under(prefix).and_then(|w| w.copy_to(device));
+        let on = |prefix: &str| -> Result<Weights> {
+            let shared = parts.weights.under(prefix)?;
+            // A gigabyte of weights is not copied without need.
+            if device == Device::Cpu {
+                Ok(shared)
+            } else {
+                shared.copy_to(device)
+            }
+        };
         let model = Generator::new(generator.config.clone(), on("generator.")?)?;
         let eyes = Analysis::new(analysis.clone(), on("analysis.")?)?;
         let find_options = FindOptions { kind, ..options.find.clone() };

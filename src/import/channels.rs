@@ -6,7 +6,7 @@
 //! gradients mislead (equation 6).
 //!
 //! A thousand channels cannot all be judged perceptually on a CPU. A first pass screens them by pixels on two faces; the second judges
-//! those that are left on all faces. Layers finer than 128 x 128 colour and texture the picture and are passed over.
+//! those that are left on all faces. Layers coarser than 16 x 16 move the head as a whole, those finer than 128 x 128 colour and texture it: they are passed over.
 
 use super::regions::{Regions, FEATURES};
 use super::scores::Scores;
@@ -24,7 +24,10 @@ use tch::{no_grad, Kind, Tensor};
 const GAIN: f64 = 3.0;
 /// Largest side that pictures are judged at.
 const PREVIEW: i64 = 256;
-/// Finest side of a layer that is searched.
+/// Largest side that they are screened at: enough to see where something changes, and a third cheaper.
+const SCREEN: i64 = 128;
+/// Coarsest and finest side of a layer that is searched.
+const COARSEST: i64 = 16;
 const FINEST: i64 = 128;
 /// Faces of the first pass.
 const SCREENED_FACES: usize = 2;
@@ -88,6 +91,7 @@ struct Search<'a> {
     options: &'a FindOptions,
     /// Offset of alpha = 1 per layer `[inputs]`.
     gains: Vec<Tensor>,
+    /// Side of the pictures of the pass at hand.
     side: i64,
 }
 
@@ -108,10 +112,11 @@ pub fn find(
     }
     tch::manual_seed(options.seed as i64 ^ 0x0C4A_77E1);
     let (gains, w) = no_grad(|| draw(generator, mean, options.samples))?;
-    let side = generator.config().resolution.min(PREVIEW);
-    let search = Search { generator, analysis, labels, options, gains, side };
+    let side = generator.config().resolution;
+    let mut search = Search { generator, analysis, labels, options, gains, side: side.min(SCREEN) };
     let mut scores = Scores::open(options.state.as_deref(), &search.key(&w)?)?;
     let screened = search.screen(&w, &mut scores, progress)?;
+    search.side = side.min(PREVIEW);
     let judged = search.judge(&w, screened, &mut scores, progress)?;
     let chosen = choose(&judged)?;
     chosen.into_iter().map(|(feature, number, c)| search.channel(feature, number, &c)).collect()
@@ -140,7 +145,8 @@ impl Search<'_> {
     /// Layers whose channels are searched.
     fn layers(&self) -> impl Iterator<Item = usize> + '_ {
         let layers = self.generator.layers();
-        (0..layers.len()).filter(|i| !layers[*i].to_rgb && layers[*i].side <= FINEST.min(self.side))
+        let sides = COARSEST..=FINEST.min(self.side);
+        (0..layers.len()).filter(move |i| !layers[*i].to_rgb && sides.contains(&layers[*i].side))
     }
 
     /// Goes on to the picture at the preview's side.

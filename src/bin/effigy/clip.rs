@@ -52,6 +52,10 @@ pub struct Aligned {
     pub frames: Vec<AlignedFrame>,
 }
 
+/// Frames that are searched for an enrolled face.
+#[cfg(feature = "encode")]
+const KNOWN_LOOKAHEAD: usize = 32;
+
 /// How the crops shall be.
 pub struct Crops<'a> {
     /// Pixels of their side.
@@ -136,7 +140,11 @@ fn align(
 ) -> Result<()> {
     use effigy::encode::align::{AlignOptions, Aligner};
 
-    let options = AlignOptions { resolution: side, references, ..AlignOptions::default() };
+    let mut options = AlignOptions { resolution: side, references, ..AlignOptions::default() };
+    if !options.references.is_empty() {
+        // Somebody who is known is found by any frame that resembles what is known of them.
+        options.lookahead = KNOWN_LOOKAHEAD;
+    }
     let mut aligner = Aligner::new(&options)?;
     let ahead: Vec<TimedFrame> = reader.by_ref().take(options.lookahead).collect::<Result<_>>()?;
     if ahead.is_empty() {

@@ -51,6 +51,9 @@ const FREE_SCALE: f64 = 0.16;
 const FREE_ANGLE: f64 = 0.07;
 /// Fastest correction of drift, crop units per frame: 0.04 pixels at 256, too slow to be seen.
 const CORRECTION: f64 = 0.04 / 256.0;
+/// Share of the bounds that is left alone, and fastest correction, where known crops of the face tell the place.
+const KNOWN_SHARE: f64 = 0.1;
+const KNOWN_CORRECTION: f64 = 0.2 / 256.0;
 
 /// How to align.
 #[derive(Clone, Debug)]
@@ -195,7 +198,7 @@ impl Aligner {
         let rough = CropPose::from_eyes(face.at(EYES_IN_BOX.0), face.at(EYES_IN_BOX.1));
         let key = self.register.key(&greys[first], &rough)?;
         let mut seen: [Vec<Point>; 2] = Default::default();
-        let mut known = Vec::new();
+        let mut followed = Vec::new();
         let mut last = rough;
         for (n, grey) in greys.iter().enumerate().skip(first) {
             let fit = self.register.follow(&key, grey, last)?;
@@ -205,16 +208,16 @@ impl Aligner {
                 continue;
             }
             last = fit.pose;
-            known.extend(self.references.correction(&mut self.register, grey, &fit.pose)?);
+            followed.push((grey, fit.pose));
             let Eyes { left, right } = self.detector.eyes(grey, found)?;
             for (list, eye) in seen.iter_mut().zip([left, right]) {
                 list.extend(eye.map(|p| rough.to_camera(fit.pose.to_crop(p))));
             }
         }
-        if let Some(correction) = refer::middle(known) {
-            return Ok(rough.moved(&correction));
-        }
         if !self.references.is_empty() {
+            if let Some(motion) = self.references.place(&mut self.register, &followed)? {
+                return Ok(rough.moved(&motion));
+            }
             log::warn!("the face does not look like the enrolled one: its crop is placed by its eyes");
         }
         Ok(pose_from_votes(&seen, face))
@@ -310,8 +313,11 @@ impl Aligner {
         let eyes = self.detector.eyes(grey, &face)?;
         let seen = [eyes.left.into_iter().collect(), eyes.right.into_iter().collect()];
         let pose = pose_from_votes(&seen, &face);
-        let known = self.references.correction(&mut self.register, grey, &pose)?;
-        self.restart(grey, known.map_or(pose, |(motion, _)| pose.moved(&motion)))?;
+        let known = match self.references.is_empty() {
+            true => None,
+            false => self.references.place(&mut self.register, &[(grey, pose)])?,
+        };
+        self.restart(grey, known.map_or(pose, |motion| pose.moved(&motion)))?;
         Ok(Step { key: true, confidence: 0.5 })
     }
 
@@ -330,11 +336,19 @@ impl Aligner {
         Step { key: false, confidence: 0.0 }
     }
 
-    /// Notes where the detector sees the eyes in the crop.
+    /// Notes where the face should be in the crop: as on the known crops, or with the eyes where the detector expects them.
     fn watch(&mut self, grey: &Mat, track: &CropPose) -> Result<()> {
         let pose = track.moved(&self.drift);
-        let Eyes { left: Some(left), right: Some(right) } = self.detector.eyes(grey, &face_box_of(&pose))? else { return Ok(()) };
-        self.votes.push_back(pose.motion_to(&CropPose::from_eyes(left, right)));
+        let wanted = if self.references.is_empty() {
+            match self.detector.eyes(grey, &face_box_of(&pose))? {
+                Eyes { left: Some(left), right: Some(right) } => Some(pose.motion_to(&CropPose::from_eyes(left, right))),
+                _ => None,
+            }
+        } else {
+            self.references.watch(&mut self.register, grey, &pose)?
+        };
+        let Some(wanted) = wanted else { return Ok(()) };
+        self.votes.push_back(wanted);
         if self.votes.len() > WATCH_VOTES {
             self.votes.pop_front();
         }
@@ -347,14 +361,16 @@ impl Aligner {
             return;
         }
         let middle = |pick: fn(&Similarity) -> f64| median(self.votes.iter().map(pick).collect()).unwrap_or(0.0);
-        let beyond = |v: f64, free: f64| v - v.clamp(-free, free);
+        // Known crops tell the place far better than detected eyes do.
+        let (share, most) = if self.references.is_empty() { (1.0, CORRECTION) } else { (KNOWN_SHARE, KNOWN_CORRECTION) };
+        let beyond = |v: f64, free: f64| v - v.clamp(-share * free, share * free);
         let wanted = Similarity {
             shift: (beyond(middle(|v| v.shift.0), FREE_SHIFT), beyond(middle(|v| v.shift.1), FREE_SHIFT)),
             scale: beyond(middle(|v| v.scale.ln()), FREE_SCALE).exp(),
             angle: beyond(middle(|v| v.angle), FREE_ANGLE),
         };
         if wanted.size() > 0.0 {
-            let step = wanted.part((CORRECTION / wanted.size()).min(0.02));
+            let step = wanted.part((most / wanted.size()).min(0.02));
             self.drift = self.drift.after(&step);
             // The votes are seen from the crop, which has just moved.
             for vote in &mut self.votes {

@@ -1,9 +1,9 @@
 //! Placing a face as it was placed before: the crop of later footage must show an enrolled person where the tuned generator draws
 //! them.
 //!
-//! Input: pictures of the identity (its crops, or what its generator renders) and a first guess by the detector. Output: the
+//! Input: pictures of the identity (its crops, or what its generator renders) and first guesses by the detector. Output: the
 //! similarity from the guess to the place at which the face lies on those pictures, found by the registration that follows
-//! faces. Eyes alone place a face to a few pixels, which a generator with frozen weights cannot make up for.
+//! faces. Eyes alone place a face to a tenth of its size, which a generator with frozen weights cannot make up for.
 
 use super::detect::median;
 use super::geometry::{CropPose, Similarity};
@@ -13,10 +13,16 @@ use crate::error::Result;
 use crate::frame::Frame;
 use opencv::core::Mat;
 
-/// Share of the face that must agree with a reference.
+/// Share of the face that must agree with a reference in the first look, and in the second, which begins where the first has led.
+const SEEN: f64 = 0.25;
 const AGREES: f64 = 0.4;
-/// Largest believable error of the detector, crop units.
+/// Share of the face that must agree for a place to count while the face is followed.
+const SURE: f64 = 0.6;
+/// Largest believable error of the detector, crop units, and the sizes that are tried: eyes cast down or a frown make its boxes larger.
 const MOST_ERROR: f64 = 0.3;
+const SCALES: [f64; 3] = [1.0, 1.15, 0.87];
+/// Frames that are looked at, spread over those at hand.
+const LOOKS: usize = 8;
 
 /// Known crops of a face, ready to be compared with.
 pub(super) struct References {
@@ -38,24 +44,50 @@ impl References {
         self.keys.is_empty()
     }
 
-    /// Motion from `guess` to where the face lies on the reference that it is most like, and how surely; None if it is like none.
-    pub(super) fn correction(&self, register: &mut Register, grey: &Mat, guess: &CropPose) -> Result<Option<(Similarity, f64)>> {
-        let mut best: Option<(Similarity, f64)> = None;
+    /// One motion from all guesses `(frame, pose)` to where the face lies on the references; None if it is like none of them.
+    pub(super) fn place(&self, register: &mut Register, guesses: &[(&Mat, CropPose)]) -> Result<Option<Similarity>> {
+        let stride = guesses.len().div_ceil(LOOKS).max(1);
+        let looks: Vec<_> = guesses.iter().step_by(stride).collect();
+        let mut rough = Vec::new();
+        for (grey, guess) in &looks {
+            for scale in SCALES {
+                let start = guess.moved(&Similarity { scale, ..Similarity::IDENTITY });
+                let found = self.best(register, grey, &start, SEEN)?;
+                rough.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
+            }
+        }
+        let Some(rough) = middle(rough) else { return Ok(None) };
+        let mut fine = Vec::new();
+        for (grey, guess) in &looks {
+            let found = self.best(register, grey, &guess.moved(&rough), AGREES)?;
+            fine.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
+        }
+        Ok(middle(fine))
+    }
+
+    /// Motion from `pose` to where the face lies on the references, if it surely is like one of them.
+    pub(super) fn watch(&self, register: &mut Register, grey: &Mat, pose: &CropPose) -> Result<Option<Similarity>> {
+        Ok(self.best(register, grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
+    }
+
+    /// Where the face lies on the reference that it is most like, if at least `share` of it agrees, and how much does.
+    fn best(&self, register: &mut Register, grey: &Mat, start: &CropPose, share: f64) -> Result<Option<(CropPose, f64)>> {
+        let mut best: Option<(CropPose, f64)> = None;
         for key in &self.keys {
-            let fit = register.follow(key, grey, *guess)?;
-            let motion = guess.motion_to(&fit.pose);
-            if fit.inliers >= AGREES && motion.size() < MOST_ERROR && best.is_none_or(|(_, sure)| fit.inliers > sure) {
-                best = Some((motion, fit.inliers));
+            let fit = register.follow(key, grey, *start)?;
+            let near = start.motion_to(&fit.pose).size() < MOST_ERROR;
+            if fit.inliers >= share && near && best.is_none_or(|(_, sure)| fit.inliers > sure) {
+                best = Some((fit.pose, fit.inliers));
             }
         }
         Ok(best)
     }
 }
 
-/// The median of the surer half of some corrections.
-pub(super) fn middle(mut all: Vec<(Similarity, f64)>) -> Option<Similarity> {
+/// The median of the surest third of some motions.
+fn middle(mut all: Vec<(Similarity, f64)>) -> Option<Similarity> {
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
-    all.truncate(all.len().div_ceil(2));
+    all.truncate(all.len().div_ceil(3));
     let part = |pick: fn(&Similarity) -> f64| median(all.iter().map(|(s, _)| pick(s)).collect());
     let shift = (part(|s| s.shift.0)?, part(|s| s.shift.1)?);
     Some(Similarity { shift, scale: part(|s| s.scale.ln())?.exp(), angle: part(|s| s.angle)? })
@@ -66,10 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_corrections_leaves_unsure_ones_out() {
+    fn the_middle_of_motions_leaves_unsure_ones_out() {
         let at = |x: f64| Similarity { shift: (x, 0.0), ..Similarity::IDENTITY };
         assert!(middle(Vec::new()).is_none());
-        let found = middle(vec![(at(0.02), 0.9), (at(0.3), 0.41), (at(0.03), 0.8), (at(-0.3), 0.42), (at(0.02), 0.85)]).unwrap();
+        let found = middle(vec![(at(0.02), 0.9), (at(0.3), 0.41), (at(0.3), 0.5), (at(-0.3), 0.42), (at(0.02), 0.85)]).unwrap();
         assert!((found.shift.0 - 0.02).abs() < 1e-12 && (found.scale - 1.0).abs() < 1e-12, "{found:?}");
     }
 }

@@ -69,7 +69,7 @@ impl Camera {
             defocus: k * 0.006 * defocus,
             motion: [k * 0.016 * motion, rng.range(0.0, std::f32::consts::PI)],
             vignette: k * 0.22 * rng.unit() * rng.unit(),
-            noise: k * 0.035 * noise * noise,
+            noise: k * 0.022 * noise * noise,
             sharpen: k * 0.9 * sharpen,
             quality: mix(100.0, 22.0, k * bad.sqrt()),
             seed,
@@ -137,7 +137,7 @@ impl Camera {
             let patch = coarse[(i / w / 2) * coarse_w + (i % w) / 2];
             let luma = normal();
             for k in 0..3 {
-                let level = self.noise * mix(1.5, 0.7, c[k].clamp(0.0, 1.0));
+                let level = self.noise * mix(1.25, 0.75, c[k].clamp(0.0, 1.0));
                 c[k] += level * (0.75 * luma + 0.5 * patch[k]);
             }
         }

@@ -44,9 +44,9 @@ fn garment(look: &Look) -> Garment {
 }
 
 const BODY: [[f32; 7]; 8] = [
-    [-1.96, -0.60, 0.63, -1.78, -1.24, -1.95, -1.95],
-    [-2.12, -0.52, 0.80, -1.92, -1.26, -2.12, -2.12],
-    [-2.34, -0.40, 1.18, -2.08, -1.28, -2.25, -2.28],
+    [-1.96, -0.55, 0.79, -1.78, -1.26, -1.95, -2.06],
+    [-2.12, -0.48, 0.92, -1.92, -1.26, -2.12, -2.12],
+    [-2.34, -0.38, 1.24, -2.08, -1.28, -2.25, -2.28],
     [-2.55, -0.25, 1.68, -2.26, -1.30, -2.35, -2.38],
     [-2.85, -0.12, 2.15, -2.50, -1.30, -2.50, -2.44],
     [-3.30, 0.00, 2.48, -2.90, -1.30, -2.80, -2.48],
@@ -82,43 +82,50 @@ fn neckline(worn: Garment, a: f32) -> f32 {
     match worn {
         Garment::Crew | Garment::Hood => 0.85 + 0.12 * (1.0 - a / 0.7).max(0.0),
         Garment::VNeck => 0.75 + 2.2 * (1.0 - a / 0.62).max(0.0),
-        Garment::Shirt => 0.25 + 1.5 * (1.0 - a / 0.30).max(0.0),
-        Garment::Jacket => 0.35 + 0.9 * (1.0 - a / 0.25).max(0.0),
+        Garment::Shirt => 0.20 + 1.9 * (1.0 - a / 0.26).max(0.0),
+        Garment::Jacket => 0.25 + 0.5 * (1.0 - a / 0.20).max(0.0),
         Garment::HighNeck | Garment::Scarf => 0.0,
         Garment::Bare => 2.9,
     }
 }
 
+/// A point of a collar's profile at `v` (0 at the base, 1 at its end): (distance from the neck, height over the base).
+fn profile(worn: Garment, v: f32) -> (f32, f32) {
+    let bow = sin(v * std::f32::consts::PI);
+    match worn {
+        // Stands up and folds over.
+        Garment::Shirt | Garment::Jacket => {
+            let (up, over) = (smooth(0.0, 0.45, v), smooth(0.45, 1.0, v));
+            (0.07 + 0.02 * up + 0.17 * over, -0.04 + 0.24 * up - 0.27 * over)
+        }
+        Garment::HighNeck => (0.05 + 0.035 * bow, -0.08 + 0.36 * v),
+        Garment::Hood => (0.07 + 0.15 * bow + 0.10 * v, -0.12 + 0.30 * v),
+        _ => (0.03 + 0.20 * bow, -0.24 + 0.50 * v),
+    }
+}
+
 fn collar(mesh: &mut Mesh, worn: Garment, look: &Look) {
-    // Height of the top over the base of the neck, slant outwards at top and bottom, thickness of the roll, opening in front.
-    let (low, high, out_low, out_high, open) = match worn {
-        Garment::Shirt => (-2.16, -1.86, 0.19, 0.07, 0.30),
-        Garment::Jacket => (-2.14, -1.92, 0.18, 0.08, 0.26),
-        Garment::Hood => (-2.30, -1.96, 0.16, 0.30, 0.0),
-        Garment::HighNeck => (-2.18, -1.84, 0.10, 0.05, 0.0),
-        Garment::Scarf => (-2.38, -1.90, 0.22, 0.12, 0.0),
+    let open = match worn {
+        Garment::Shirt => 0.22,
+        Garment::Jacket => 0.16,
+        Garment::Hood | Garment::HighNeck | Garment::Scarf => 0.0,
         _ => return,
     };
-    let bulge = match worn {
-        Garment::Hood => 0.10,
-        Garment::HighNeck => 0.03,
-        Garment::Scarf => 0.13,
-        _ => 0.0,
-    };
     let n = 49;
-    mesh.grid(8, n, Material::Collar, |r, c| {
-        let v = r as f32 / 7.0;
+    mesh.grid(10, n, Material::Collar, |r, c| {
+        let v = r as f32 / 9.0;
         let t = c as f32 / (n - 1) as f32 * 2.0 - 1.0;
         let theta = t * (std::f32::consts::PI - open) + std::f32::consts::PI;
         let (s, co) = (sin(theta), cos(theta));
-        let front = smooth(-0.2, 1.0, co);
-        let lump = 0.04 * bulge / 0.1 * fractal(theta * 2.2 + look.grain, v * 3.0, 2, 99.0);
-        let off = mix(out_low, out_high, v) + bulge * (1.0 - (2.0 * v - 1.0) * (2.0 * v - 1.0)) + lump;
-        let slant = -0.17 * front + 0.16 * smooth(0.2, 1.0, -co);
+        let (out, up) = profile(worn, v);
+        let soft = if matches!(worn, Garment::Hood | Garment::Scarf) { 0.07 } else { 0.008 };
+        let lump = soft * fractal(theta * 2.2 + look.grain, v * 3.0, 2, 99.0);
+        let base = -1.97 - 0.15 * smooth(-0.1, 1.0, co) + 0.09 * (1.0 - co.abs());
         // Points of a shirt's collar hang down in front.
-        let point = if open > 0.0 { -0.16 * smooth(0.80, 1.0, t.abs()) * (1.0 - v) } else { 0.0 };
-        let p = [(0.60 + off) * s, mix(low, high, v) + slant + point, -1.25 + (0.62 + off) * co];
-        (p, [theta, v], mix(0.7, 1.0, v), 0.0)
+        let point = if open > 0.0 { -0.15 * smooth(0.82, 1.0, t.abs()) * smooth(0.5, 1.0, v) } else { 0.0 };
+        let off = out + lump;
+        let p = [(0.76 + off) * s, base + up + point, -1.30 + (0.74 + off) * co];
+        (p, [theta, v], mix(0.65, 1.0, v), 0.0)
     });
 }
 
@@ -183,7 +190,7 @@ pub(super) fn surface(p: &Place, look: &Look) -> Surface {
     let mut c = printed(look.cloth, u * 2.0, v, look);
     let lapel = 0.9 + 2.6 * a;
     if worn == Garment::Jacket {
-        let shirt = a < 0.34 && v < 4.0;
+        let shirt = a < 0.30 * (1.0 - v / 4.4).max(0.0);
         c = if shirt { [0.70, 0.70, 0.72] } else { c };
         if !shirt && v < lapel + 1.2 {
             c = mul(c, mix(0.55, 1.0, smooth(0.0, 0.10, (v - lapel).abs())));

@@ -8,7 +8,7 @@ use super::look::Look;
 use super::math::{bell, fractal, noise, smooth, V3};
 use super::pose::Posed;
 use super::skin;
-use super::template::{mouth_line, EYE_HALF};
+use super::template::{mouth_line, spread, EYE_HALF};
 
 /// Sums furrows: height and darkness.
 #[derive(Default)]
@@ -124,10 +124,11 @@ fn around_mouth(r: &mut Relief, x: f32, y: f32, look: &Look, posed: &Posed) {
 /// Fine relief that is always there: pores, vellus, lines of the lips. `finest` noise cells per eye distance stay visible.
 fn grain(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
     let mut h = 0.0;
+    let w = spread(x, y);
     let rough = look.pores * (1.0 + 0.6 * look.age);
     for (cells, height) in [(14.0, 0.0008), (33.0, 0.0010), (61.0, 0.0008), (107.0, 0.0006)] {
         if cells < finest {
-            h += height * rough * noise(x * cells + look.grain, y * cells);
+            h += height * rough * noise(w * cells + look.grain, y * cells);
         }
     }
     let lip = skin::lips(x, y);
@@ -152,7 +153,7 @@ pub(super) fn relief(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) ->
     }
     r.height += grain(x, y, look, finest);
     if look.age > 0.4 {
-        r.height += 0.004 * (look.age - 0.4) * fractal(x * 9.0, y * 9.0 + look.grain, 2, finest);
+        r.height += 0.004 * (look.age - 0.4) * fractal(spread(x, y) * 9.0, y * 9.0 + look.grain, 2, finest);
     }
     (r.height, r.dark.min(1.0))
 }

@@ -59,7 +59,7 @@ impl Lights {
         let key = direction(azimuth, 0.48 + id[slot::LIGHT_Y] * 0.26);
         let warm = id[slot::WARMTH] * 0.30;
         // From flat light, as before a screen or a large window, to one hard lamp.
-        let contrast = smooth(-1.9, 2.3, id[slot::KEY] - 0.5 * id[slot::AMBIENT]);
+        let contrast = smooth(-1.5, 2.8, id[slot::KEY] - 0.5 * id[slot::AMBIENT]);
         let key_colour = mul(warmth(warm), mix(0.75, 1.5, contrast));
         let side = if azimuth > 0.0 { -1.0 } else { 1.0 };
         let fill = direction(side * (0.75 + 0.25 * id[slot::FILL]), 0.15);
@@ -83,8 +83,8 @@ impl Lights {
     fn expose(&mut self, id: &[f32; IDENTITY], skin: V3) {
         let views: [V3; 4] = [[0.0, 0.0, 1.0], [0.5, 0.0, 0.87], [-0.5, 0.0, 0.87], [0.0, 0.4, 0.92]];
         let mean = views.iter().map(|n| luminance(self.arriving(*n, [0.2; 3], 0.9, 0.85))).sum::<f32>() / 4.0;
-        let adapted = pow(luminance(skin) / 0.42, -0.50);
-        let gain = 0.80 * adapted * (1.0 + 0.13 * id[slot::EXPOSURE]) / mean.max(0.05);
+        let adapted = pow(luminance(skin) / 0.42, -0.38);
+        let gain = 0.92 * adapted * (1.0 + 0.13 * id[slot::EXPOSURE]) / mean.max(0.05);
         for c in
             [&mut self.key_colour, &mut self.fill_colour, &mut self.rim_colour, &mut self.sky, &mut self.ground, &mut self.front]
         {

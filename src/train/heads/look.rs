@@ -276,7 +276,7 @@ impl Look {
         let hue = id[slot::SKIN_HUE] * 0.011;
         let s = ramp(&SKINS, tone);
         let skin = linear([s[0] - hue * 0.3, s[1], s[2] - hue * 1.3]);
-        let skin = mix3(skin, [0.3 * skin[0] + 0.6 * skin[1] + 0.1 * skin[2]; 3], 0.08);
+        let skin = mix3(skin, [0.3 * skin[0] + 0.6 * skin[1] + 0.1 * skin[2]; 3], 0.07 + 0.10 * tone);
         let back = background(id);
         let mut look = Look::plain(id, skin, Lights::new(id, skin, mix3(back[0], back[1], 0.5)));
         (look.age, look.back) = (age, back);
@@ -399,9 +399,10 @@ impl Look {
             mix3(mul(mix3(self.hair, own, 0.6), 0.6), [0.02, 0.014, 0.010], (0.35 + 0.2 * id[slot::BROW_DARK]).clamp(0.0, 0.85));
         self.brow_thick = (1.0 + 0.16 * id[21] + mix(0.20, -0.18, female)).clamp(0.5, 1.6);
         self.brow_dense = (0.85 + 0.15 * id[slot::BROW_DARK] - 0.2 * age * female).clamp(0.35, 1.1);
-        let man = 1.0 - female;
-        self.beard = man * smooth(0.2, 0.9, id[slot::BEARD]);
-        self.moustache = man * smooth(0.3, 0.95, id[slot::MOUSTACHE] + 0.7 * id[slot::BEARD]);
+        // Beards are grown or not: nothing between.
+        let man = smooth(0.55, 0.85, 1.0 - female);
+        self.beard = man * smooth(0.3, 0.75, id[slot::BEARD]);
+        self.moustache = man * smooth(0.45, 0.75, id[slot::MOUSTACHE] + 0.7 * id[slot::BEARD]);
         self.stubble = man * smooth(-0.9, 1.6, id[slot::STUBBLE]) * mix(1.0, 0.55, self.grey) * mix(0.75, 1.0, tone);
         let bearded = mix3(mul(self.hair, 0.9), linear([0.60, 0.585, 0.57]), (1.25 * self.grey).min(1.0));
         self.beard_colour = bearded;

@@ -12,6 +12,7 @@ mod backdrop;
 mod camera;
 mod clip;
 mod cloth;
+mod cut;
 mod eye;
 mod folds;
 mod follicle;
@@ -270,7 +271,7 @@ pub fn render_camera(head: &Head, width: u32, height: u32) -> HeadImage {
     let (width, height) = (width.clamp(8, crate::limits::MAX_FRAME_SIDE), height.clamp(8, crate::limits::MAX_FRAME_SIDE));
     let id = look::clamped(head);
     let look = look::Look::new(&id);
-    let posed = pose::Posed::new(head, &id, &look);
+    let posed = pose::Posed::new(head, &id, &look, width.min(height));
     let view = framing::View::new(head, &posed, width, height);
     let screen = view.project(&posed);
     let landmarks = posed.landmarks.iter().map(|&i| (screen.points[i][0], screen.points[i][1])).collect();

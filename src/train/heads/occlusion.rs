@@ -45,7 +45,7 @@ pub(super) fn openness(depth: &[f32], width: usize, height: usize, unit: f32) ->
                 let hollow = 0.5 * (rise(dx, dy, r) + rise(-dx, -dy, r)) / r;
                 hidden += k * (hollow - 0.03).max(0.0);
             }
-            out[at] = 1.0 / (1.0 + 1.8 * hidden);
+            out[at] = 1.0 / (1.0 + 1.5 * hidden);
         }
     }
     out

@@ -222,8 +222,8 @@ fn skin(mesh: &mut Mesh, pos: &[V3], model: &Model) {
 }
 
 impl Posed {
-    /// Builds the mesh of a head; `id` are the clamped identity numbers.
-    pub fn new(head: &Head, id: &[f32; IDENTITY], look: &Look) -> Self {
+    /// Builds the mesh of a head; `id` are the clamped identity numbers, `side` the smaller side of the picture in pixels.
+    pub fn new(head: &Head, id: &[f32; IDENTITY], look: &Look, side: u32) -> Self {
         let model = model();
         let e = clamp_expression(&head.expression);
         let mut id_pos: Vec<V3> = model.grid.sites.iter().map(|s| s.pos).collect();
@@ -254,7 +254,7 @@ impl Posed {
         }
         // Strands come last: their vertices belong to no triangle.
         whisker::build(&mut mesh, look, &pos, &model.grid, &model.brow, &model.jaw);
-        strand::build(&mut mesh, look, &id_pos, &model.grid, &model.scalp);
+        strand::build(&mut mesh, look, &id_pos, &model.grid, &model.scalp, (side as f32 / 200.0).clamp(0.45, 1.0));
         let rest = eyes.map(|eye| [eye.centre[0], eye.centre[1], eye.centre[2] + EYE_RADIUS]);
         let rigid = model.rigid.iter().map(|&i| id_pos[i]).collect();
         Posed { mesh, landmarks, rigid, pupils: rest, eyes, expression: e }

@@ -306,6 +306,6 @@ pub(super) fn byte(v: f32) -> u8 {
     let v = v.max(0.0);
     let v = if v > 0.55 { 0.55 + 0.45 * (v - 0.55) / (v - 0.55 + 0.45) } else { v };
     // Film and cameras darken the shadows a little.
-    let v = v * mix(0.86, 1.0, smooth(0.0, 0.16, v));
+    let v = v * mix(0.92, 1.0, smooth(0.0, 0.12, v));
     (v.sqrt() * 255.0 + 0.5) as u8
 }

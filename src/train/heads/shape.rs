@@ -145,7 +145,7 @@ fn further_delta(n: usize, s: &Site) -> V3 {
             let jaw = bell(ax, y, 0.80, -1.25, 0.30, 0.30) * smooth(14.0, 12.5, s.key);
             let neck = smooth(12.6, 13.6, s.key);
             [
-                0.040 * sg * jaw + 0.10 * px * b(0.2, -1.62, 0.25, 0.2) + 0.055 * px * neck,
+                0.040 * sg * jaw + 0.10 * px * b(0.2, -1.62, 0.25, 0.2) + 0.09 * px * neck,
                 -0.030 * b(0.0, -1.68, 0.5, 0.25) - 0.022 * b(0.45, 0.28, 0.4, 0.14),
                 0.045 * b(0.40, 0.265, 0.35, 0.10) + 0.025 * b(0.0, -1.58, 0.25, 0.14) + 0.015 * b(0.0, -0.4, 0.15, 0.3)
                     - 0.03 * b(0.35, 0.80, 0.45, 0.25)
@@ -195,7 +195,7 @@ fn mouth_delta(name: &str, s: &Site) -> V3 {
             [-0.10 * x * w * b(0.3, MOUTH_Y, 0.4, 0.3), t[1] * w, t[2] * w]
         }
         "jaw_side" => [0.14 * jaw_weight(s) * jaw_weight(s) * smooth(1.0, 0.35, x.abs()), 0.0, 0.0],
-        "pucker" => [-0.62 * x * zone, 0.03 * up - 0.03 * down, 0.17 * b(0.0, MOUTH_Y, 0.34, 0.2)],
+        "pucker" => [-0.62 * x * zone, 0.008 * up - 0.008 * down, 0.17 * b(0.0, MOUTH_Y, 0.34, 0.2)],
         "funnel" => [-0.34 * x * zone, 0.09 * up - 0.12 * down, 0.11 * b(0.0, MOUTH_Y, 0.36, 0.22)],
         "lip_press" => [0.12 * x * zone, -0.62 * d * b(0.0, MOUTH_Y, 0.5, 0.15), -0.05 * b(0.0, MOUTH_Y, 0.4, 0.13)],
         "lip_roll_upper" if s.above_mouth() => {

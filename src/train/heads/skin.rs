@@ -9,7 +9,7 @@ use super::look::{Look, Style};
 use super::math::{bell, fractal, mix, mix3, mul, nearest_spot, noise, smooth, tint, V3};
 use super::pose::Posed;
 use super::surface::Surface;
-use super::template::{mouth_line, EYE_HALF, MOUTH_Y};
+use super::template::{mouth_line, spread, EYE_HALF, MOUTH_Y};
 
 /// Height of the brow's middle at distance `ax` from the middle of the face; `arch` bends it.
 pub(super) fn brow_line(ax: f32, arch: f32) -> f32 {
@@ -93,7 +93,9 @@ pub(super) fn beard_area(x: f32, y: f32, look: &Look) -> (f32, f32) {
         + look.beard_line;
     let around = smooth(-0.02, -0.07, lip + if y > MOUTH_Y { 0.0 } else { -0.015 }).max(smooth(0.36, 0.50, ax));
     let soul = 1.0 - 0.55 * bell(ax, y, 0.20, -1.34, 0.12, 0.10);
-    let neck = smooth(-1.92, -1.74, y) * smooth(1.32, 1.15, ax);
+    // On the neck it grows in front only.
+    let wide = mix(1.15, 0.50, smooth(-1.66, -1.80, y));
+    let neck = smooth(-1.92, -1.74, y) * smooth(wide + 0.17, wide, ax);
     let jaw = smooth(-0.03, 0.14, edge) * around * soul * neck;
     let top = -0.80 - 0.10 * smooth(0.10, 0.45, ax) + 0.02 * noise(x * 9.0, look.grain);
     let lip_hair =
@@ -122,7 +124,7 @@ pub(super) fn class(x: f32, y: f32, look: &Look) -> u8 {
 
 /// Blood under the skin: more on cheeks, nose, ears and chin; 0 is the mean.
 fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
-    let ax = x.abs();
+    let (ax, w) = (x.abs(), spread(x, y));
     let places = 0.75 * bell(ax, y, 0.64, -0.50, 0.34, 0.30)
         + 0.80 * bell(x, y, 0.0, -0.57, 0.25, 0.15)
         + 0.35 * bell(ax, y, 0.26, 0.0, 0.08, 0.09)
@@ -130,33 +132,34 @@ fn blood(x: f32, y: f32, look: &Look, finest: f32) -> f32 {
         + 0.30 * bell(x, y, 0.0, -1.52, 0.30, 0.16)
         - 0.35 * bell(x, y, 0.0, 0.75, 0.7, 0.3)
         - 0.25 * bell(ax, y, 0.45, -1.05, 0.12, 0.2);
-    let blotches = fractal(x * 3.1 + look.grain, y * 3.1, 3, finest) + 0.5 * fractal(x * 17.0, y * 17.0 + look.grain, 2, finest);
+    let blotches = fractal(w * 3.1 + look.grain, y * 3.1, 3, finest) + 0.5 * fractal(w * 17.0, y * 17.0 + look.grain, 2, finest);
     look.blush * places + look.blotch * blotches
 }
 
 /// Spots: freckles, moles and sun spots; colour factor.
 fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
+    let w = spread(x, y);
     let mut c = [1.0f32; 3];
     if look.freckles > 0.02 {
         for (k, cells) in [(0.0, 17.0), (5.0, 27.0)] {
             if cells > finest {
                 continue;
             }
-            let (d, which) = nearest_spot(x * cells + look.grain + k, y * cells - k);
+            let (d, which) = nearest_spot(w * cells + look.grain + k, y * cells - k);
             let area = bell(x.abs(), y, 0.34, -0.36, 0.62, 0.40) + 0.25 * bell(x, y, 0.0, 0.6, 0.7, 0.4);
             let here = smooth(0.34, 0.14, d) * smooth(1.0 - area * 0.9, 1.15 - area * 0.9, which + 0.15);
             c = tint(c, mix3([1.0; 3], [0.76, 0.62, 0.50], 0.75 * here * look.freckles));
         }
     }
     // Moles lie apart and differ in size.
-    let (d, which) = nearest_spot(x * 2.6 + 3.0 * look.grain, y * 2.6 + look.grain);
+    let (d, which) = nearest_spot(w * 2.6 + 3.0 * look.grain, y * 2.6 + look.grain);
     if which < look.moles {
         let size = 0.035 + 0.11 * which;
         c = tint(c, mix3([1.0; 3], [0.34, 0.22, 0.17], 0.85 * smooth(size, size * 0.45, d)));
     }
     if look.age > 0.45 {
-        let (d, which) = nearest_spot(x * 4.5 - look.grain, y * 4.5 + 9.0);
-        let here = smooth(0.40, 0.18, d + 0.12 * noise(x * 21.0, y * 21.0)) * smooth(0.62, 0.9, which);
+        let (d, which) = nearest_spot(w * 4.5 - look.grain, y * 4.5 + 9.0);
+        let here = smooth(0.40, 0.18, d + 0.12 * noise(w * 21.0, y * 21.0)) * smooth(0.62, 0.9, which);
         c = tint(c, mix3([1.0; 3], [0.78, 0.66, 0.55], here * (look.age - 0.45)));
     }
     c
@@ -164,8 +167,8 @@ fn spots(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
 
 /// Colour of bare skin.
 fn complexion(x: f32, y: f32, look: &Look, finest: f32) -> V3 {
-    let ax = x.abs();
-    let melanin = 0.055 * fractal(x * 2.2 - look.grain, y * 2.2, 3, finest) + 0.05 * noise(x * 41.0, y * 41.0 + look.grain);
+    let (ax, w) = (x.abs(), spread(x, y));
+    let melanin = 0.055 * fractal(w * 2.2 - look.grain, y * 2.2, 3, finest) + 0.05 * noise(w * 41.0, y * 41.0 + look.grain);
     let mut c = mul(look.skin, 1.0 + melanin * look.blotch.max(0.6));
     let red = blood(x, y, look, finest);
     c = tint(c, [1.0 + 0.045 * red, 1.0 - 0.17 * red, 1.0 - 0.14 * red]);
@@ -193,70 +196,85 @@ fn eye_marks(c: V3, x: f32, y: f32, look: &Look) -> V3 {
     mix3(c, [0.020, 0.014, 0.012], ends * root * look.lash)
 }
 
-/// The skin at texture coordinates `(x, y)`.
-pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -> Surface {
-    let mut c = complexion(x, y, look, finest);
-    let mut label = class(x, y, look);
-    let ax = x.abs();
-    if ax > 1.15 && y < 1.2 && label != label::CLOTHES {
-        label = label::SKIN;
-    }
-    let (slope, dark) = folds::slope(x, y, look, posed, finest);
-    c = tint(c, [1.0 - 0.45 * dark, 1.0 - 0.62 * dark, 1.0 - 0.62 * dark]);
-    let oily = 0.45
-        + 0.55 * bell(x, y, 0.0, -0.45, 0.20, 0.40)
-        + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
-        + 0.30 * bell(ax, y, 0.62, -0.35, 0.25, 0.18)
-        + 0.2 * bell(x, y, 0.0, -1.55, 0.2, 0.15);
-    let mut gloss = Gloss {
-        strength: look.oil * oily * (1.0 + 0.25 * fractal(x * 19.0, y * 19.0 + look.grain, 2, finest)),
-        rough: 0.54 - 0.12 * look.oil,
-    };
-    let nostril = bell(ax - 0.105, y + 0.712 + 0.25 * (ax - 0.105), 0.0, 0.0, 0.060, 0.026);
-    c = mix3(c, tint(look.skin, [0.10, 0.045, 0.04]), smooth(0.30, 0.80, nostril));
+/// Lips over the skin.
+fn paint_lips(s: &mut Surface, x: f32, y: f32, look: &Look) {
     let lip = lips(x, y);
-    if lip > -0.03 {
-        let border = 0.010 + 0.006 * (1.0 - look.makeup);
-        let cover = smooth(-border, border, lip + 0.004 * noise(x * 23.0, y * 23.0));
-        let lines = 1.0 + 0.09 * noise(x * 30.0 + look.grain, y * 5.0) + 0.06 * noise(x * 9.0, y * 9.0);
-        let seam = 1.0 - 0.62 * smooth(0.022, 0.0, (y - mouth_line(ax)).abs());
-        let rosy = mix3(mul(look.lip, lines * seam), c, 0.22 * (1.0 - look.makeup) * smooth(0.06, 0.0, lip));
-        c = mix3(c, rosy, cover);
-        gloss.strength = mix(gloss.strength, look.lip_gloss, cover);
-        gloss.rough = mix(gloss.rough, 0.30, cover);
-        if lip > 0.0 {
-            label = label::LIPS;
-        }
+    if lip <= -0.03 {
+        return;
     }
-    c = eye_marks(c, x, y, look);
+    let border = 0.010 + 0.006 * (1.0 - look.makeup);
+    let cover = smooth(-border, border, lip + 0.004 * noise(x * 23.0, y * 23.0));
+    let lines = 1.0 + 0.09 * noise(x * 30.0 + look.grain, y * 5.0) + 0.06 * noise(x * 9.0, y * 9.0);
+    let seam = 1.0 - 0.62 * smooth(0.022, 0.0, (y - mouth_line(x.abs())).abs());
+    let rosy = mix3(mul(look.lip, lines * seam), s.colour, 0.22 * (1.0 - look.makeup) * smooth(0.06, 0.0, lip));
+    s.colour = mix3(s.colour, rosy, cover);
+    s.gloss.strength = mix(s.gloss.strength, look.lip_gloss, cover);
+    s.gloss.rough = mix(s.gloss.rough, 0.30, cover);
+    if lip > 0.0 {
+        s.label = label::LIPS;
+    }
+}
+
+/// What lies under the single hairs of beard and brows.
+fn paint_whiskers(s: &mut Surface, x: f32, y: f32, look: &Look, finest: f32) {
     let (jaw, moustache) = beard_area(x, y, look);
     let dots = 0.75 + 0.5 * if finest > 40.0 { noise(x * 62.0, y * 62.0) } else { 0.0 };
     let shade = look.stubble * jaw.max(moustache) * dots;
     let full = (look.beard * jaw).max(look.moustache * moustache);
     // Shaved skin looks bluish grey, a beard hides the skin.
-    c = mix3(c, tint(c, [0.52, 0.56, 0.60]), 0.75 * shade.clamp(0.0, 1.0));
-    c = mix3(c, mix3(mul(look.beard_colour, 0.7), mul(c, 0.6), 0.3), 0.72 * smooth(0.1, 0.8, full));
+    s.colour = mix3(s.colour, tint(s.colour, [0.52, 0.56, 0.60]), 0.75 * shade.clamp(0.0, 1.0));
+    let under = mix3(mul(look.beard_colour, 0.7), mul(s.colour, 0.6), 0.3);
+    s.colour = mix3(s.colour, under, 0.72 * smooth(0.1, 0.8, full));
     let brow = brow(x, y, look);
-    if brow > 0.0 {
-        c = mix3(c, mix3(look.brow, c, 0.25), 0.34 * brow * look.brow_dense);
-        if brow > 0.45 {
-            label = label::BROWS;
-        }
+    s.colour = mix3(s.colour, mix3(look.brow, s.colour, 0.25), 0.34 * brow * look.brow_dense);
+    if brow > 0.45 {
+        s.label = label::BROWS;
     }
+    s.gloss.strength *= 1.0 - 0.8 * brow.max(full);
+}
+
+/// Roots of the hair, or the stubs of a shaven head.
+fn paint_scalp(s: &mut Surface, x: f32, y: f32, look: &Look, finest: f32) {
     let roots = scalp(x, y, look);
-    if roots > -0.06 {
-        let grows = smooth(-0.03, 0.15, roots + 0.05 * noise(x * 23.0, y * 23.0));
-        let cover = if look.style == Style::Bald {
-            look.shaven * (0.75 + 0.25 * if finest > 40.0 { noise(x * 70.0, y * 70.0) } else { 0.0 })
-        } else {
-            0.93
-        };
-        c = mix3(c, mul(look.hair, 0.45), grows * cover);
-        gloss.strength *= 1.0 - 0.9 * grows * cover;
-        if grows * cover > 0.5 {
-            label = label::HAIR;
-        }
+    if roots <= -0.06 {
+        return;
     }
-    gloss.strength *= 1.0 - 0.8 * brow.max(full);
-    Surface { colour: c, label, gloss, slope, glow: 0.0, scatter: true }
+    let grows = smooth(-0.03, 0.15, roots + 0.05 * noise(x * 23.0, y * 23.0));
+    let stubs = 0.75 + 0.25 * if finest > 40.0 { noise(x * 70.0, y * 70.0) } else { 0.0 };
+    let cover = grows * if look.style == Style::Bald { look.shaven * stubs } else { 0.93 };
+    s.colour = mix3(s.colour, mul(look.hair, 0.45), cover);
+    s.gloss.strength *= 1.0 - 0.9 * cover;
+    if cover > 0.5 {
+        s.label = label::HAIR;
+    }
+}
+
+/// Shine of the skin's oil: on nose, forehead, cheekbones and chin.
+fn oil(x: f32, y: f32, look: &Look, finest: f32) -> Gloss {
+    let places = 0.45
+        + 0.55 * bell(x, y, 0.0, -0.45, 0.20, 0.40)
+        + 0.35 * bell(x, y, 0.0, 0.70, 0.7, 0.35)
+        + 0.30 * bell(x.abs(), y, 0.62, -0.35, 0.25, 0.18)
+        + 0.2 * bell(x, y, 0.0, -1.55, 0.2, 0.15);
+    let uneven = 1.0 + 0.25 * fractal(x * 19.0, y * 19.0 + look.grain, 2, finest);
+    Gloss { strength: look.oil * places * uneven, rough: 0.54 - 0.12 * look.oil }
+}
+
+/// The skin at texture coordinates `(x, y)`.
+pub(super) fn surface(x: f32, y: f32, look: &Look, posed: &Posed, finest: f32) -> Surface {
+    let ax = x.abs();
+    let mut label = class(x, y, look);
+    if ax > 1.15 && y < 1.2 && label != label::CLOTHES {
+        label = label::SKIN;
+    }
+    let (slope, dark) = folds::slope(x, y, look, posed, finest);
+    let c = tint(complexion(x, y, look, finest), [1.0 - 0.45 * dark, 1.0 - 0.62 * dark, 1.0 - 0.62 * dark]);
+    let nostril = bell(ax - 0.105, y + 0.712 + 0.25 * (ax - 0.105), 0.0, 0.0, 0.060, 0.026);
+    let colour = mix3(c, tint(look.skin, [0.10, 0.045, 0.04]), smooth(0.30, 0.80, nostril));
+    let mut s = Surface { colour, label, gloss: oil(x, y, look, finest), slope, glow: 0.0, scatter: true };
+    paint_lips(&mut s, x, y, look);
+    s.colour = eye_marks(s.colour, x, y, look);
+    paint_whiskers(&mut s, x, y, look, finest);
+    paint_scalp(&mut s, x, y, look, finest);
+    s
 }

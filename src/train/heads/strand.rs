@@ -3,9 +3,12 @@
 //! Input: the neutral head, its look and the follicles of the scalp. Output: strands of the mesh. A strand walks in small steps
 //! along the direction in which it is combed, never nearer to the skull than its layer of hair.
 
-use super::follicle::Follicle;
+use std::f32::consts::TAU;
+
+use super::cut::{Comb, Cut};
+use super::follicle::{Follicle, Root};
 use super::label;
-use super::look::{Look, Style};
+use super::look::Look;
 use super::math::{add, cos, cross, dice, dot, mix, mix3, mul, noise, normalize, sin, smooth, sub, V3};
 use super::mesh::{Mesh, Strand};
 use super::skin;
@@ -14,163 +17,6 @@ use super::template::Grid;
 /// Middle and half axes of the ellipsoid that stands for the skull.
 pub(super) const SKULL: V3 = [0.0, 0.25, -1.27];
 const RADII: V3 = [1.15, 1.45, 1.42];
-/// From where short hair spreads.
-const CROWN: V3 = [0.06, 1.70, -1.75];
-
-/// Which way hair is combed.
-#[derive(Clone, Copy, PartialEq)]
-enum Comb {
-    /// Away from the crown.
-    Crown,
-    /// To both sides of a parting.
-    Part,
-    /// Backwards.
-    Back,
-    /// Straight away from the scalp.
-    Out,
-    /// To a knot.
-    Knot(V3),
-}
-
-/// How the hair of one head is cut and combed; lengths in eye distances.
-struct Cut {
-    comb: Comb,
-    top: f32,
-    sides: f32,
-    /// Hair over the forehead, 0 for none.
-    fringe: f32,
-    /// Share of the first direction that points away from the scalp.
-    lift: f32,
-    /// Thickness of the hair.
-    layer: f32,
-    weight: f32,
-    /// Radius and length of a curl.
-    curl: [f32; 2],
-    /// Disorder of single strands and of whole locks.
-    loose: f32,
-    part: f32,
-    sweep: f32,
-    width: f32,
-    steps: u32,
-    /// Share of the follicles used.
-    dense: f32,
-}
-
-impl Cut {
-    fn new(look: &Look) -> Option<Self> {
-        let (l, v, w) = (look.length, look.volume, look.wave);
-        let curl = [0.075 * smooth(0.35, 1.0, w), mix(0.85, 0.38, w)];
-        let base = Cut {
-            comb: Comb::Crown,
-            top: 0.4,
-            sides: 0.2,
-            fringe: 0.0,
-            lift: 0.35,
-            layer: 0.08,
-            weight: 0.12,
-            curl,
-            loose: 0.30,
-            part: look.part,
-            sweep: look.sweep,
-            width: 0.016,
-            steps: 8,
-            dense: 1.0,
-        };
-        let hanging = |length: f32| Cut {
-            comb: Comb::Part,
-            top: length,
-            sides: length * 0.92,
-            lift: mix(0.15, 0.5, v),
-            layer: mix(0.06, 0.20, v) + 0.08 * w,
-            weight: 0.55,
-            loose: mix(0.10, 0.22, w),
-            width: 0.017,
-            steps: 20,
-            dense: 0.80,
-            ..base
-        };
-        Some(match look.style {
-            Style::Bald if look.bare_top < 0.25 => return None,
-            Style::Bald => Cut { top: 0.16, sides: mix(0.07, 0.22, l), layer: 0.03, steps: 4, width: 0.013, ..base },
-            Style::Short => Cut {
-                comb: if look.sweep > 0.9 { Comb::Back } else { Comb::Crown },
-                top: mix(0.14, 0.62, l * l),
-                sides: mix(0.07, 0.26, l * v),
-                lift: mix(0.30, 0.75, v),
-                layer: mix(0.03, 0.17, v * l),
-                curl: [curl[0] * 0.6, 0.30],
-                loose: mix(0.25, 0.55, w),
-                steps: 6,
-                ..base
-            },
-            Style::Parted => Cut {
-                comb: if look.sweep > 0.3 { Comb::Back } else { Comb::Part },
-                top: mix(0.55, 1.15, l),
-                sides: mix(0.12, 0.38, l * v),
-                lift: mix(0.35, 0.80, v),
-                layer: mix(0.07, 0.22, v),
-                weight: 0.22,
-                loose: 0.22,
-                steps: 10,
-                ..base
-            },
-            Style::Long => hanging(mix(2.1, 4.0, l)),
-            Style::Bob => Cut { loose: 0.14, ..hanging(mix(1.5, 2.25, l)) },
-            Style::Fringe => Cut { fringe: mix(0.62, 0.98, v), comb: Comb::Crown, ..hanging(mix(0.9, 3.4, l)) },
-            Style::Curly => Cut {
-                comb: if w > 0.6 { Comb::Out } else { Comb::Part },
-                top: mix(0.35, 1.5, l),
-                sides: mix(0.22, 1.4, l * v),
-                lift: 0.8,
-                layer: mix(0.10, 0.45, v * l.max(0.4)),
-                weight: mix(0.30, 0.06, w),
-                curl: [mix(0.055, 0.085, v), mix(0.36, 0.20, w)],
-                loose: 0.55,
-                width: 0.019,
-                steps: 22,
-                dense: 0.75,
-                ..base
-            },
-            Style::Tied => {
-                let knot = if w > 0.62 { [0.0, 1.86, -1.75] } else { [0.0, mix(0.1, 1.1, l), -2.85] };
-                Cut {
-                    comb: Comb::Knot(knot),
-                    top: 2.4,
-                    sides: 2.2,
-                    lift: 0.05,
-                    layer: mix(0.02, 0.09, v),
-                    weight: 0.0,
-                    curl: [0.006, 0.5],
-                    loose: 0.05,
-                    width: 0.015,
-                    steps: 14,
-                    dense: 0.9,
-                    ..base
-                }
-            }
-        })
-    }
-
-    /// Direction of combing at `p` for a strand with its root at `root`.
-    fn direction(&self, p: V3, root: V3) -> V3 {
-        match self.comb {
-            Comb::Crown => sub(p, CROWN),
-            Comb::Out => add(mul(sub(p, SKULL), 0.7), [0.0, 0.15, 0.0]),
-            Comb::Knot(at) => sub(at, p),
-            Comb::Back => [0.25 * root[0], -0.35 * smooth(1.1, 0.3, root[1]) - 0.1, -1.0],
-            Comb::Part => {
-                let side = smooth(-0.05, 0.05, root[0] - self.part) * 2.0 - 1.0;
-                [side, -0.45, -0.45 + 0.25 * smooth(-0.5, -1.8, root[2])]
-            }
-        }
-    }
-
-    fn length(&self, root: V3, random: f32) -> f32 {
-        let up = smooth(0.55, 1.25, root[1]);
-        mix(self.sides, self.top, up) * (1.0 - 0.30 * random * random)
-    }
-}
-
 /// Distance from the skull's middle in units of the ellipsoid, and the direction away from it.
 fn level(p: V3) -> (f32, V3) {
     let q: V3 = std::array::from_fn(|k| (p[k] - SKULL[k]) / RADII[k]);
@@ -203,64 +49,87 @@ fn lock(f: &Follicle, look: &Look) -> Lock {
     Lock { dice, middle: [(i + 0.5) * SIZE - u, (j + 0.5) * SIZE - y] }
 }
 
-/// One strand's way from `at` with normal `out`.
-fn grow(cut: &Cut, f: &Follicle, root: &super::follicle::Root, lock: &Lock, length: f32, way: Way, out: &mut Vec<V3>) {
-    let (start, _) = level(root.at);
-    // A curl needs about six steps to look round.
-    let finest = if cut.curl[0] > 0.012 { (cut.curl[1] / 6.0).min(0.2) } else { 0.2 };
-    let steps = ((length / finest) as u32).clamp(cut.steps.min(4), 48);
-    let (own, step) = (f.dice[1], length / steps as f32);
-    let flat_sides = if cut.sides < 0.6 { 0.35 } else { 0.8 };
-    let bottom = start + cut.layer * mix(flat_sides, 1.0, smooth(0.5, 1.25, root.at[1])) * (0.12 + 0.88 * own) / 1.3;
-    let flat = |v: V3, n: V3| normalize(sub(v, mul(n, dot(v, n))));
-    let comb = |p: V3, n: V3| {
-        if way == Way::Fringe {
-            flat([0.45 * p[0] + 0.35 * cut.sweep, -1.0, 0.4], n)
-        } else if way == Way::Back {
-            flat([0.5 * root.at[0], 0.1, -1.0], n)
-        } else if cut.comb == Comb::Out {
-            normalize(cut.direction(p, root.at))
-        } else {
-            flat(cut.direction(p, root.at), n)
+/// One strand while it grows.
+struct Growth<'a> {
+    cut: &'a Cut,
+    follicle: &'a Follicle,
+    root: &'a Root,
+    lock: &'a Lock,
+    length: f32,
+    way: Way,
+}
+
+impl Growth<'_> {
+    /// Where the strand is combed to at `p`, along the hair beneath it, whose normal is `n`.
+    fn comb(&self, p: V3, n: V3) -> V3 {
+        let flat = |v: V3| normalize(sub(v, mul(n, dot(v, n))));
+        match self.way {
+            Way::Fringe => flat([0.45 * p[0] + 0.35 * self.cut.sweep, -1.0, 0.4]),
+            Way::Back => flat([0.5 * self.root.at[0], 0.1, -1.0]),
+            Way::Own if self.cut.comb == Comb::Out => normalize(self.cut.direction(p, self.root.at)),
+            Way::Own => flat(self.cut.direction(p, self.root.at)),
         }
-    };
-    let wild: V3 = std::array::from_fn(|k| (lock.dice[k] - 0.5) * 1.1 + (f.dice[k] - 0.5) * 0.6);
-    let lift = if way == Way::Own { cut.lift } else { 0.25 };
-    let mut d = normalize(add(mix3(comb(root.at, root.out), root.out, lift), mul(wild, cut.loose)));
-    let mut p = add(root.at, mul(root.out, 0.004));
-    let (phase, spin) = (lock.dice[3] * std::f32::consts::TAU + 0.9 * f.dice[2], if lock.dice[2] > 0.5 { 1.0 } else { -1.0 });
-    let mut gone = 0.0;
-    for i in 0..=steps {
-        let s = i as f32 / steps as f32;
-        let side = normalize(cross(d, root.out));
-        let across = cross(d, side);
-        let angle = phase + spin * gone / cut.curl[1] * std::f32::consts::TAU;
+    }
+
+    /// Curl and the pull of the lock, `gone` eye distances from the root at direction `d`.
+    fn offset(&self, d: V3, gone: f32) -> V3 {
+        let (cut, lock) = (self.cut, self.lock);
+        let (phase, spin) = (lock.dice[3] * TAU + 0.9 * self.follicle.dice[2], if lock.dice[2] > 0.5 { TAU } else { -TAU });
+        let side = normalize(cross(d, self.root.out));
+        let angle = phase + spin * gone / cut.curl[1];
         let r = cut.curl[0] * smooth(0.0, 0.35, gone) * (0.7 + 0.6 * lock.dice[0]);
-        let curl = add(mul(side, r * cos(angle)), mul(across, r * sin(angle)));
+        let curl = add(mul(side, r * cos(angle)), mul(cross(d, side), r * sin(angle)));
         // Strands of a lock meet towards its tip.
-        let meet = 0.65 * smooth(0.1, 1.0, s) * smooth(0.0, 0.3, length);
-        let pull = add(mul(root.du, lock.middle[0] * meet), mul(root.dv, lock.middle[1] * meet));
-        out.push(add(add(p, curl), pull));
+        let meet = 0.65 * smooth(0.1, 1.0, gone / self.length) * smooth(0.0, 0.3, self.length);
+        add(curl, add(mul(self.root.du, lock.middle[0] * meet), mul(self.root.dv, lock.middle[1] * meet)))
+    }
+
+    /// The next direction at `p` after `d`: inertia, comb, weight, and how the hair beneath holds it.
+    fn turn(&self, d: V3, p: V3, gone: f32, wild: V3) -> V3 {
+        let (cut, s) = (self.cut, gone / self.length);
         let (_, n) = level(p);
         // Below the ears nothing but weight draws at the hair.
         let hold = 0.42 * (1.0 - 0.55 * s) * if cut.comb == Comb::Part { smooth(-0.9, 0.3, p[1]) } else { 1.0 };
-        let mut next = add(mul(d, 0.62), mul(comb(p, n), hold));
+        let mut next = add(mul(d, 0.62), mul(self.comb(p, n), hold));
         next[1] -= cut.weight * (0.25 + s);
-        let over_skull = smooth(-0.8, 0.0, p[1]);
-        let away = dot(next, n).max(0.0);
         // Hair lies down on the hair beneath it, except where it stands.
-        let lies = if cut.comb == Comb::Out { 0.0 } else { 0.80 * smooth(0.12, 0.45, gone) * over_skull };
-        d = normalize(add(sub(next, mul(n, away * lies)), mul(wild, 0.22 * cut.loose)));
-        p = add(p, mul(d, step));
-        gone += step;
-        let (now, n) = level(p);
-        let over = mix(start, bottom, smooth(0.0, 0.30, gone));
-        if now < over && p[1] > -1.1 {
-            p = add(p, mul(n, (over - now) * 1.3));
-        }
-        // Long hair falls before the shoulders or behind them.
-        if p[1] < -1.3 {
-            p[2] += step * if root.at[2] > -1.25 { 0.30 } else { -0.25 };
+        let stands = cut.comb == Comb::Out;
+        let lies = if stands { 0.0 } else { 0.80 * smooth(0.12, 0.45, gone) * smooth(-0.8, 0.0, p[1]) };
+        let away = dot(next, n).max(0.0);
+        normalize(add(sub(next, mul(n, away * lies)), mul(wild, 0.22 * cut.loose)))
+    }
+
+    /// Appends the points of the strand.
+    fn walk(&self, out: &mut Vec<V3>) {
+        let (cut, root, dice) = (self.cut, self.root, &self.follicle.dice);
+        let (start, _) = level(root.at);
+        // A curl needs about six steps to look round.
+        let finest = if cut.curl[0] > 0.012 { (cut.curl[1] / 6.0).min(0.2) } else { 0.2 };
+        let steps = ((self.length / finest) as u32).clamp(4, 48);
+        let step = self.length / steps as f32;
+        let flat_sides = if cut.sides < 0.6 { 0.35 } else { 0.8 };
+        let bottom = cut.layer * mix(flat_sides, 1.0, smooth(0.5, 1.25, root.at[1])) * (0.12 + 0.88 * dice[1]) / 1.3;
+        let wild: V3 = std::array::from_fn(|k| (self.lock.dice[k] - 0.5) * 1.1 + (dice[k] - 0.5) * 0.6);
+        let lift = if self.way == Way::Own { cut.lift } else { 0.25 };
+        let mut d = normalize(add(mix3(self.comb(root.at, root.out), root.out, lift), mul(wild, cut.loose)));
+        let mut p = add(root.at, mul(root.out, 0.004));
+        for i in 0..=steps {
+            let gone = i as f32 * step;
+            out.push(add(p, self.offset(d, gone)));
+            d = self.turn(d, p, gone, wild);
+            p = add(p, mul(d, step));
+            let (now, n) = level(p);
+            // Tips lie nearer to the head than the middle of the strand.
+            let s = gone / self.length;
+            let thick = smooth(0.0, 0.30, gone + step) * if cut.comb == Comb::Out { 1.0 } else { 1.0 - 0.65 * s * s };
+            let over = start + bottom * thick;
+            if now < over && p[1] > -1.1 {
+                p = add(p, mul(n, (over - now) * 1.3));
+            }
+            // Long hair falls before the shoulders or behind them.
+            if p[1] < -1.3 {
+                p[2] += step * if root.at[2] > -1.25 { 0.30 } else { -0.25 };
+            }
         }
     }
 }
@@ -272,7 +141,8 @@ fn tone(look: &Look, lock: &Lock, f: &Follicle) -> V3 {
     // Single hairs turn grey, first at the temples.
     let grey = look.grey * (1.0 + 0.5 * smooth(0.6, 1.0, f.u.abs()));
     let white = smooth(grey * 1.25 - 0.25, grey * 1.25 - 0.35, dice((f.dice[0] * 9999.0) as i32, 5));
-    mix3(c, mul([0.36, 0.355, 0.35], shade.max(0.6)), white * 0.62)
+    let silver = mul([0.36, 0.355, 0.35], shade.max(0.55));
+    mix3(c, silver, (0.55 * grey.min(1.0) + 0.30 * white).min(0.95))
 }
 
 /// Strands wound around a knot of hair.
@@ -283,7 +153,7 @@ fn knot(mesh: &mut Mesh, look: &Look, centre: V3, radius: f32) {
         let side = normalize(cross(axis, [0.3, 0.2, 1.0]));
         let front = cross(axis, side);
         let (high, r) = (0.9 * (2.0 * d(4) - 1.0), radius * (0.86 + 0.18 * d(5)));
-        let (ring, start) = ((1.0 - high * high).sqrt() * r, d(6) * std::f32::consts::TAU);
+        let (ring, start) = ((1.0 - high * high).sqrt() * r, d(6) * TAU);
         let path: Vec<V3> = (0..9)
             .map(|k| {
                 let a = start + k as f32 * 0.28;
@@ -300,59 +170,52 @@ fn knot(mesh: &mut Mesh, look: &Look, centre: V3, radius: f32) {
     }
 }
 
-/// Adds the hair of a look; `pos` is the neutral head.
-pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Follicle]) {
+/// The points of a strand that leaves the face free; nothing if it cannot.
+fn path(mut growth: Growth, fringe: bool) -> Vec<V3> {
+    let limit = if fringe { 0.30 } else { 0.80 };
+    let before_face = |p: &V3| p[1] < limit && p[0].abs() < 0.84 && p[2] > -0.45;
+    let mut points = Vec::new();
+    growth.walk(&mut points);
+    if points.iter().any(before_face) {
+        // Nobody lets hair hang before the eyes: it is brushed back.
+        points.clear();
+        growth.way = Way::Back;
+        growth.walk(&mut points);
+        if points.iter().any(before_face) {
+            points.clear();
+        }
+    }
+    points
+}
+
+/// Adds the hair of a look; `pos` is the neutral head, `detail` the share of the strands to draw: small pictures need fewer.
+pub(super) fn build(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Follicle], detail: f32) {
     let Some(cut) = Cut::new(look) else { return };
-    let mut path = Vec::new();
-    for f in &follicles[..(follicles.len() as f32 * cut.dense) as usize] {
+    for f in &follicles[..(follicles.len() as f32 * cut.dense * detail) as usize] {
         let depth = skin::scalp(f.u, f.y, look);
         if depth < -0.04 || depth < 0.26 * f.dice[0] * f.dice[0] - 0.04 {
             continue;
         }
-        let root = f.root(pos, grid);
-        let lock = lock(f, look);
+        let (root, lock) = (f.root(pos, grid), lock(f, look));
+        // Short hair at the back of the head is never seen: heads turn by 35 degrees.
+        if root.out[2] < -0.68 && cut.top.max(cut.sides) < 0.7 {
+            continue;
+        }
         let rim = smooth(-0.02, 0.16, depth);
-        let fringe = cut.fringe > 0.0 && root.at[1] > 0.95 && root.at[2] > -0.75 && f.u.abs() < 0.85;
-        let mut length = if fringe {
-            cut.fringe + 0.45 * (root.at[1] - 1.1).max(0.0) - 0.25 * (root.at[2] + 0.1) + 0.08 * lock.dice[0]
-        } else {
-            cut.length(root.at, lock.dice[0])
-        };
-        if let Comb::Knot(at) = cut.comb {
-            let to = sub(at, root.at);
-            length = dot(to, to).sqrt() * 1.12;
-            if rim < 0.6 && f.dice[1] > 0.93 {
-                length = 0.25 + 0.5 * f.dice[2];
-            }
-        } else if !fringe && cut.sides > 0.6 {
-            // Short hairs frame the face at the edge of long hair.
-            length *= mix(if f.dice[2] > 0.55 { 0.18 } else { 0.85 }, 1.0, rim);
-        } else {
-            length *= mix(0.45, 1.0, rim);
-        }
-        length *= 0.86 + 0.28 * f.dice[2];
-        let limit = if fringe { 0.30 } else { 0.80 };
-        let before_face = |p: &V3| p[1] < limit && p[0].abs() < 0.84 && p[2] > -0.45;
-        path.clear();
-        grow(&cut, f, &root, &lock, length, if fringe { Way::Fringe } else { Way::Own }, &mut path);
-        if path.iter().any(before_face) {
-            // Nobody lets hair hang before the eyes: it is brushed back.
-            path.clear();
-            grow(&cut, f, &root, &lock, length, Way::Back, &mut path);
-            if path.iter().any(before_face) {
-                continue;
-            }
-        }
+        let fringe = cut.is_fringe(root.at, f.u);
+        let length = cut.length(root.at, fringe, rim, &f.dice, lock.dice[0]) * (0.86 + 0.28 * f.dice[2]);
+        let way = if fringe { Way::Fringe } else { Way::Own };
+        let points = path(Growth { cut: &cut, follicle: f, root: &root, lock: &lock, length, way }, fringe);
         let outer = 0.35 + 0.65 * f.dice[1];
         let strand = Strand {
-            width: cut.width * (0.65 + 0.7 * f.dice[0]) * mix(0.6, 1.0, rim),
+            width: cut.width / detail * (0.65 + 0.7 * f.dice[0]) * mix(0.6, 1.0, rim),
             colour: tone(look, &lock, f),
             label: label::HAIR,
             open: [mix(0.62, 0.25, smooth(0.1, 0.8, length)) * outer.max(0.6), outer],
             casts: true,
             ..Strand::default()
         };
-        mesh.strand(&path, |p| 1.0 - 0.7 * smooth(-1.2, -2.6, p[1]), strand);
+        mesh.strand(&points, |p| 1.0 - 0.7 * smooth(-1.2, -2.6, p[1]), strand);
     }
     if let Comb::Knot(at) = cut.comb {
         knot(mesh, look, add(at, [0.0, 0.10, 0.0]), mix(0.26, 0.46, look.volume));

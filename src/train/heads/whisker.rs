@@ -40,7 +40,7 @@ fn brows(mesh: &mut Mesh, look: &Look, pos: &[V3], grid: &Grid, follicles: &[Fol
             mix(0.070, 0.105, f.dice[1]) * mix(0.85, 1.0, smooth(0.0, 0.3, t)) * mix(1.0, 0.7, t) * (0.8 + 0.2 * look.brow_thick);
         let path = curve(&root, across + 0.30 * (f.dice[2] - 0.5), up + 0.35 * (f.dice[3] - 0.5), 0.16, length, 0.0, 3);
         let grey = smooth(0.8, 1.0, look.grey + 0.35 * f.dice[2]) * 0.6;
-        let colour = mix3(mul(look.brow, 0.65 + 0.6 * f.dice[3]), [0.36, 0.35, 0.34], grey);
+        let colour = mix3(mul(look.brow, 0.65 + 0.6 * f.dice[3]), [0.27, 0.265, 0.26], grey);
         let like = Strand { width: 0.0075, colour, label: label::BROWS, open: [0.8, 0.9], casts: false, ..Strand::default() };
         mesh.strand(&path, |_| 1.0, like);
     }
