@@ -175,7 +175,8 @@ mod tests {
         let before = values(&plain.labels);
         let moved = shaken(plain).unwrap();
         assert_ne!(values(&moved.labels), before);
-        let white = values(&moved.images.f_slice(1, 0, 1, 1).unwrap().f_avg_pool2d([2, 2], [2, 2], [0, 0], false, false, None).unwrap());
+        let white =
+            values(&moved.images.f_slice(1, 0, 1, 1).unwrap().f_avg_pool2d([2, 2], [2, 2], [0, 0], false, false, None).unwrap());
         let labels = values(&moved.labels);
         let wrong = labels.iter().zip(&white).filter(|(l, w)| (**l == f32::from(label::HAIR)) != (**w > 0.5)).count();
         assert!(wrong * 20 < labels.len(), "{wrong} of {} cells disagree", labels.len());

@@ -103,7 +103,12 @@ mod tests {
 
     #[test]
     fn adopted_tensors_are_those_of_the_same_name_and_shape_and_new_colours_begin_at_zero() {
-        let plan = |resolution, channels: &[i64]| GeneratorConfig { resolution, style_dim: 8, mapping_layers: 1, channels: channels.into() };
+        let plan = |resolution, channels: &[i64]| GeneratorConfig {
+            resolution,
+            style_dim: 8,
+            mapping_layers: 1,
+            channels: channels.into(),
+        };
         tch::manual_seed(1);
         let old = generator(&plan(32, &[8, 8, 8, 8]), &[], Device::Cpu).unwrap();
         let mut fresh = generator(&plan(64, &[8, 8, 8, 4, 4]), &[], Device::Cpu).unwrap();

@@ -8,11 +8,13 @@ use super::{analysis, channels, generator, init};
 use crate::error::{Error, Result};
 use crate::net::facenet::{FaceNet, FaceNetConfig};
 use crate::net::ops::{from_vec, to_vec};
-use crate::net::{Analysis, AnalysisConfig, Channel, FlowConfig, Generator, GeneratorConfig, PoseFlow, RowFlow, RowFlowConfig, Weights};
+use crate::net::{
+    Analysis, AnalysisConfig, Channel, FlowConfig, Generator, GeneratorConfig, PoseFlow, RowFlow, RowFlowConfig, Weights,
+};
 use crate::pack::{Pack, PackConfig};
 use crate::params::PARAMS;
 use crate::progress::Progress;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -212,7 +214,10 @@ fn starting_weights(
     if let Some(path) = &options.init {
         let pack = Pack::load(path)?;
         let (PoseFlow::Rows(old_flow), Analysis::Built(old_net)) = (pack.flow(device)?, pack.analysis(device)?) else {
-            return Err(Error::Unsupported(format!("pack {}: training goes on only from packs that it made", pack.config().name)));
+            return Err(Error::Unsupported(format!(
+                "pack {}: training goes on only from packs that it made",
+                pack.config().name
+            )));
         };
         let taken = init::adopt(&mut generator, pack.generator(device)?.weights(), device)?
             + init::adopt(&mut flow, old_flow.weights(), device)?
