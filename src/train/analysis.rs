@@ -28,13 +28,13 @@ fn seen(heads: &HeadSet, net: &FaceNet, step: u64, run: &Run) -> Result<(Batch, 
     tch::manual_seed(seed as i64);
     let picks = heads.draw(step, run.options.seed ^ 0xA11, BATCH)?;
     let mut batch = heads.pick(&picks, net.config().input.min(heads.side), run.device)?;
-    let mirror = Rng::new(seed).bits() % 2 == 0;
+    let mirror = Rng::new(seed).bits().is_multiple_of(2);
     if mirror {
         batch = mirrored(batch)?;
     }
     batch = shaken(elsewhere(batch)?)?;
     // The camera model costs as much as the network's own step: every second batch goes through it.
-    if step % 2 == 0 {
+    if step.is_multiple_of(2) {
         batch.images = film(&batch.images, seed, run.options.film)?;
     }
     batch.images = disturb(&batch.images)?;

@@ -66,7 +66,7 @@ pub fn condition(head: &Head) -> [f32; CONDITION] {
 /// Head `index` of the set that begins at `seed`: even ones are the first of a pair, odd ones the second.
 pub(super) fn head(seed: u64, index: usize) -> Head {
     let (first, second) = heads::pair(seed.wrapping_add(index as u64 / 2));
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         first
     } else {
         second
