@@ -185,7 +185,7 @@ impl Analysis {
                     true => images.f_adaptive_avg_pool2d([PERCEPTUAL_SIDE; 2])?,
                     false => images.shallow_clone(),
                 };
-                let features = Features { levels: nets.lpips.features(&small, kind)? };
+                let features = Features::new(nets.lpips.features(&small, kind)?, images)?;
                 Ok(View { images: images.shallow_clone(), features, kind })
             }
         }
