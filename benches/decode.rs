@@ -1,4 +1,4 @@
-//! Frames per second of the decoder on the shape of the built-in pack (128 x 128), rule-made weights.
+//! Frames per second of the decoder on the shapes of packs of 128 x 128 and of 256 x 256, rule-made weights.
 //!
 //! `cargo bench --no-default-features -F decode --bench decode`: a table of precision, threads and batch, then criterion's own
 //! statistics of the usual case.
@@ -20,8 +20,8 @@ fn track() -> Vec<FrameParams> {
     (0..120).map(frame).collect()
 }
 
-fn decoder(precision: Precision, threads: usize, batch: usize) -> Decoder {
-    let pack = fixture::pack(&fixture::Shape::full(), 0).expect("the fixture is valid");
+fn decoder(shape: &fixture::Shape, precision: Precision, threads: usize, batch: usize) -> Decoder {
+    let pack = fixture::pack(shape, 0).expect("the fixture is valid");
     let identity = fixture::identity(&pack, 0).expect("the fixture is valid");
     let options =
         DecodeOptions { device: DeviceChoice::Cpu, precision, threads: Some(threads), batch, ..DecodeOptions::default() };
@@ -42,22 +42,24 @@ fn speed(decoder: &mut Decoder, track: &[FrameParams]) -> f64 {
     best
 }
 
-fn table() {
+fn table(shape: &fixture::Shape) {
     let track = track();
+    let side = 2i64 << shape.channels.len();
+    println!("{side} x {side}");
     println!("threads  batch   fp32 frames/s   bf16 frames/s   ratio");
     for threads in [1, 2] {
         for batch in [1, 4, 8] {
-            let single = speed(&mut decoder(Precision::Single, threads, batch), &track);
-            let brief = speed(&mut decoder(Precision::BFloat16, threads, batch), &track);
+            let single = speed(&mut decoder(shape, Precision::Single, threads, batch), &track);
+            let brief = speed(&mut decoder(shape, Precision::BFloat16, threads, batch), &track);
             println!("{threads:>7} {batch:>6} {single:>15.1} {brief:>15.1} {:>7.2}", brief / single);
         }
     }
-    let mut chosen = decoder(Precision::Auto, 2, 0);
+    let mut chosen = decoder(shape, Precision::Auto, 2, 0);
     println!("automatic choice: {}, {:.1} frames/s", chosen.describe(), speed(&mut chosen, &track));
 }
 
 fn statistics(c: &mut Criterion) {
-    let (track, mut chosen) = (track(), decoder(Precision::Auto, 2, 0));
+    let (track, mut chosen) = (track(), decoder(&fixture::Shape::full(), Precision::Auto, 2, 0));
     let mut group = c.benchmark_group("decode");
     group.sample_size(10).throughput(Throughput::Elements(track.len() as u64));
     group.bench_function("128 x 128, automatic", |b| b.iter(|| chosen.render_batch(&track).expect("finite parameters")));
@@ -67,7 +69,8 @@ fn statistics(c: &mut Criterion) {
 criterion_group!(benches, statistics);
 
 fn main() {
-    table();
+    table(&fixture::Shape::full());
+    table(&fixture::Shape::large());
     benches();
     Criterion::default().configure_from_args().final_summary();
 }

@@ -185,7 +185,6 @@ mod training {
                 batch: 2,
                 analysis_steps: 20,
                 generator_steps: 20,
-                inversion_steps: 2,
                 kind: tch::Kind::Float,
                 command: "test".into(),
                 ..TrainOptions::default()
@@ -242,6 +241,10 @@ mod training {
         assert!(matches!(result, Err(Error::Cancelled)));
         let other = TrainOptions { seed: 2, ..room.options() };
         assert!(matches!(train_pack(&other, &Silent), Err(Error::Misuse(text)) if text.contains("other options")));
+        for minutes in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let timeless = TrainOptions { minutes: Some(minutes), ..room.options() };
+            assert!(matches!(train_pack(&timeless, &Silent), Err(Error::Misuse(text)) if text.contains("minutes")), "{minutes}");
+        }
         let odd = TrainOptions { size: 48, ..room.options() };
         assert!(matches!(train_pack(&odd, &Silent), Err(Error::Misuse(text)) if text.contains("power of two")));
     }

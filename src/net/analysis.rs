@@ -214,7 +214,7 @@ impl Analysis {
                     true => view.images.f_adaptive_avg_pool2d([side; 2])?,
                     false => view.images.shallow_clone(),
                 };
-                Features { levels: nets.lpips.features(&images, view.kind)? }
+                Features::new(nets.lpips.features(&images, view.kind)?, &view.images)?
             }
         };
         Ok(view.features.get_or_init(|| made))

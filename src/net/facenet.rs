@@ -30,6 +30,10 @@ pub struct FaceNetConfig {
     pub classes: i64,
     /// Channels of the parser's top-down path.
     pub parser_width: i64,
+    /// Whether the encoder reads the trunk's last level and the picture's colours, 8 x 8, instead of the shared hidden layer: that one
+    /// keeps little but what the predictor and the identity embedding need, and colours are what both learn to disregard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoder_sees_trunk: bool,
 }
 
 impl FaceNetConfig {
@@ -65,12 +69,15 @@ impl FaceNetConfig {
             add(format!("trunk.{}.down", i + 1), vec![pair[1], pair[0], 3, 3]);
             add(format!("trunk.{}.same", i + 1), vec![pair[1], pair[1], 3, 3]);
         }
-        let top = self.widths[self.widths.len() - 1];
-        add("hidden".into(), vec![self.hidden, top * self.last_side() * self.last_side()]);
+        let top = self.widths[self.widths.len() - 1] * self.last_side() * self.last_side();
+        add("hidden".into(), vec![self.hidden, top]);
         add("pose".into(), vec![2, self.hidden]);
         add("expression".into(), vec![EXPRESSIONS as i64, self.hidden]);
         add("identity".into(), vec![self.identity_dim, self.hidden]);
-        add("encoder.0".into(), vec![self.hidden, self.hidden]);
+        add(
+            "encoder.0".into(),
+            vec![self.hidden, if self.encoder_sees_trunk { top + 3 * COLOUR_SIDE * COLOUR_SIDE } else { self.hidden }],
+        );
         add("encoder.1".into(), vec![self.style_dim, self.hidden]);
         for level in 1..self.widths.len() {
             add(format!("parser.{level}"), vec![self.parser_width, self.widths[level], 1, 1]);
@@ -81,11 +88,25 @@ impl FaceNetConfig {
     }
 }
 
+/// Side of the small picture that the encoder takes colours from.
+const COLOUR_SIDE: i64 = 8;
+/// What its values are multiplied by: they are a tenth of the encoder's inputs and must be heard.
+const COLOUR_GAIN: f64 = 4.0;
+
 /// What the trunk computed for a batch.
 #[derive(Debug)]
 pub struct Features {
     /// One `[B, width, side, side]` per level, finest first.
     pub levels: Vec<Tensor>,
+    /// The pictures at 8 x 8, `[B, 3, 8, 8]`.
+    pub colours: Tensor,
+}
+
+impl Features {
+    /// The trunk's levels with the colours of the pictures `[B, 3, R, R]` that they were computed from.
+    pub(super) fn new(levels: Vec<Tensor>, images: &Tensor) -> Result<Self> {
+        Ok(Features { levels, colours: super::ops::resized(images, [COLOUR_SIDE; 2])? })
+    }
 }
 
 /// The analysis network with its weights.
@@ -132,14 +153,18 @@ impl FaceNet {
             x = x.plus(&self.conv(&format!("trunk.{level}.same"), &x, 1, true)?)?.scale(std::f64::consts::FRAC_1_SQRT_2)?;
             levels.push(x.shallow_clone());
         }
-        Ok(Features { levels })
+        Features::new(levels, images)
+    }
+
+    /// The trunk's last level in one row per picture.
+    fn top(features: &Features) -> Result<Tensor> {
+        let top = &features.levels[features.levels.len() - 1];
+        Ok(top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?)
     }
 
     /// The shared hidden layer `[B, hidden]`.
     pub fn hidden(&self, features: &Features) -> Result<Tensor> {
-        let top = &features.levels[features.levels.len() - 1];
-        let flat = top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?;
-        leaky_from_scaled(&self.linear("hidden", &flat)?.scale(LEAKY_SCALE)?)
+        leaky_from_scaled(&self.linear("hidden", &Self::top(features)?)?.scale(LEAKY_SCALE)?)
     }
 
     /// Yaw and pitch in degrees `[B, 2]` and expression `[B, 32]` in the units of the parametric heads.
@@ -151,7 +176,13 @@ impl FaceNet {
 
     /// w `[B, dim]`: the encoder's inversion, the same in every W+ row.
     pub fn encode(&self, features: &Features) -> Result<Tensor> {
-        let hidden = self.linear("encoder.0", &self.hidden(features)?)?;
+        let seen = if self.cfg.encoder_sees_trunk {
+            let colours = features.colours.f_contiguous()?.f_flatten(1, -1)?.scale(COLOUR_GAIN)?;
+            Tensor::f_cat(&[Self::top(features)?, colours], 1)?
+        } else {
+            self.hidden(features)?
+        };
+        let hidden = self.linear("encoder.0", &seen)?;
         self.linear("encoder.1", &leaky_from_scaled(&hidden.scale(LEAKY_SCALE)?)?)
     }
 

@@ -283,6 +283,21 @@ impl Generator {
         run.image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
     }
 
+    /// The picture `[B, 3, side, side]` as it stands when `side` is reached: what a generator of that resolution would draw.
+    ///
+    /// # Errors
+    /// Misuse for a side that the generator does not pass; device.
+    pub fn synthesis_to(&self, side: i64, styles: &[Tensor], kind: Kind) -> Result<Tensor> {
+        let mut run = self.start(styles, kind)?;
+        for (_, style) in self.layers.iter().zip(styles).take_while(|(layer, _)| layer.side <= side) {
+            self.advance(&mut run, style)?;
+        }
+        match run.image {
+            Some(image) if image.size()[2] == side => Ok(image),
+            _ => Err(Error::Misuse(format!("a generator of {} pixels does not pass {side}", self.cfg.resolution))),
+        }
+    }
+
     /// Synthesis before its first layer, for a batch of `styles`.
     ///
     /// # Errors

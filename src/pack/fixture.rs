@@ -57,6 +57,11 @@ impl Shape {
         Shape { style_dim: 16, channels: vec![16, 16, 12, 8], flow_hidden: 8, analysis: true }
     }
 
+    /// 256 x 256 with the channels that the trainer plans for that side.
+    pub fn large() -> Self {
+        Shape { style_dim: 128, channels: vec![192, 192, 160, 112, 64, 32, 32], flow_hidden: 96, analysis: false }
+    }
+
     /// 128 x 128 with the channels of the built-in pack.
     pub fn full() -> Self {
         Shape { style_dim: 128, channels: vec![192, 192, 160, 112, 64, 32], flow_hidden: 96, analysis: false }
@@ -180,6 +185,7 @@ fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
         identity_dim: 8,
         classes: 12,
         parser_width: 8,
+        encoder_sees_trunk: false,
     };
     shape.analysis.then_some(super::AnalysisConfig::Built(net))
 }

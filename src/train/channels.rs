@@ -5,7 +5,6 @@ use super::generator::Model;
 use super::heads::EXPRESSION_NAMES;
 use super::pack::Run;
 use crate::error::Result;
-use crate::net::facenet::FaceNet;
 use crate::net::ops::Calc;
 use crate::net::{Channel, GeneratorConfig};
 use crate::progress::check;
@@ -49,24 +48,23 @@ fn region(name: &str) -> &'static str {
 }
 
 /// Gamma by forward differences: the perceptual change per unit of alpha, averaged over rising offsets, identities and poses.
-pub(super) fn measure(channels: &mut [Channel], model: &Model, judge: &FaceNet, heads: &HeadSet, run: &Run) -> Result<()> {
+pub(super) fn measure(channels: &mut [Channel], model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
     let offsets = [0.0f64, 0.25, 0.5, 0.75, 1.0];
-    let batch = heads.batch(0, run.options.seed ^ 0x5E45, 8, run.device)?;
+    let mut batch = heads.pick(&heads.draw(0, run.options.seed ^ 0x5E45, 8)?, run.options.size, run.device)?;
+    let w_plus = no_grad(|| model.generator.broadcast(&model.w(&batch.images, run.kind)?, None))?;
+    let weights = region_weights(&batch.labels)?;
     run.progress.begin("measure index sensitivity", channels.len() as u64);
     for (i, entry) in channels.iter_mut().enumerate() {
         check(run.progress)?;
         entry.sensitivity = no_grad(|| -> Result<f32> {
-            let weights = region_weights(&batch.labels)?;
-            let w_plus = model.generator.broadcast(&model.w(&batch.condition)?, None)?;
             let mut previous = None;
             let mut total = 0.0;
             for offset in offsets {
-                let mut alpha = Tensor::f_zeros([8, model.channels.len() as i64], (tch::Kind::Float, run.device))?;
-                let _ = alpha.f_select(1, i as i64)?.f_fill_(offset)?;
-                alpha = alpha.f_contiguous()?;
-                let seen = judge.features(&model.render(&w_plus, &batch.angles, &alpha, run.kind)?, run.kind)?;
+                batch.expression = Tensor::f_zeros([8, model.channels.len() as i64], (tch::Kind::Float, run.device))?;
+                let _ = batch.expression.f_select(1, i as i64)?.f_fill_(offset)?;
+                let seen = model.net.features(&model.render(&w_plus, &batch, run.options.size, run.kind)?, run.kind)?;
                 if let Some(before) = &previous {
-                    total += judge.distance(&seen, before, Some(&weights))?.average()?.value()?.sqrt();
+                    total += model.net.distance(&seen, before, Some(&weights))?.average()?.value()?.sqrt();
                 }
                 previous = Some(seen);
             }

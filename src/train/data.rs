@@ -1,12 +1,17 @@
 //! Parametric heads rendered ahead: pictures, half-size labels and the numbers behind them, served as shuffled batches.
+//!
+//! Heads come in pairs of one person that differ in pose and expression alone (`heads::pair`): what a network reads from the first
+//! about the person must serve to draw the second. [`store`](super::store) keeps the pictures between runs.
 
 use super::heads::{self, Camera, Framing, Head, Rng, IDENTITY};
+use super::store::Store;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::ops::{channels_last, from_vec, Calc};
 use crate::params::EXPRESSIONS;
 use crate::progress::{check, Progress};
 use rayon::prelude::*;
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Numbers of z that mean something: the identity, then where the face sits in the crop (dx, dy, scale, roll).
@@ -14,6 +19,9 @@ pub const CONDITION: usize = IDENTITY + 4;
 
 /// Spread of the crop's jitter in the training heads; dividing by it gives numbers of unit variance.
 const JITTER: [f32; 4] = [0.01, 0.01, 0.02, 1.5];
+
+/// Heads rendered between two looks at whether the user wants to stop.
+const CHUNK: usize = 64;
 
 /// Rendered heads.
 #[derive(Debug)]
@@ -30,9 +38,9 @@ pub struct HeadSet {
 /// One batch on the training device.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, 3, R, R]` in [-1, 1].
+    /// `[B, 3, S, S]` in [-1, 1].
     pub images: Tensor,
-    /// `[B, R/2, R/2]` region classes (int64).
+    /// `[B, S/2, S/2]` region classes (int64).
     pub labels: Tensor,
     /// `[B, CONDITION]`, about unit variance.
     pub condition: Tensor,
@@ -55,37 +63,47 @@ pub fn condition(head: &Head) -> [f32; CONDITION] {
     out
 }
 
+/// Head `index` of the set that begins at `seed`: even ones are the first of a pair, odd ones the second.
+pub(super) fn head(seed: u64, index: usize) -> Head {
+    let (first, second) = heads::pair(seed.wrapping_add(index as u64 / 2));
+    if index.is_multiple_of(2) {
+        first
+    } else {
+        second
+    }
+}
+
 impl HeadSet {
-    /// Renders `count` heads from `seed` on at `side` pixels.
-    pub fn render(count: usize, side: i64, seed: u64, progress: &dyn Progress) -> Result<Self> {
+    /// Renders `count` heads, rounded up to whole pairs, from `seed` on at `side` pixels. With a folder, pictures that it already
+    /// holds are taken from there and new ones are added.
+    ///
+    /// # Errors
+    /// Cancelled; input/output; device.
+    pub fn render(count: usize, side: i64, seed: u64, folder: Option<&Path>, progress: &dyn Progress) -> Result<Self> {
+        let count = count.next_multiple_of(2);
+        let mut store = Store::open(folder, side, seed)?;
         progress.begin("render parametric heads", count as u64);
-        let half = (side / 2) as usize;
-        let (mut images, mut labels, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        let chunk = 256;
-        for start in (0..count).step_by(chunk) {
+        while store.len() < count {
             check(progress)?;
-            let made: Vec<_> = (start..(start + chunk).min(count))
+            let made: Vec<_> = (store.len()..(store.len() + CHUNK).min(count))
                 .into_par_iter()
                 .map(|i| {
-                    let head = heads::sample(seed.wrapping_add(i as u64));
-                    let picture = heads::render(&head, side as u32);
-                    (head, picture.frame.data, shrink_labels(&picture.labels, half))
+                    let picture = heads::render(&head(seed, i), side as u32);
+                    (picture.frame.data, shrink_labels(&picture.labels, (side / 2) as usize))
                 })
                 .collect();
-            for (head, image, label) in made {
-                images.extend_from_slice(&image);
-                labels.extend_from_slice(&label);
-                numbers.push(head);
-            }
-            progress.advance(numbers.len() as u64, "");
+            store.extend(&made)?;
+            progress.advance(store.len() as u64, "");
         }
         progress.end();
+        let (images, labels) = store.into_bytes(count);
+        let numbers: Vec<Head> = (0..count).map(|i| head(seed, i)).collect();
         let n = count as i64;
         let flat = |f: &dyn Fn(&Head) -> Vec<f32>| -> Vec<f32> { numbers.iter().flat_map(f).collect() };
         Ok(HeadSet {
             side,
             images: Tensor::f_from_slice(&images)?.f_view([n, side, side, 3])?,
-            labels: Tensor::f_from_slice(&labels)?.f_view([n, half as i64, half as i64])?,
+            labels: Tensor::f_from_slice(&labels)?.f_view([n, side / 2, side / 2])?,
             condition: from_vec(&flat(&|h| condition(h).to_vec()), &[n, CONDITION as i64], Device::Cpu)?,
             angles: from_vec(&flat(&|h| vec![h.yaw, h.pitch]), &[n, 2], Device::Cpu)?,
             expression: from_vec(&flat(&|h| h.expression.to_vec()), &[n, EXPRESSIONS as i64], Device::Cpu)?,
@@ -102,57 +120,50 @@ impl HeadSet {
         self.len() == 0
     }
 
-    /// `count` heads drawn by `step` and `seed`: the same call gives the same batch, so that a resumed run continues as if it never stopped.
-    pub fn batch(&self, step: u64, seed: u64, count: i64, device: Device) -> Result<Batch> {
+    /// The indices of `count` heads drawn by `step` and `seed`: the same call gives the same ones, so that a resumed run continues
+    /// as if it never stopped.
+    pub fn draw(&self, step: u64, seed: u64, count: i64) -> Result<Vec<i64>> {
         if self.is_empty() {
             return Err(Error::Misuse("a training set without heads".into()));
         }
-        let mut rng = heads::Rng::new(seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let picks: Vec<i64> = (0..count).map(|_| (rng.bits() % self.len() as u64) as i64).collect();
-        self.pick(&picks, device)
+        let mut rng = Rng::new(seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        Ok((0..count).map(|_| (rng.bits() % self.len() as u64) as i64).collect())
     }
 
-    /// As [`HeadSet::batch`], the pictures as cameras of random quality deliver them: `strength` 0 leaves them clean, 1 is the
-    /// whole range of [`heads::Camera::sample`]. For networks that will see real footage; ground truth stays as it is.
-    pub fn filmed(&self, step: u64, seed: u64, count: i64, strength: f32, device: Device) -> Result<Batch> {
-        let mut batch = self.batch(step, seed, count, device)?;
-        if strength <= 0.0 {
-            return Ok(batch);
-        }
-        let side = self.side as u32;
-        let clean = batch.images.f_permute([0, 2, 3, 1])?.shift(1.0)?.scale(127.5)?.f_round()?.f_to_kind(Kind::Uint8)?;
-        let clean = clean.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0u8; clean.numel()];
-        let length = bytes.len();
-        clean.f_copy_data(&mut bytes, length)?;
-        let first = Rng::new(seed ^ step.wrapping_mul(0xA24B_AED4_963E_E407)).bits();
-        let filmed: Vec<Vec<u8>> = bytes
-            .par_chunks(3 * (side * side) as usize)
-            .enumerate()
-            .map(|(i, data)| {
-                let frame = Frame::new(side, side, data.to_vec())?;
-                Ok(Camera::sample(first.wrapping_add(i as u64), strength).film(&frame).data)
-            })
-            .collect::<Result<_>>()?;
-        let images = Tensor::f_from_slice(&filmed.concat())?.f_view([count, self.side, self.side, 3])?.f_to_device(device)?;
-        let images = images.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.scale(1.0 / 127.5)?.shift(-1.0)?;
-        batch.images = channels_last(&images)?;
-        Ok(batch)
-    }
-
-    /// The heads with the given indices.
-    pub fn pick(&self, picks: &[i64], device: Device) -> Result<Batch> {
+    /// The heads with the given indices, brought to `side` pixels: at most that of the set, and a power of two below it.
+    pub fn pick(&self, picks: &[i64], side: i64, device: Device) -> Result<Batch> {
         let index = Tensor::f_from_slice(picks)?;
         let take = |t: &Tensor| -> Result<Tensor> { Ok(t.f_index_select(0, &index)?.f_to_device(device)?) };
+        let times = self.side / side;
         let images = take(&self.images)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.scale(1.0 / 127.5)?.shift(-1.0)?;
+        let images = if times > 1 { images.f_adaptive_avg_pool2d([side, side])? } else { images };
+        // Every so many labels: they are classes and cannot be averaged.
+        let labels = take(&self.labels)?.f_slice(1, 0, None, times)?.f_slice(2, 0, None, times)?;
         Ok(Batch {
             images: channels_last(&images)?,
-            labels: take(&self.labels)?.f_to_kind(Kind::Int64)?,
+            labels: labels.f_to_kind(Kind::Int64)?,
             condition: take(&self.condition)?,
             angles: take(&self.angles)?,
             expression: take(&self.expression)?,
         })
     }
+}
+
+/// Pictures `[B, 3, S, S]` in [-1, 1] as cameras of random quality deliver them: `strength` 0 leaves them clean, 1 is the whole
+/// range of [`heads::Camera::sample`]. For networks that will see real footage; nothing in the pictures moves.
+pub fn film(images: &Tensor, seed: u64, strength: f32) -> Result<Tensor> {
+    if strength <= 0.0 {
+        return Ok(images.shallow_clone());
+    }
+    let frames = crate::net::ops::to_frames(images)?;
+    let first = Rng::new(seed).bits();
+    let filmed: Vec<Frame> = frames
+        .par_iter()
+        .enumerate()
+        .map(|(i, frame)| Camera::sample(first.wrapping_add(i as u64), strength).film(frame))
+        .collect();
+    let filmed: Vec<&Frame> = filmed.iter().collect();
+    channels_last(&crate::net::ops::to_tensor(&filmed, images.device())?)
 }
 
 /// Every second label of every second row: labels are classes and cannot be averaged.
@@ -180,8 +191,8 @@ mod tests {
 
     #[test]
     fn region_weights_have_mean_one_and_favour_small_regions() {
-        let set = HeadSet::render(2, 32, 5, &Silent).unwrap();
-        let batch = set.pick(&[0, 1], Device::Cpu).unwrap();
+        let set = HeadSet::render(2, 32, 5, None, &Silent).unwrap();
+        let batch = set.pick(&[0, 1], 32, Device::Cpu).unwrap();
         let weights = region_weights(&batch.labels).unwrap();
         assert_eq!(weights.size(), [2, 1, 16, 16]);
         for mean in to_vec(&weights.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float).unwrap()).unwrap() {
@@ -194,24 +205,44 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_depends_on_its_step_and_seed_alone() {
-        let set = HeadSet::render(24, 32, 9, &Silent).unwrap();
-        let angles = |step, seed| to_vec(&set.batch(step, seed, 8, Device::Cpu).unwrap().angles).unwrap();
-        assert_eq!(angles(3, 1), angles(3, 1));
-        assert_ne!(angles(3, 1), angles(4, 1));
-        assert_ne!(angles(3, 1), angles(3, 2));
+    fn the_heads_drawn_depend_on_step_and_seed_alone() {
+        let set = HeadSet::render(24, 32, 9, None, &Silent).unwrap();
+        let draw = |step, seed| set.draw(step, seed, 8).unwrap();
+        assert_eq!(draw(3, 1), draw(3, 1));
+        assert_ne!(draw(3, 1), draw(4, 1));
+        assert_ne!(draw(3, 1), draw(3, 2));
+        assert!(draw(3, 1).iter().all(|i| (0..24).contains(i)));
     }
 
     #[test]
-    fn filmed_batches_keep_their_ground_truth_and_strength_zero_keeps_their_pictures() {
-        let set = HeadSet::render(4, 32, 11, &Silent).unwrap();
-        let values = |b: &Batch| to_vec(&b.images.f_contiguous().unwrap()).unwrap();
-        let (clean, off) = (set.batch(2, 7, 3, Device::Cpu).unwrap(), set.filmed(2, 7, 3, 0.0, Device::Cpu).unwrap());
-        let (filmed, again) = (set.filmed(2, 7, 3, 1.0, Device::Cpu).unwrap(), set.filmed(2, 7, 3, 1.0, Device::Cpu).unwrap());
-        assert_eq!(values(&clean), values(&off));
-        assert_eq!(values(&filmed), values(&again));
-        assert_ne!(values(&clean), values(&filmed));
-        assert_eq!(to_vec(&clean.angles).unwrap(), to_vec(&filmed.angles).unwrap());
+    fn neighbours_are_one_person_in_one_framing_with_another_face() {
+        let set = HeadSet::render(3, 32, 12, None, &Silent).unwrap();
+        assert_eq!(set.len(), 4, "whole pairs");
+        let rows = |t: &Tensor| -> Vec<Vec<f32>> { (0..4).map(|i| to_vec(&t.f_select(0, i).unwrap()).unwrap()).collect() };
+        let (who, face) = (rows(&set.condition), rows(&set.expression));
+        assert!(who[0] == who[1] && who[2] == who[3] && who[0] != who[2]);
+        assert!(face[0] != face[1] || rows(&set.angles)[0] != rows(&set.angles)[1]);
+    }
+
+    #[test]
+    fn smaller_batches_are_averages_with_every_second_label() {
+        let set = HeadSet::render(2, 64, 3, None, &Silent).unwrap();
+        let (full, half) = (set.pick(&[1], 64, Device::Cpu).unwrap(), set.pick(&[1], 32, Device::Cpu).unwrap());
+        assert_eq!((half.images.size(), half.labels.size()), (vec![1, 3, 32, 32], vec![1, 16, 16]));
+        let mean = |b: &Batch| b.images.average().unwrap().value().unwrap();
+        assert!((mean(&full) - mean(&half)).abs() < 1e-5, "averages keep the mean");
+        assert_eq!(full.labels.int64_value(&[0, 4, 6]), half.labels.int64_value(&[0, 2, 3]));
+    }
+
+    #[test]
+    fn strength_zero_keeps_pictures_and_equal_seeds_film_equally() {
+        let images = HeadSet::render(2, 32, 11, None, &Silent).unwrap().pick(&[0, 1], 32, Device::Cpu).unwrap().images;
+        let values = |t: &Tensor| to_vec(t).unwrap();
+        assert_eq!(values(&images), values(&film(&images, 7, 0.0).unwrap()));
+        let filmed = film(&images, 7, 1.0).unwrap();
+        assert_eq!(filmed.size(), images.size());
+        assert_eq!(values(&filmed), values(&film(&images, 7, 1.0).unwrap()));
+        assert_ne!(values(&filmed), values(&images));
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! Trains generator and pose flow on parametric heads: z (identity and framing), angles and expression in, the picture out.
+//! Trains generator, pose flow and encoder together: one picture of a person in, another picture of the same person out.
 //!
-//! The generator learns by regression, since everything about each picture is known: absolute difference weighed by region plus
-//! the perceptual distance of the analysis network. Expression enters only through the 32 reserved StyleSpace channels, the
-//! angles only through the pose flow.
+//! The encoder reads w from the first picture of a pair, disturbed; the second picture's true angles and expression are given; the
+//! generator must draw it. So w holds what both pictures share, the person, and whatever the numbers of the heads do not name
+//! (the fall of the hair, the room). Expression enters only through the 32 reserved StyleSpace channels, the angles only through
+//! the pose flow. Losses: absolute difference weighed by region, the perceptual distance of the analysis network, and
+//! the strength of fine texture. The first part of the stage draws at [`COARSE_SIDE`], the rest at full size.
 
-use super::data::{region_weights, Batch, HeadSet, CONDITION};
+use super::augment::{blemish, Tint};
+use super::data::{film, region_weights, Batch, HeadSet, CONDITION};
 use super::init::silence;
 use super::pack::Run;
-use super::state::{restore, schedule, StageState};
+use super::state::{restore, schedule, Pace, StageState};
 use crate::error::{Error, Result};
 use crate::net::adam::Adam;
 use crate::net::facenet::FaceNet;
@@ -18,105 +21,221 @@ use tch::{Kind, Tensor};
 /// Weight of the perceptual distance: about as much as the pixels once both have fallen. The analysis network disregards colour, so
 /// more of it lets colours drift.
 const PERCEPTUAL: f64 = 0.04;
-/// Extra rate of the mapping layers. Their multiplier of 0.01 steadies adversarial training; regression must tell identities apart soon.
+/// Weight of the texture's strength. Absolute differences alone make an average of all hair that could be there.
+const TEXTURE: f64 = 1.0;
+/// Weight of the mapping network's own loss; nothing else depends on it.
+const MAPPING: f64 = 0.1;
+/// Extra rate of the mapping layers, whose multiplier is 0.01.
 const MAPPING_RATE: f64 = 20.0;
+/// Rate of the encoder, whose weights are not equalised, and of the pose flow.
+const ENCODER_RATE: f64 = 0.2;
+const FLOW_RATE: f64 = 0.5;
+/// Strength of the colours that both pictures of a pair get.
+const TINT: f64 = 0.5;
+/// Side at which the first part draws, and how large a share of the stage that is: steps cost a quarter there.
+const COARSE_SIDE: i64 = 128;
+const COARSE_SHARE: f64 = 0.5;
 
 /// What is trained here, with what it needs.
 #[derive(Debug)]
 pub(super) struct Model<'a> {
     pub generator: &'a Generator,
     pub flow: &'a RowFlow,
+    pub net: &'a FaceNet,
     pub channels: &'a [Channel],
 }
 
+/// One step's material.
+struct Example {
+    /// The first pictures of the pairs, as footage would show them.
+    sources: Tensor,
+    /// The second pictures, clean but for the colours, with their numbers.
+    targets: Batch,
+}
+
 impl Model<'_> {
-    /// w `[B, dim]` from the numbers behind a head, filled up with zeros.
-    pub(super) fn w(&self, condition: &Tensor) -> Result<Tensor> {
+    /// w `[B, dim]` that the encoder reads from pictures. Only its own layers are ever trained here.
+    pub(super) fn w(&self, images: &Tensor, kind: Kind) -> Result<Tensor> {
+        let features = tch::no_grad(|| self.net.features(images, kind))?;
+        self.net.encode(&features)
+    }
+
+    /// The picture of `w_plus` `[B, rows, dim]` with angles in degrees and expression, at `side`.
+    pub(super) fn render(&self, w_plus: &Tensor, batch: &Batch, side: i64, kind: Kind) -> Result<Tensor> {
+        let styles = self.generator.styles(&self.flow.posed(w_plus, &batch.angles)?)?;
+        self.generator.synthesis_to(side, &self.generator.offset(&styles, &batch.expression, self.channels)?, kind)
+    }
+
+    /// How far the mapping network's w of the heads' numbers, filled up with zeros, is from `w`.
+    fn mapped(&self, condition: &Tensor, w: &Tensor) -> Result<Tensor> {
         let missing = self.generator.config().style_dim - CONDITION as i64;
-        self.generator.map(&condition.f_constant_pad_nd([0, missing])?)
-    }
-
-    /// The picture of `w_plus` `[B, rows, dim]` with angles in degrees and expression.
-    pub(super) fn render(&self, w_plus: &Tensor, angles: &Tensor, expression: &Tensor, kind: Kind) -> Result<Tensor> {
-        let styles = self.generator.styles(&self.flow.posed(w_plus, angles)?)?;
-        self.generator.synthesis(&self.generator.offset(&styles, expression, self.channels)?, kind)
-    }
-
-    /// The picture that the model makes of a batch's numbers.
-    pub(super) fn redraw(&self, batch: &Batch, kind: Kind) -> Result<Tensor> {
-        let w_plus = self.generator.broadcast(&self.w(&batch.condition)?, None)?;
-        self.render(&w_plus, &batch.angles, &batch.expression, kind)
+        let mapped = self.generator.map(&condition.f_constant_pad_nd([0, missing])?)?;
+        mapped.minus(&w.f_detach()?)?.f_square()?.average()
     }
 
     fn weights(&self) -> Result<Weights> {
         let mut all = Weights::new();
         all.merge("generator.", self.generator.weights())?;
         all.merge("flow.", self.flow.weights())?;
+        all.merge("net.", self.net.weights())?;
         Ok(all)
     }
 }
 
-/// Absolute difference weighed by `weights` and the perceptual distance: both scalars.
-fn losses(judge: &FaceNet, fake: &Tensor, batch: &Batch, kind: Kind) -> Result<(Tensor, Tensor)> {
+/// The material of a step, drawn at `side`; it depends on nothing but the step.
+fn example(net: &FaceNet, heads: &HeadSet, side: i64, step: u64, run: &Run) -> Result<Example> {
+    let seed = run.options.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    tch::manual_seed(seed as i64);
+    let batch = if side > COARSE_SIDE { (run.options.batch / 2).max(1) } else { run.options.batch };
+    let picks = heads.draw(step, run.options.seed ^ 0x6E4, batch)?;
+    // The other picture of a pair has the neighbouring index.
+    let others: Vec<i64> = picks.iter().map(|i| i ^ 1).collect();
+    let mut targets = heads.pick(&picks, side, run.device)?;
+    let sources = heads.pick(&others, net.config().input.min(heads.side), run.device)?.images;
+    // A cast of the light is part of the person's picture; noise and blur are not.
+    let tint = Tint::draw(&sources, TINT)?;
+    targets.images = tint.apply(&targets.images)?;
+    let sources = blemish(&film(&tint.apply(&sources)?, seed, 0.5 * run.options.film)?)?;
+    Ok(Example { sources, targets })
+}
+
+/// The strength of texture: mean steps of brightness between neighbours, across and down, in windows of 8 x 8; two maps.
+fn texture(images: &Tensor) -> Result<[Tensor; 2]> {
+    let grey = images.f_mean_dim([1i64].as_slice(), true, Kind::Float)?;
+    let strength = |dim: i64| -> Result<Tensor> {
+        let n = grey.size()[dim as usize];
+        let steps = grey.f_slice(dim, 1, n, 1)?.minus(&grey.f_slice(dim, 0, n - 1, 1)?)?.f_abs()?;
+        Ok(steps.f_avg_pool2d([8, 8], [4, 4], [0, 0], false, false, None)?)
+    };
+    Ok([strength(2)?, strength(3)?])
+}
+
+/// The losses of a picture against its target: pixels, perceptual distance, texture.
+fn losses(judge: &FaceNet, fake: &Tensor, batch: &Batch, kind: Kind) -> Result<[Tensor; 3]> {
     let weights = region_weights(&batch.labels)?;
     let side = fake.size()[2];
     let fine = weights.f_upsample_nearest2d([side, side], None, None)?;
     let pixels = fake.minus(&batch.images)?.f_abs()?.times(&fine)?.average()?;
     let real = tch::no_grad(|| judge.features(&batch.images, kind))?;
     let seen = judge.distance(&judge.features(fake, kind)?, &real, Some(&weights))?.average()?;
-    Ok((pixels, seen))
+    let [across, down] = texture(&batch.images)?;
+    let [fake_across, fake_down] = texture(fake)?;
+    let texture = fake_across.minus(&across)?.f_abs()?.average()?.plus(&fake_down.minus(&down)?.f_abs()?.average()?)?;
+    Ok([pixels, seen, texture])
 }
 
-/// Runs the stage from its saved state to the end.
-pub(super) fn train(model: &Model, judge: &FaceNet, heads: &HeadSet, run: &Run) -> Result<()> {
-    let state = StageState::new(&run.options.state, "generator");
-    let steps = run.options.generator_steps;
+/// Everything that is trained here, with its rate.
+fn optimiser(model: &Model) -> Result<Adam> {
     let mut adam = Adam::new(0.9, 0.99);
     for (name, tensor) in model.generator.weights().require_grad(|_| true)? {
         adam.add_scalar(&tensor, if name.starts_with("style.") { MAPPING_RATE } else { 1.0 })?;
     }
     for (_, tensor) in model.flow.weights().require_grad(|_| true)? {
-        adam.add_scalar(&tensor, 0.5)?;
+        adam.add_scalar(&tensor, FLOW_RATE)?;
     }
-    let mut step = 0;
-    if let Some((saved, weights, optimiser)) = state.load()? {
-        restore(model.generator.weights(), &weights.under("generator.")?)?;
-        restore(model.flow.weights(), &weights.under("flow.")?)?;
-        adam.restore(&optimiser)?;
-        step = saved;
+    for (_, tensor) in model.net.weights().require_grad(|name| name.starts_with("encoder."))? {
+        adam.add_scalar(&tensor, ENCODER_RATE)?;
     }
+    Ok(adam)
+}
+
+/// Runs the stage from its saved state to the end.
+pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
+    let state = StageState::new(&run.options.state, "generator");
+    let steps = run.options.generator_steps;
+    let mut adam = optimiser(model)?;
+    let (mut step, mut before) = (0, Default::default());
+    if let Some(saved) = state.load()? {
+        restore(model.generator.weights(), &saved.weights.under("generator.")?)?;
+        restore(model.flow.weights(), &saved.weights.under("flow.")?)?;
+        restore(model.net.weights(), &saved.weights.under("net.")?)?;
+        adam.restore(&saved.optimiser)?;
+        (step, before) = (saved.step, saved.spent);
+    }
+    let pace = Pace::new(steps, run.limit(super::pack::GENERATOR_TIME), before);
     run.progress.begin("train the generator", steps);
-    while step < steps {
+    while step < steps && pace.share(step) < 1.0 {
         if run.progress.cancelled() {
-            state.save(step, &model.weights()?, &adam)?;
+            state.save(step, pace.spent(), &model.weights()?, &adam)?;
             return Err(Error::Cancelled);
         }
-        let batch = heads.batch(step, run.options.seed ^ 0x6E4, run.options.batch, run.device)?;
-        let (pixels, seen) = losses(judge, &model.redraw(&batch, run.kind)?, &batch, run.kind)?;
-        adam.step(&pixels.plus(&seen.scale(PERCEPTUAL)?)?, 4e-3 * schedule(step, steps))?;
-        silence(model.generator.config(), model.channels, model.generator.weights())?;
+        let share = pace.share(step);
+        let side = if share < COARSE_SHARE { run.options.size.min(COARSE_SIDE) } else { run.options.size };
+        let parts = descend(model, &mut adam, heads, (step, share, side), run)?;
         step += 1;
         if step % 20 == 0 {
-            let parts = [pixels.value()?, seen.value()?];
-            run.progress.advance(step, &format!("pixels {:.4} perceptual {:.4}", parts[0], parts[1]));
-            state.log("pixels,perceptual", step, &parts)?;
+            let parts: Vec<f64> = parts.iter().map(Calc::value).collect::<Result<_>>()?;
+            run.progress.advance(step, &format!("pixels {:.4} perceptual {:.4} texture {:.4}", parts[0], parts[1], parts[2]));
+            state.log("pixels,perceptual,texture,side", step, &[parts[0], parts[1], parts[2], side as f64])?;
         }
-        if step % 250 == 0 || step == steps {
-            state.save(step, &model.weights()?, &adam)?;
-            preview(model, heads, run)?;
+        if step % 100 == 0 {
+            state.save(step, pace.spent(), &model.weights()?, &adam)?;
+            preview(model, heads, side, run)?;
         }
     }
+    // A stage that ended by its time is over for good.
+    state.save(steps, pace.spent(), &model.weights()?, &adam)?;
+    preview(model, heads, run.options.size, run)?;
     run.progress.end();
-    let _ = model.generator.weights().require_grad(|_| false)?;
-    let _ = model.flow.weights().require_grad(|_| false)?;
+    for weights in [model.generator.weights(), model.flow.weights(), model.net.weights()] {
+        let _ = weights.require_grad(|_| false)?;
+    }
     Ok(())
 }
 
-/// `preview.png` in the state folder: rendered heads over what the generator makes of their numbers.
-fn preview(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
-    let batch = heads.pick(&(0..12.min(heads.len())).collect::<Vec<_>>(), run.device)?;
-    let fake = tch::no_grad(|| model.redraw(&batch, run.kind))?;
-    let (real, fake) = (to_frames(&batch.images)?, to_frames(&fake)?);
-    let sheet = crate::media::sheet(&[real.iter().collect(), fake.iter().collect()], 2)?;
+/// One step; returns its losses.
+fn descend(
+    model: &Model,
+    adam: &mut Adam,
+    heads: &HeadSet,
+    (step, share, side): (u64, f64, i64),
+    run: &Run,
+) -> Result<[Tensor; 3]> {
+    let Example { sources, targets } = example(model.net, heads, side, step, run)?;
+    let w = model.w(&sources, run.kind)?;
+    let fake = model.render(&model.generator.broadcast(&w, None)?, &targets, side, run.kind)?;
+    let parts = losses(model.net, &fake, &targets, run.kind)?;
+    let total = parts[0].plus(&parts[1].scale(PERCEPTUAL)?)?.plus(&parts[2].scale(TEXTURE)?)?;
+    let total = total.plus(&model.mapped(&targets.condition, &w)?.scale(MAPPING)?)?;
+    adam.step(&total, 4e-3 * schedule(step, share))?;
+    silence(model.generator.config(), model.channels, model.generator.weights())?;
+    Ok(parts)
+}
+
+/// `preview.png` in the state folder: what the encoder saw, over what was to be drawn, over what was drawn.
+fn preview(model: &Model, heads: &HeadSet, side: i64, run: &Run) -> Result<()> {
+    let picks: Vec<i64> = (0..8.min(heads.len() / 2)).map(|i| 2 * i).collect();
+    let others: Vec<i64> = picks.iter().map(|i| i + 1).collect();
+    let sources = heads.pick(&others, side, run.device)?.images;
+    let targets = heads.pick(&picks, side, run.device)?;
+    let fake = tch::no_grad(|| -> Result<Tensor> {
+        let w_plus = model.generator.broadcast(&model.w(&sources, run.kind)?, None)?;
+        model.render(&w_plus, &targets, side, run.kind)
+    })?;
+    let rows = [to_frames(&sources)?, to_frames(&targets.images)?, to_frames(&fake)?];
+    let rows: Vec<Vec<&crate::frame::Frame>> = rows.iter().map(|row| row.iter().collect()).collect();
+    let sheet = crate::media::sheet(&rows, 2)?;
     crate::media::write_png(run.options.state.join("preview.png"), &sheet, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ops::{from_vec, to_vec};
+    use tch::Device;
+
+    #[test]
+    fn texture_measures_stripes_by_their_contrast_and_not_by_their_place() {
+        let stripes = |phase: i64, height: f32| {
+            let values: Vec<f32> = (0..3 * 16 * 16).map(|i| if (i % 16 + phase) % 4 < 2 { height } else { -height }).collect();
+            texture(&from_vec(&values, &[1, 3, 16, 16], Device::Cpu).unwrap()).unwrap().map(|t| to_vec(&t).unwrap())
+        };
+        let [down, across] = stripes(0, 0.5);
+        assert!(down.iter().all(|v| *v == 0.0), "stripes do not change downwards");
+        // Every second step is one of 1.0.
+        assert!(across.iter().all(|v| (v - 0.5).abs() < 0.1), "{across:?}");
+        let moved = &stripes(2, 0.5)[1];
+        assert!(across.iter().zip(moved).all(|(a, b)| (a - b).abs() < 0.15));
+        assert!(stripes(0, 0.1)[1].iter().all(|v| *v < 0.15), "fainter stripes");
+    }
 }

@@ -1,18 +1,22 @@
-//! Makes a pack from nothing: renders heads, trains every network, measures the channels, writes the file. Resumable at any point.
+//! Makes a pack from nothing or from an earlier one: renders heads, trains every network, measures the channels, writes the file.
+//! Resumable at any point.
 
 use super::data::{HeadSet, CONDITION};
 use super::generator::Model;
 use super::heads::{EXPRESSION_NAMES, IDENTITY, LABEL_NAMES};
-use super::{analysis, channels, generator, init, inversion};
+use super::{analysis, channels, generator, init};
 use crate::error::{Error, Result};
 use crate::net::facenet::{FaceNet, FaceNetConfig};
-use crate::net::ops::to_vec;
-use crate::net::{Analysis, AnalysisConfig, FlowConfig, Generator, GeneratorConfig, PoseFlow, RowFlow, RowFlowConfig, Weights};
+use crate::net::ops::{from_vec, to_vec};
+use crate::net::{
+    Analysis, AnalysisConfig, Channel, FlowConfig, Generator, GeneratorConfig, PoseFlow, RowFlow, RowFlowConfig, Weights,
+};
 use crate::pack::{Pack, PackConfig};
 use crate::params::PARAMS;
 use crate::progress::Progress;
-use std::path::{Path, PathBuf};
-use tch::{Device, Kind};
+use std::path::PathBuf;
+use std::time::Duration;
+use tch::{no_grad, Device, Kind, Tensor};
 
 /// How to train a pack.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ pub struct TrainOptions {
     pub out: PathBuf,
     /// Folder of resumable state, loss logs and the preview sheet.
     pub state: PathBuf,
-    /// A pack whose networks are the starting point, if their shapes fit.
+    /// A pack to start from: tensors of the same name and shape are taken over, all others begin anew.
     pub init: Option<PathBuf>,
     /// Side of the pictures: a power of two.
     pub size: i64,
@@ -29,14 +33,15 @@ pub struct TrainOptions {
     pub images: usize,
     /// Start of all randomness.
     pub seed: u64,
-    /// Pictures per step of the generator.
+    /// Pictures per step of the generator; half as many above 128 pixels.
     pub batch: i64,
     /// Steps of the analysis network, 32 pictures each.
     pub analysis_steps: u64,
-    /// Steps of the generator.
+    /// Steps of generator, pose flow and encoder.
     pub generator_steps: u64,
-    /// Steps of the encoder head, 32 pictures each.
-    pub inversion_steps: u64,
+    /// Minutes that the training stages may take together, rendering aside; a stage ends by its steps or by its part of the time.
+    /// Runs with a limit depend on the machine's speed.
+    pub minutes: Option<f64>,
     /// How much worse than clean the pictures are that the analysis network and the encoder see: 0 clean, 1 the whole range of
     /// webcams. The generator always learns clean ones.
     pub film: f32,
@@ -60,7 +65,7 @@ impl Default for TrainOptions {
             batch: 16,
             analysis_steps: 3_000,
             generator_steps: 8_000,
-            inversion_steps: 1_500,
+            minutes: None,
             film: 1.0,
             device: Device::Cpu,
             kind: Kind::BFloat16,
@@ -77,12 +82,26 @@ pub(super) struct Run<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Parts of the time limit. The analysis network comes first and pays twice: as predictor, and as what the generator is judged by.
+pub(super) const ANALYSIS_TIME: f64 = 0.4;
+/// See [`ANALYSIS_TIME`].
+pub(super) const GENERATOR_TIME: f64 = 0.6;
+/// Longest time limit, a year of minutes.
+const MAX_MINUTES: f64 = 525_600.0;
+
+impl Run<'_> {
+    /// The time that a stage may take which gets `part` of the whole.
+    pub(super) fn limit(&self, part: f64) -> Option<Duration> {
+        self.options.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, MAX_MINUTES) * 60.0 * part))
+    }
+}
+
 /// Width of z and w of a trained pack.
 const STYLE_DIM: i64 = 128;
 
 /// Channels from 4 x 4 up: wide where shape is decided, narrow where only skin texture is drawn.
 fn plan(size: i64) -> Vec<i64> {
-    let all = [192, 192, 160, 112, 64, 32, 24, 16, 16];
+    let all = [192, 192, 160, 112, 64, 32, 32, 16, 16];
     all[..(size.ilog2() as usize - 1)].to_vec()
 }
 
@@ -97,6 +116,7 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
         identity_dim: IDENTITY as i64,
         classes: LABEL_NAMES.len() as i64,
         parser_width: 32,
+        encoder_sees_trunk: true,
     };
     (generator, flow, analysis)
 }
@@ -115,6 +135,9 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
     if !(0.0..=1.0).contains(&options.film) {
         return Err(Error::Misuse(format!("camera faults of strength {}: from 0 to 1", options.film)));
     }
+    if options.minutes.is_some_and(|m| !(m > 0.0 && m <= MAX_MINUTES)) {
+        return Err(Error::Misuse(format!("a time limit of {:?} minutes: above 0, at most a year", options.minutes)));
+    }
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
     claim(options)?;
     tch::manual_seed(options.seed as i64);
@@ -123,23 +146,16 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
     let run = Run { options, device: options.device, kind, progress };
     let (cfg, flow_cfg, analysis_cfg) = configs(options.size);
     let mut table = channels::reserve(&cfg);
-    let (g, f, a) = match &options.init {
-        Some(path) => starting_weights(path, options.device)?,
-        None => (
-            init::generator(&cfg, &table, options.device)?,
-            init::flow(&flow_cfg, options.device)?,
-            init::facenet(&analysis_cfg, options.device)?,
-        ),
-    };
+    let [g, f, a] = starting_weights(&cfg, &flow_cfg, &analysis_cfg, &table, options)?;
     let generator = Generator::new(cfg, g)?;
     let flow = RowFlow::new(flow_cfg, f)?;
     let net = FaceNet::new(analysis_cfg, a)?;
-    let heads = HeadSet::render(options.images, options.size, options.seed << 32, progress)?;
+    let heads = HeadSet::render(options.images, options.size, options.seed << 32, Some(&options.state), progress)?;
     analysis::train(&net, &heads, &run)?;
-    let model = Model { generator: &generator, flow: &flow, channels: &table.clone() };
-    generator::train(&model, &net, &heads, &run)?;
-    let (mean, _) = inversion::train(&model, &net, &heads, &run)?;
-    channels::measure(&mut table, &model, &net, &heads, &run)?;
+    let model = Model { generator: &generator, flow: &flow, net: &net, channels: &table.clone() };
+    generator::train(&model, &heads, &run)?;
+    let mean = mean_latent(&model, &heads, &run)?;
+    channels::measure(&mut table, &model, &heads, &run)?;
     let config = PackConfig {
         format: crate::pack::FORMAT,
         name: format!("parametric heads {}", options.size),
@@ -166,6 +182,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
 /// Records the options in the state folder, and refuses to continue a run that was started with other ones.
 fn claim(options: &TrainOptions) -> Result<()> {
     let file = options.state.join("options.txt");
+    // Stages may take more or fewer steps or minutes than was planned at first; what the steps do must stay the same.
     let text = format!(
         "size {} images {} seed {} batch {} film {} condition {CONDITION}\n",
         options.size, options.images, options.seed, options.batch, options.film
@@ -181,16 +198,50 @@ fn claim(options: &TrainOptions) -> Result<()> {
     }
 }
 
-/// The tensors of a pack, to start from.
-fn starting_weights(path: &Path, device: Device) -> Result<(Weights, Weights, Weights)> {
-    let pack = Pack::load(path)?;
-    let generator = pack.generator(device)?.weights().copy_to(device)?;
-    match (pack.flow(device)?, pack.analysis(device)?) {
-        (PoseFlow::Rows(flow), Analysis::Built(net)) => {
-            Ok((generator, flow.weights().copy_to(device)?, net.weights().copy_to(device)?))
+/// The weights of generator, pose flow and analysis network before the first step.
+fn starting_weights(
+    cfg: &GeneratorConfig,
+    flow_cfg: &RowFlowConfig,
+    analysis_cfg: &FaceNetConfig,
+    table: &[Channel],
+    options: &TrainOptions,
+) -> Result<[Weights; 3]> {
+    let device = options.device;
+    let mut generator = init::generator(cfg, table, device)?;
+    let mut flow = init::flow(flow_cfg, device)?;
+    let mut net = init::facenet(analysis_cfg, device)?;
+    let mut mean = Tensor::f_zeros([cfg.style_dim], (Kind::Float, device))?;
+    if let Some(path) = &options.init {
+        let pack = Pack::load(path)?;
+        let (PoseFlow::Rows(old_flow), Analysis::Built(old_net)) = (pack.flow(device)?, pack.analysis(device)?) else {
+            return Err(Error::Unsupported(format!(
+                "pack {}: training goes on only from packs that it made",
+                pack.config().name
+            )));
+        };
+        let taken = init::adopt(&mut generator, pack.generator(device)?.weights(), device)?
+            + init::adopt(&mut flow, old_flow.weights(), device)?
+            + init::adopt(&mut net, old_net.weights(), device)?;
+        let all = generator.iter().count() + flow.iter().count() + net.iter().count();
+        log::info!("{taken} of {all} tensors from {}", path.display());
+        init::silence(cfg, table, &generator)?;
+        if pack.config().latent_mean.len() as i64 == cfg.style_dim {
+            mean = from_vec(&pack.config().latent_mean, &[cfg.style_dim], device)?;
         }
-        _ => Err(Error::Unsupported(format!("pack {}: training goes on only from packs that it made", pack.config().name))),
     }
+    init::calm_encoder(&mut net, &mean)?;
+    Ok([generator, flow, net])
+}
+
+/// Mean of the encoder's w over up to 512 heads.
+fn mean_latent(model: &Model, heads: &HeadSet, run: &Run) -> Result<Tensor> {
+    let picks: Vec<i64> = (0..heads.len().min(512)).collect();
+    let mut all = Vec::new();
+    for rows in picks.chunks(32) {
+        let images = heads.pick(rows, model.net.config().input.min(heads.side), run.device)?.images;
+        all.push(no_grad(|| model.w(&images, run.kind))?);
+    }
+    Ok(Tensor::f_cat(&all, 0)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?)
 }
 
 /// Plausible range of each of the 35 numbers: the parametric heads' own, signed where they are.

@@ -79,6 +79,13 @@ fn parse_rate(text: &str) -> std::result::Result<(u32, u32), String> {
     }
 }
 
+fn parse_minutes(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if minutes > 0.0 && minutes <= 525_600.0 => Ok(minutes),
+        _ => Err("a number of minutes above 0, at most a year".into()),
+    }
+}
+
 fn parse_share(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -178,7 +185,8 @@ const PACK_EXAMPLES: &str = "\
 Examples:
   effigy train pack -o pack.safetensors                         a pack like the built-in one
   effigy train pack -o pack.safetensors --device cuda --images 60000 --generator-steps 40000
-  effigy train pack -o tiny.safetensors --size 32 --images 256 --generator-steps 50 --analysis-steps 50 --inversion-steps 20
+  effigy train pack -o pack256.safetensors --size 256 --init assets/builtin.safetensors --minutes 60
+  effigy train pack -o tiny.safetensors --size 32 --images 256 --generator-steps 50 --analysis-steps 50
 
 Training can be stopped and started again with the same arguments: it goes on from the state folder.";
 
@@ -192,7 +200,7 @@ pub struct PackArgs {
     /// Folder of resumable state, loss logs and previews [default: the pack's name with .state]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Start from the networks of this pack, if their shapes fit
+    /// Start from this pack: tensors of the same name and shape are taken over, the others begin anew
     #[arg(long, value_name = "PACK")]
     init: Option<PathBuf>,
     /// Side of the pictures, pixels: a power of two
@@ -204,18 +212,18 @@ pub struct PackArgs {
     /// Start of all randomness
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().seed, value_parser = clap::value_parser!(u64).range(..1 << 15))]
     seed: u64,
-    /// Pictures per step of the generator
+    /// Pictures per step of the generator; half as many above 128 pixels
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().batch)]
     batch: i64,
     /// Steps of the analysis network
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().analysis_steps)]
     analysis_steps: u64,
-    /// Steps of the generator
+    /// Steps of generator, pose flow and encoder
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().generator_steps)]
     generator_steps: u64,
-    /// Steps of the encoder that finds latents
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().inversion_steps)]
-    inversion_steps: u64,
+    /// Minutes for all steps together; stages then end early and their rates fall in time [default: no limit]
+    #[arg(long, value_name = "MINUTES", value_parser = parse_minutes)]
+    minutes: Option<f64>,
     /// Faults of cameras (noise, blur, colour, compression) in the pictures for analysis network and encoder: 0 none, 1 all
     #[arg(long, value_name = "0..1", default_value_t = TrainOptions::default().film, value_parser = parse_share)]
     film: f32,
@@ -241,7 +249,7 @@ fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
         batch: args.batch,
         analysis_steps: args.analysis_steps,
         generator_steps: args.generator_steps,
-        inversion_steps: args.inversion_steps,
+        minutes: args.minutes,
         film: args.film,
         device,
         kind: precision.resolve(device)?,
