@@ -151,7 +151,7 @@ fn swapped_repeated_and_delayed_packets_change_nothing_within_the_patience() {
         let mut random = Random(7);
         let (shown, info) = play(&header, &packets, 8, |_| {
             let delay = (random.next() % 8) as usize;
-            if random.next() % 5 == 0 {
+            if random.unit() < 0.2 {
                 vec![delay, delay / 2]
             } else {
                 vec![delay]

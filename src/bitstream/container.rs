@@ -79,7 +79,7 @@ impl PacketOptions {
             Coding::Raw16 => 1,
             Coding::Coded => 25,
         };
-        PacketOptions { frames_per_packet, intra: 100, redundancy: 0, coarseness: 2 }
+        PacketOptions { frames_per_packet, intra: 100, redundancy: 0, coarseness: 3 }
     }
 
     fn check(&self) -> Result<()> {

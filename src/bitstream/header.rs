@@ -49,9 +49,9 @@ pub enum Coding {
 pub struct TrackStart {
     /// Level at rest: where intra packets begin, and where concealment ends.
     pub rest: i32,
-    /// Class of the mean distance from rest; see [`super::TrackStart::class`].
+    /// Class of the mean distance from rest, 0 to [`MAX_CLASS`]: two per octave of 1/256 levels.
     pub spread: u8,
-    /// Class of the mean change from frame to frame.
+    /// Class of the mean change from frame to frame, alike.
     pub motion: u8,
 }
 

@@ -1,7 +1,8 @@
 //! Streams and identities as bytes. No networks, no pictures: integers, floats and checks only.
 //!
 //! Reading order: [`quant`] (numbers of the wire), `wire` (byte syntax for both directions), [`range`] (adaptive binary
-//! range coder), `packet`, `header`, `index`, `container` (writer and counts), `parser` (push), `reader` (pull), `tuned` and
+//! range coder), `track` (prediction and contexts of the coded mode), `coded` (its payload), `quality` (its steps), `packet`, `header`,
+//! `index`, `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `tuned` and
 //! `identity`. The normative text is `docs/bitstream.md`.
 
 mod coded;
