@@ -1,7 +1,7 @@
 //! What the encoder sees with: perceptual distance, regions, inversion, identity and first guesses, whichever networks a pack has.
 //!
 //! Input: crops `[B, 3, R, R]` in [-1, 1]. A pack of our own trainer has one network with a head per task
-//! ([`FaceNet`](super::facenet::FaceNet)); a pack of published checkpoints has one network per task, some of which may be absent.
+//! ([`FaceNet`]); a pack of published checkpoints has one network per task, some of which may be absent.
 
 use super::arcface::{ArcFace, ArcFaceConfig};
 use super::bisenet::{BiSeNet, BiSeNetConfig};

@@ -1,5 +1,5 @@
 //! Trains the analysis network: region parser, predictor of the 34 numbers, identity embedding; its trunk becomes the perceptual
-//! distance. Real footage is noisier than rendered heads, so pictures go through [`augment`](super::augment) and a camera model.
+//! distance. Real footage is noisier than rendered heads, so pictures go through `augment` and a camera model.
 
 use super::augment::{disturb, elsewhere, mirrored, shaken};
 use super::data::{film, Batch, HeadSet};

@@ -1,7 +1,7 @@
 //! Parametric heads rendered ahead: pictures, half-size labels and the numbers behind them, served as shuffled batches.
 //!
 //! Heads come in pairs of one person that differ in pose and expression alone (`heads::pair`): what a network reads from the first
-//! about the person must serve to draw the second. [`store`](super::store) keeps the pictures between runs.
+//! about the person must serve to draw the second. `store` keeps the pictures between runs.
 
 use super::heads::{self, Camera, Framing, Head, Rng, IDENTITY};
 use super::store::Store;

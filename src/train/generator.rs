@@ -4,7 +4,7 @@
 //! generator must draw it. So w holds what both pictures share, the person, and whatever the numbers of the heads do not name
 //! (the fall of the hair, the room). Expression enters only through the 32 reserved StyleSpace channels, the angles only through
 //! the pose flow. Losses: absolute difference weighed by region, the perceptual distance of the analysis network, and
-//! the strength of fine texture. The first part of the stage draws at [`COARSE_SIDE`], the rest at full size.
+//! the strength of fine texture. The first part of the stage draws at `COARSE_SIDE`, the rest at full size.
 
 use super::augment::{blemish, Tint};
 use super::data::{film, region_weights, Batch, HeadSet, CONDITION};
