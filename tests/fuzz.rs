@@ -4,6 +4,8 @@
 //! each for a time. Cases start from `tests/corpus`, are changed at random, and mostly get their checks repaired, so that the code behind
 //! the checks is reached. What breaks is printed as hex: add it to the corpus.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,19 +13,16 @@ use std::time::{Duration, Instant};
 use effigy::bitstream::*;
 use effigy::params::FrameParams;
 
-struct Random(u64);
+use common::Random;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+trait Pick {
+    /// A place among `n`.
+    fn place(&mut self, n: usize) -> usize;
+}
 
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
+impl Pick for Random {
+    fn place(&mut self, n: usize) -> usize {
+        self.below(n.max(1) as u64) as usize
     }
 }
 
@@ -38,16 +37,16 @@ fn corpus(ending: &str) -> Vec<Vec<u8>> {
 
 /// One to eight changes: bits, bytes, runs left out, repeated or taken from another case.
 fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = seeds[random.below(seeds.len())].clone();
-    for _ in 0..1 + random.below(8) {
+    let mut bytes = seeds[random.place(seeds.len())].clone();
+    for _ in 0..1 + random.place(8) {
         if bytes.is_empty() {
             break;
         }
-        let at = random.below(bytes.len());
-        let run = (1 + random.below(24)).min(bytes.len() - at);
-        match random.below(7) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0xf1][random.below(6)],
+        let at = random.place(bytes.len());
+        let run = (1 + random.place(24)).min(bytes.len() - at);
+        match random.place(7) {
+            0 => bytes[at] ^= 1 << random.place(8),
+            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0xf1][random.place(6)],
             2 => bytes[at] = random.next() as u8,
             3 => drop(bytes.drain(at..at + run)),
             4 => {
@@ -55,8 +54,8 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
                 bytes.splice(at..at, again);
             }
             5 => {
-                let other = &seeds[random.below(seeds.len())];
-                let from = random.below(other.len());
+                let other = &seeds[random.place(seeds.len())];
+                let from = random.place(other.len());
                 bytes.splice(at..at + run, other[from..(from + run).min(other.len())].iter().copied());
             }
             _ => bytes.truncate(at),
@@ -128,7 +127,7 @@ fn events(bytes: &[u8], most: usize) -> Option<(Vec<Event>, StreamInfo)> {
 
 fn stream_target(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = mutate(random, seeds);
-    if random.below(4) > 0 {
+    if random.place(4) > 0 {
         repair(&mut bytes);
     }
     bytes
@@ -185,7 +184,7 @@ fn fuzz_streams(seed: u64, more: impl Fn(u64) -> bool) {
     let (seeds, mut random, mut cases) = (corpus("effigy"), Random(seed), 0);
     while more(cases) {
         let bytes = stream_target(&mut random, &seeds);
-        let piece = 1 + random.below(100);
+        let piece = 1 + random.place(100);
         guarded(&bytes, || check_stream(&bytes, piece));
         cases += 1;
     }

@@ -1,28 +1,25 @@
 //! Coded streams over networks that lose, repeat, delay and swap packets. Tracks and networks come from splitmix64 with the seed
 //! shown in each test; tracks have the statistics of searched clips: slow turns, quick mouth, noise on every number.
 
+mod common;
+
+use common::Random;
 use effigy::bitstream::*;
 use effigy::params::{FrameParams, Placement, WPlus, PARAMS};
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
+trait Draw {
     /// Uniform in [0, 1).
-    fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32
-    }
+    fn share(&mut self) -> f32;
 
     /// About normal, variance 1.
     fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
+        (0..12).map(|_| self.share()).sum::<f32>() - 6.0
+    }
+}
+
+impl Draw for Random {
+    fn share(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32
     }
 }
 
@@ -44,8 +41,8 @@ fn identity() -> Identity {
 /// A clip of `count` frames.
 fn clip(seed: u64, count: usize) -> Vec<FrameRecord> {
     let mut random = Random(seed);
-    let phase: [f32; PARAMS] = std::array::from_fn(|_| random.unit() * std::f32::consts::TAU);
-    let rate: [f32; PARAMS] = std::array::from_fn(|_| 0.02 + 0.1 * random.unit());
+    let phase: [f32; PARAMS] = std::array::from_fn(|_| random.share() * std::f32::consts::TAU);
+    let rate: [f32; PARAMS] = std::array::from_fn(|_| 0.02 + 0.1 * random.share());
     (0..count)
         .map(|t| {
             let value = |i: usize, random: &mut Random| match i {
@@ -151,7 +148,7 @@ fn swapped_repeated_and_delayed_packets_change_nothing_within_the_patience() {
         let mut random = Random(7);
         let (shown, info) = play(&header, &packets, 8, |_| {
             let delay = (random.next() % 8) as usize;
-            if random.unit() < 0.2 {
+            if random.share() < 0.2 {
                 vec![delay, delay / 2]
             } else {
                 vec![delay]
@@ -175,7 +172,7 @@ fn random_and_bursty_loss_with_redundancy_costs_little_and_less_than_without() {
             let (shown, info) = play(&header, &packets, redundancy, |i| {
                 let stay = if burst > 1.0 { 1.0 - 1.0 / burst } else { loss };
                 let enter = if burst > 1.0 { loss / ((1.0 - loss) * burst) } else { loss };
-                bad = random.unit() < if bad { stay } else { enter };
+                bad = random.share() < if bad { stay } else { enter };
                 if bad && i > 0 {
                     vec![]
                 } else {

@@ -55,28 +55,18 @@ fn finite(what: &str, value: &Tensor) -> Result<f64> {
     }
 }
 
-/// The picture of `styles` at no more than [`SIDE`].
-fn glimpse(generator: &Generator, styles: &[Tensor]) -> Result<Tensor> {
-    let mut run = generator.start(styles, Kind::Float)?;
-    for (layer, style) in generator.layers().iter().zip(styles) {
-        if layer.side <= SIDE {
-            generator.advance(&mut run, style)?;
-        }
-    }
-    run.image().map(Tensor::shallow_clone).ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
-}
-
 /// How much each channel of V changes the picture at alpha = 1.
 fn channels(pack: &Pack, generator: &Generator, styles: &[Tensor], progress: &dyn Progress) -> Result<String> {
     let list = &pack.config().channels;
-    let before = glimpse(generator, styles)?;
+    let side = generator.config().resolution.min(SIDE);
+    let before = generator.synthesis_to(side, styles, Kind::Float)?;
     let mut idle = Vec::new();
     for (i, channel) in list.iter().enumerate() {
         check(progress)?;
         let mut alpha = vec![0f32; list.len()];
         alpha[i] = 1.0;
         let alpha = from_vec(&alpha, &[1, list.len() as i64], Device::Cpu)?;
-        let after = glimpse(generator, &generator.offset(styles, &alpha, list)?)?;
+        let after = generator.synthesis_to(side, &generator.offset(styles, &alpha, list)?, Kind::Float)?;
         let change = finite("a picture with a channel moved", &after.minus(&before)?.f_abs()?.f_mean(Kind::Float)?)?;
         if change < IDLE {
             idle.push(channel.feature.as_str());
