@@ -4,9 +4,10 @@
 //! generator must draw it. So w holds what both pictures share, the person, and whatever the numbers of the heads do not name
 //! (the fall of the hair, the room). Expression enters only through the 32 reserved StyleSpace channels, the angles only through
 //! the pose flow. Losses: absolute difference weighed by region, the perceptual distance of the analysis network, and
-//! the strength of fine texture. The first part of the stage draws at `COARSE_SIDE`, the rest at full size.
+//! the strength of fine texture. The first part of the stage draws at `COARSE_SIDE`, the rest at full size and against an adversary.
 
 use super::augment::{blemish, Tint};
+use super::critic::Critic;
 use super::data::{film, region_weights, Batch, HeadSet, CONDITION};
 use super::init::silence;
 use super::pack::Run;
@@ -153,23 +154,28 @@ pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
         (step, before) = (saved.step, saved.spent);
     }
     let pace = Pace::new(steps, run.limit(super::pack::GENERATOR_TIME), before);
+    let mut critic = Critic::new(run)?;
     run.progress.begin("train the generator", steps);
     while step < steps && pace.share(step) < 1.0 {
         if run.progress.cancelled() {
             state.save(step, pace.spent(), &model.weights()?, &adam)?;
+            critic.save()?;
             return Err(Error::Cancelled);
         }
         let share = pace.share(step);
         let side = if share < COARSE_SHARE { run.options.size.min(COARSE_SIDE) } else { run.options.size };
-        let parts = descend(model, &mut adam, heads, (step, share, side), run)?;
+        let adversary = (share >= COARSE_SHARE).then_some(&mut critic);
+        let (parts, told) = descend(model, &mut adam, adversary, heads, (step, share, side), run)?;
         step += 1;
         if step % 20 == 0 {
-            let parts: Vec<f64> = parts.iter().map(Calc::value).collect::<Result<_>>()?;
-            run.progress.advance(step, &format!("pixels {:.4} perceptual {:.4} texture {:.4}", parts[0], parts[1], parts[2]));
-            state.log("pixels,perceptual,texture,side", step, &[parts[0], parts[1], parts[2], side as f64])?;
+            let [pixels, perceptual, texture] = [parts[0].value()?, parts[1].value()?, parts[2].value()?];
+            run.progress
+                .advance(step, &format!("pixels {pixels:.4} perceptual {perceptual:.4} texture {texture:.4} critic {told:.4}"));
+            state.log("pixels,perceptual,texture,critic,side", step, &[pixels, perceptual, texture, told, side as f64])?;
         }
         if step % 100 == 0 {
             state.save(step, pace.spent(), &model.weights()?, &adam)?;
+            critic.save()?;
             preview(model, heads, side, run)?;
         }
     }
@@ -183,23 +189,35 @@ pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// One step; returns its losses.
+/// One step; returns its losses, and that of the adversary (0 without one).
 fn descend(
     model: &Model,
     adam: &mut Adam,
+    adversary: Option<&mut Critic>,
     heads: &HeadSet,
     (step, share, side): (u64, f64, i64),
     run: &Run,
-) -> Result<[Tensor; 3]> {
+) -> Result<([Tensor; 3], f64)> {
     let Example { sources, targets } = example(model.net, heads, side, step, run)?;
     let w = model.w(&sources, run.kind)?;
     let fake = model.render(&model.generator.broadcast(&w, None)?, &targets, side, run.kind)?;
-    let parts = losses(model.net, &fake, &targets, run.kind)?;
+    // The gradient on the pictures first: the adversary's share is measured against it.
+    let picture = fake.f_detach()?.set_requires_grad(true);
+    let parts = losses(model.net, &picture, &targets, run.kind)?;
     let total = parts[0].plus(&parts[1].scale(PERCEPTUAL)?)?.plus(&parts[2].scale(TEXTURE)?)?;
-    let total = total.plus(&model.mapped(&targets.condition, &w)?.scale(MAPPING)?)?;
+    let mut pull = Tensor::f_run_backward(&[total], &[&picture], false, false)?.remove(0);
+    let mut told = 0.0;
+    if let Some(critic) = adversary {
+        let (more, loss) = critic.judge(&targets.images, &picture, &pull, run.options.seed ^ step)?;
+        pull = pull.plus(&more)?;
+        told = loss;
+    }
+    // Its gradient on the pictures is `pull`.
+    let carrier = fake.times(&pull)?.f_sum(Kind::Float)?;
+    let total = carrier.plus(&model.mapped(&targets.condition, &w)?.scale(MAPPING)?)?;
     adam.step(&total, 4e-3 * schedule(step, share))?;
     silence(model.generator.config(), model.channels, model.generator.weights())?;
-    Ok(parts)
+    Ok((parts.map(|part| part.detach()), told))
 }
 
 /// `preview.png` in the state folder: what the encoder saw, over what was to be drawn, over what was drawn.

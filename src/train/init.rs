@@ -82,7 +82,8 @@ pub fn flow(cfg: &RowFlowConfig, device: Device) -> Result<Weights> {
     fan_in(&cfg.tensors(), 0.5, device)
 }
 
-fn fan_in(tensors: &[(String, Vec<i64>)], gain: f64, device: Device) -> Result<Weights> {
+/// Normal weights of variance `gain^2` over the inputs of a unit; biases at zero.
+pub(super) fn fan_in(tensors: &[(String, Vec<i64>)], gain: f64, device: Device) -> Result<Weights> {
     let mut out = Weights::new();
     for (name, shape) in tensors {
         let tensor = if name.ends_with("bias") {

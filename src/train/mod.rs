@@ -1,12 +1,13 @@
 //! Training: parametric heads with exact ground truth, and the trainer that makes the built-in pack from them.
 //!
 //! Order: [`heads`] (the renderer) -> [`data`] (pictures rendered ahead, kept by `store`) -> [`analysis`] (analysis network, on pictures
-//! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder) -> [`channels`] (sensitivities) -> [`pack`] (all of
+//! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder, with `critic` as adversary) -> [`channels`] (sensitivities) -> [`pack`] (all of
 //! it, resumable).
 
 pub mod analysis;
 mod augment;
 pub mod channels;
+mod critic;
 pub mod data;
 pub mod generator;
 pub mod heads;
