@@ -200,9 +200,9 @@ fn crops_may_reach_over_the_border_and_have_the_size_asked_for() {
     }
 }
 
-#[test]
-fn a_crop_is_placed_as_known_crops_of_the_same_face_are() {
-    // Known crops that are not framed by the eyes: the face is larger than usual, beside the middle and turned.
+/// A known crop that is not framed by the eyes: the face is larger than usual, beside the middle and turned. Its motion, its place
+/// and its picture.
+fn known_crop() -> (Motion, AlignedFrame, Frame) {
     let odd = Motion { scale: 1.12, angle: 0.06, shift: (14.0, -9.0) };
     let usual = align(&[render(head, STILL, 0)]).remove(0);
     let known = align(&[render(head, odd, 1)]).remove(0);
@@ -210,6 +210,12 @@ fn a_crop_is_placed_as_known_crops_of_the_same_face_are() {
     let side = 2 * (f64::from(usual.placement.side) / 2.0) as i64;
     let (left, top) = (f64::from(usual.placement.x) as i64 - side / 2, f64::from(usual.placement.y) as i64 - side / 2);
     let reference = cropped(&render(head, odd, 1).frame, left, top, side);
+    (odd, shown, reference)
+}
+
+#[test]
+fn a_crop_is_placed_as_known_crops_of_the_same_face_are() {
+    let (odd, shown, reference) = known_crop();
     // A camera that stands elsewhere.
     let camera = Motion { scale: 0.9, shift: (-20.0, 25.0), ..STILL };
     let options = AlignOptions { references: vec![reference], resolution: 256, ..AlignOptions::default() };
@@ -219,6 +225,40 @@ fn a_crop_is_placed_as_known_crops_of_the_same_face_are() {
     let by_eyes = error(&shown, odd, &align(&[render(head, camera, 2)])[0], camera);
     assert!(off < 1.5, "{off} px at 256 beside the known crop");
     assert!(by_eyes > 8.0, "{by_eyes}: the eyes alone would do, and the test shows nothing");
+}
+
+/// The head with a mask of broad stripes over forehead and cheeks, which leaves the eyes free.
+fn painted(x: f64, y: f64) -> [f64; 3] {
+    let bare = head(x, y);
+    let face = blob(x, y, 200.0, 215.0, 80.0, 110.0);
+    let eyes = blob(x, y, 160.0, 180.0, 34.0, 30.0).max(blob(x, y, 240.0, 180.0, 34.0, 30.0));
+    let stripes = 0.22 * (0.16 * x + 0.12 * y).sin();
+    bare.map(|v| (v + face * (1.0 - eyes) * stripes).clamp(0.0, 1.0))
+}
+
+/// Frame `n`, `share` of the way from one picture to the other.
+fn blend(n: i64, from: &Frame, to: &Frame, share: f64) -> TimedFrame {
+    let mix = |(a, b): (&u8, &u8)| (f64::from(*a) + share * (f64::from(*b) - f64::from(*a))).round() as u8;
+    let data = from.data.iter().zip(&to.data).map(mix).collect();
+    TimedFrame { pts: n, frame: Frame::new(from.width, from.height, data).unwrap() }
+}
+
+#[test]
+fn a_face_that_begins_unlike_all_known_crops_is_placed_from_later_frames() {
+    let (odd, shown, reference) = known_crop();
+    let camera = Motion { scale: 0.9, shift: (-20.0, 25.0), ..STILL };
+    let (bare, mask) = (render(head, camera, 2).frame, render(painted, camera, 3).frame);
+    // The mask fades from frame 2 to frame 10.
+    let clip: Vec<_> = (0..14).map(|n| blend(n, &mask, &bare, ((n - 2) as f64 / 8.0).clamp(0.0, 1.0))).collect();
+    let place = |frames: &[TimedFrame]| {
+        let options = AlignOptions { references: vec![reference.clone()], lookahead: 2, ..AlignOptions::default() };
+        let mut aligner = Aligner::new(&options).unwrap();
+        aligner.start(frames).unwrap();
+        error(&shown, odd, &aligner.push(&frames[0]).unwrap(), camera)
+    };
+    let (far, near) = (place(&clip), place(&clip[..2]));
+    assert!(far < 2.5, "{far} px at 256 beside the known crop");
+    assert!(near > 8.0, "{near}: the first frames would do, and the test shows nothing");
 }
 
 /// The square of a picture that begins at (`left`, `top`); what lies beyond the border is black.

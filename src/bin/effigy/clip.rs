@@ -52,9 +52,13 @@ pub struct Aligned {
     pub frames: Vec<AlignedFrame>,
 }
 
-/// Frames that are searched for an enrolled face.
+/// Frames in which an enrolled face is looked for at first, how many more may be looked at, and the bytes that all may take.
 #[cfg(feature = "encode")]
 const KNOWN_LOOKAHEAD: usize = 32;
+#[cfg(feature = "encode")]
+const KNOWN_MOST: usize = 96;
+#[cfg(feature = "encode")]
+const KNOWN_BYTES: usize = 256 << 20;
 
 /// How the crops shall be.
 pub struct Crops<'a> {
@@ -141,12 +145,15 @@ fn align(
     use effigy::encode::align::{AlignOptions, Aligner};
 
     let mut options = AlignOptions { resolution: side, references, ..AlignOptions::default() };
+    let mut most = options.lookahead;
     if !options.references.is_empty() {
         // Somebody who is known is found by any frame that resembles what is known of them.
         options.lookahead = KNOWN_LOOKAHEAD;
+        let (width, height) = (reader.info().width, reader.info().height);
+        most = (KNOWN_BYTES / (3 * width as usize * height as usize).max(1)).clamp(1, KNOWN_MOST);
     }
     let mut aligner = Aligner::new(&options)?;
-    let ahead: Vec<TimedFrame> = reader.by_ref().take(options.lookahead).collect::<Result<_>>()?;
+    let ahead: Vec<TimedFrame> = reader.by_ref().take(most).collect::<Result<_>>()?;
     if ahead.is_empty() {
         return Ok(());
     }

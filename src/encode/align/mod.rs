@@ -40,6 +40,9 @@ const MOST_MOTION: f64 = 0.35;
 const KEYS: usize = 4;
 /// A face that is detected, but does not match its key, for this many frames is taken anew from the detector.
 const PATIENCE: u32 = 4;
+/// Frames in which a known picture is looked for when the first ones resemble none, and the share of the face that must agree there.
+const BACKWARD_LOOKS: usize = 12;
+const BACKWARD_SHARE: f64 = 0.5;
 /// Eyes are looked for in every n-th frame, to notice drift.
 const WATCH_EVERY: u64 = 5;
 /// Detections whose median tells the drift.
@@ -142,8 +145,8 @@ impl Aligner {
         })
     }
 
-    /// Finds the face in the first frames of the clip; they must then be pushed like all others. Uses at most
-    /// [`AlignOptions::lookahead`] of them.
+    /// Finds the face in the first frames of the clip; they must then be pushed like all others. Looks at [`AlignOptions::lookahead`]
+    /// of them, and at the rest only if these resemble none of [`AlignOptions::references`].
     ///
     /// # Errors
     /// `NoContent` if none of them shows a face.
@@ -161,8 +164,47 @@ impl Aligner {
                 greys.len()
             ))
         })?;
-        let pose = self.place(&greys, &boxes, first, &face)?;
+        let pose = match self.place(&greys, &boxes, first, &face)? {
+            Placed::Known(pose) => pose,
+            Placed::ByEyes(pose) if self.references.is_empty() => pose,
+            Placed::ByEyes(pose) => {
+                for timed in frames.iter().skip(greys.len()) {
+                    greys.push(warp::grey(&timed.frame)?);
+                }
+                match self.place_backwards(&greys, first)? {
+                    Some(pose) => pose,
+                    None => {
+                        log::warn!("the face does not look like the enrolled one: its crop is placed by its eyes");
+                        pose
+                    }
+                }
+            }
+        };
         self.restart(&greys[first], pose)
+    }
+
+    /// The crop's place on the frame `first`, followed back from the frame that resembles a known picture most; None if none does.
+    fn place_backwards(&mut self, greys: &[Mat], first: usize) -> Result<Option<CropPose>> {
+        let mut best: Option<(usize, CropPose, f64)> = None;
+        let stride = (greys.len() - first).div_ceil(BACKWARD_LOOKS).max(1);
+        for n in (first..greys.len()).step_by(stride) {
+            let faces = self.detector.faces(&greys[n])?;
+            let Some(face) = faces.into_iter().max_by(|a, b| a.side.total_cmp(&b.side)) else { continue };
+            let Eyes { left, right } = self.detector.eyes(&greys[n], &face)?;
+            let guess = pose_from_votes(&[left.into_iter().collect(), right.into_iter().collect()], &face);
+            let Some(known) = self.references.place(&mut self.register, &[(&greys[n], guess)])? else { continue };
+            if known.share >= BACKWARD_SHARE && best.is_none_or(|(_, _, share)| known.share > share) {
+                best = Some((n, guess.moved(&known.motion), known.share));
+            }
+        }
+        let Some((n, pose, _)) = best else { return Ok(None) };
+        self.restart(&greys[n], pose)?;
+        for grey in greys[first..n].iter().rev() {
+            if self.register_with_keys(grey)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(self.track.map(|track| track.moved(&self.drift)))
     }
 
     /// Aligns the next frame. Without [`Aligner::start`] the first frame must show the face.
@@ -193,8 +235,9 @@ impl Aligner {
         self.summary
     }
 
-    /// The crop's place on the first frame: medians of the eyes over the lookahead, all seen from the frame `first`.
-    fn place(&mut self, greys: &[Mat], boxes: &[Vec<FaceBox>], first: usize, face: &FaceBox) -> Result<CropPose> {
+    /// The crop's place on the first frame: as on the known crops, or medians of the eyes over the lookahead, all seen from the frame
+    /// `first`.
+    fn place(&mut self, greys: &[Mat], boxes: &[Vec<FaceBox>], first: usize, face: &FaceBox) -> Result<Placed> {
         let rough = CropPose::from_eyes(face.at(EYES_IN_BOX.0), face.at(EYES_IN_BOX.1));
         let key = self.register.key(&greys[first], &rough)?;
         let mut seen: [Vec<Point>; 2] = Default::default();
@@ -215,12 +258,11 @@ impl Aligner {
             }
         }
         if !self.references.is_empty() {
-            if let Some(motion) = self.references.place(&mut self.register, &followed)? {
-                return Ok(rough.moved(&motion));
+            if let Some(known) = self.references.place(&mut self.register, &followed)? {
+                return Ok(Placed::Known(rough.moved(&known.motion)));
             }
-            log::warn!("the face does not look like the enrolled one: its crop is placed by its eyes");
         }
-        Ok(pose_from_votes(&seen, face))
+        Ok(Placed::ByEyes(pose_from_votes(&seen, face)))
     }
 
     /// Forgets all keys and begins at `pose`.
@@ -237,6 +279,14 @@ impl Aligner {
 
     /// Moves the track to the face's pose in this frame.
     fn follow(&mut self, grey: &Mat) -> Result<Step> {
+        match self.register_with_keys(grey)? {
+            Some(step) => Ok(step),
+            None => self.find_again(grey),
+        }
+    }
+
+    /// As [`Aligner::follow`]; None if the face does not go on from where it was.
+    fn register_with_keys(&mut self, grey: &Mat) -> Result<Option<Step>> {
         let last = self.track.expect("push has started the track");
         let mut fit = self.register.follow(&self.keys[self.current], grey, last)?;
         if !believable(&fit, &last) {
@@ -244,7 +294,7 @@ impl Aligner {
         }
         let fits = believable(&fit, &last);
         if fits && agrees(&fit) {
-            return Ok(self.accept(fit.pose, &fit, self.summary.frames == 0));
+            return Ok(Some(self.accept(fit.pose, &fit, self.summary.frames == 0)));
         }
         let guess = if fits { fit.pose } else { last };
         if let Some((n, other)) = self.best_other_key(grey, guess)? {
@@ -253,7 +303,7 @@ impl Aligner {
                 self.drift = other.pose.motion_to(&fit.pose.moved(&self.drift));
             }
             self.current = n;
-            return Ok(self.accept(other.pose, &other, true));
+            return Ok(Some(self.accept(other.pose, &other, true)));
         }
         if fits {
             let key = self.register.key(grey, &fit.pose)?;
@@ -262,9 +312,9 @@ impl Aligner {
             }
             self.keys.push(key);
             self.current = self.keys.len() - 1;
-            return Ok(self.accept(fit.pose, &fit, true));
+            return Ok(Some(self.accept(fit.pose, &fit, true)));
         }
-        self.find_again(grey, &last)
+        Ok(None)
     }
 
     /// The face has left the reach of the flow: begins again from where it was heading, and from where the detector sees it.
@@ -301,13 +351,14 @@ impl Aligner {
 
     /// Registration failed (blur, a hand, a cut): asks the detector. A face near by moves the crop as its box moves, and is taken anew
     /// after some patience; a face elsewhere is taken at once; none at all holds the crop.
-    fn find_again(&mut self, grey: &Mat, last: &CropPose) -> Result<Step> {
+    fn find_again(&mut self, grey: &Mat) -> Result<Step> {
+        let last = self.track.expect("push has started the track");
         self.misses += 1;
-        let Some(face) = self.nearest_face(grey, last)? else {
+        let Some(face) = self.nearest_face(grey, &last)? else {
             return Ok(self.hold());
         };
-        if face.overlap(&face_box_of(last)) > 0.3 && self.misses < PATIENCE {
-            self.track = Some(shifted(last, &face));
+        if face.overlap(&face_box_of(&last)) > 0.3 && self.misses < PATIENCE {
+            self.track = Some(shifted(&last, &face));
             return Ok(Step { key: false, confidence: 0.3 });
         }
         let eyes = self.detector.eyes(grey, &face)?;
@@ -317,7 +368,7 @@ impl Aligner {
             true => None,
             false => self.references.place(&mut self.register, &[(grey, pose)])?,
         };
-        self.restart(grey, known.map_or(pose, |motion| pose.moved(&motion)))?;
+        self.restart(grey, known.map_or(pose, |known| pose.moved(&known.motion)))?;
         Ok(Step { key: true, confidence: 0.5 })
     }
 
@@ -378,6 +429,12 @@ impl Aligner {
             }
         }
     }
+}
+
+/// A first place, and what it rests on.
+enum Placed {
+    Known(CropPose),
+    ByEyes(CropPose),
 }
 
 /// Whether the face still agrees with its key.

@@ -24,6 +24,15 @@ const SCALES: [f64; 3] = [1.0, 1.15, 0.87];
 /// Frames that are looked at, spread over those at hand.
 const LOOKS: usize = 8;
 
+/// Where known crops put a face.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// From the guess to the place.
+    pub motion: Similarity,
+    /// Share of the face that agrees with the reference, in the surest look.
+    pub share: f64,
+}
+
 /// Known crops of a face, ready to be compared with.
 pub(super) struct References {
     keys: Vec<Key>,
@@ -45,7 +54,7 @@ impl References {
     }
 
     /// One motion from all guesses `(frame, pose)` to where the face lies on the references; None if it is like none of them.
-    pub(super) fn place(&self, register: &mut Register, guesses: &[(&Mat, CropPose)]) -> Result<Option<Similarity>> {
+    pub(super) fn place(&self, register: &mut Register, guesses: &[(&Mat, CropPose)]) -> Result<Option<Known>> {
         let stride = guesses.len().div_ceil(LOOKS).max(1);
         let looks: Vec<_> = guesses.iter().step_by(stride).collect();
         let mut rough = Vec::new();
@@ -62,7 +71,8 @@ impl References {
             let found = self.best(register, grey, &guess.moved(&rough), AGREES)?;
             fine.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
         }
-        Ok(middle(fine))
+        let share = fine.iter().map(|(_, sure)| *sure).fold(0.0, f64::max);
+        Ok(middle(fine).map(|motion| Known { motion, share }))
     }
 
     /// Motion from `pose` to where the face lies on the references, if it surely is like one of them.
