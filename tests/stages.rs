@@ -165,7 +165,9 @@ fn crops_and_starting_points_that_do_not_fit_are_refused() {
 #[cfg(feature = "train")]
 mod training {
     use super::*;
-    use effigy::train::{train_pack, TrainOptions};
+    use effigy::frame::Frame;
+    use effigy::train::heads::{self, head_at, ClipSpec};
+    use effigy::train::{train_pack, train_personal, TrainOptions};
     use std::path::{Path, PathBuf};
 
     /// A folder of one test's own; removed at the end.
@@ -231,6 +233,48 @@ mod training {
             assert!(!a.is_empty() && a == b, "{stage}: {a:?} against {b:?}");
         }
         assert!(options.state.join("preview.png").exists());
+    }
+
+    /// Crops of a head that training never saw.
+    fn clip(seed: u64, frames: u64) -> Vec<Frame> {
+        let spec = ClipSpec { seed, frames, fps: (25, 1), camera: None };
+        (0..frames).map(|i| heads::render(&head_at(&spec, i), 32).frame).collect()
+    }
+
+    #[test]
+    fn personal_training_fits_the_footage_and_goes_on_where_it_was_stopped() {
+        let _turn = turn();
+        tch::set_num_threads(1);
+        let [made, whole, stopped] = ["made", "personal", "paused"].map(Room::new);
+        train_pack(&made.options(), &Silent).unwrap();
+        let clips = [clip(900, 6), clip(901, 4)];
+        let options = |room: &Room| TrainOptions {
+            init: Some(made.options().out),
+            images: 8,
+            batch: 8,
+            generator_steps: 80,
+            ..room.options()
+        };
+        train_personal(&options(&whole), &clips, &Silent).unwrap();
+        let pixels: Vec<f64> =
+            log(&whole.options().state, "personal").iter().map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
+        assert!(pixels[3] < 0.93 * pixels[0], "{pixels:?}");
+        let pack = Pack::load(&whole.options().out).unwrap();
+        assert!(pack.config().provenance.contains("10 frames of footage in 2 clips"), "{}", pack.config().provenance);
+
+        let result = train_personal(&options(&stopped), &clips, &StopAfter::new("train on the footage", 30));
+        assert!(matches!(result, Err(Error::Cancelled)));
+        let result = train_personal(&options(&stopped), &clips, &StopAfter::new("measure", 0));
+        assert!(matches!(result, Err(Error::Cancelled)));
+        for stage in ["personal", "predictor"] {
+            let (a, b) = (log(&whole.options().state, stage), log(&stopped.options().state, stage));
+            assert!(!a.is_empty() && a == b, "{stage}: {a:?} against {b:?}");
+        }
+        let empty = train_personal(&options(&whole), &[], &Silent);
+        assert!(matches!(empty, Err(Error::Misuse(_) | Error::NoContent(_))));
+        let large = [vec![Frame::filled(64, 64, [0; 3]).unwrap(); 2]];
+        let other = TrainOptions { state: whole.0.join("other"), ..options(&whole) };
+        assert!(matches!(train_personal(&other, &large, &Silent), Err(Error::Misuse(text)) if text.contains("64 x 64")));
     }
 
     #[test]

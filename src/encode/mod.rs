@@ -15,9 +15,9 @@ mod invert;
 mod loss;
 mod model;
 mod pose;
-mod rows;
+pub(crate) mod rows;
 mod start;
-mod tune;
+pub(crate) mod tune;
 
 use crate::bitstream::{Identity, StepRule, TunedTensor};
 use crate::decode::{tuned_generator, DeviceChoice, Precision};

@@ -6,7 +6,7 @@ use tch::{no_grad, Kind, Tensor};
 
 /// A table `[frames, n]` and its optimiser.
 #[derive(Debug)]
-pub(super) struct RowAdam {
+pub(crate) struct RowAdam {
     values: Tensor,
     mean: Tensor,
     power: Tensor,
@@ -16,19 +16,19 @@ pub(super) struct RowAdam {
 
 /// The best rows seen during a search.
 #[derive(Debug)]
-pub(super) struct Best {
+pub(crate) struct Best {
     losses: Vec<f32>,
     rows: Vec<Tensor>,
 }
 
 impl Best {
     /// None of `n` rows was seen yet.
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Best { losses: vec![f32::MAX; n], rows: (0..n).map(|_| Tensor::new()).collect() }
     }
 
     /// Keeps those of `rows` `[n, columns]` whose losses are the lowest so far.
-    pub(super) fn see(&mut self, losses: &[f32], rows: &Tensor) -> Result<()> {
+    pub(crate) fn see(&mut self, losses: &[f32], rows: &Tensor) -> Result<()> {
         for (i, loss) in losses.iter().enumerate() {
             if *loss < self.losses[i] {
                 self.losses[i] = *loss;
@@ -42,7 +42,7 @@ impl Best {
     ///
     /// # Errors
     /// Device, for a row whose loss was never a number.
-    pub(super) fn rows(&self) -> Result<Tensor> {
+    pub(crate) fn rows(&self) -> Result<Tensor> {
         if self.losses.contains(&f32::MAX) {
             return Err(Error::Device("the search diverged: a loss is not a number".into()));
         }
@@ -52,7 +52,7 @@ impl Best {
 
 /// The rows of one step: a leaf to compute with.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     index: Tensor,
     /// `[rows, n]`, requires gradients.
     pub leaf: Tensor,
@@ -62,26 +62,44 @@ const BETA: (f64, f64) = (0.9, 0.98);
 
 impl RowAdam {
     /// `rate` `[n]` multiplies the step's rate per column.
-    pub(super) fn new(values: &Tensor, rate: &Tensor) -> Result<Self> {
+    pub(crate) fn new(values: &Tensor, rate: &Tensor) -> Result<Self> {
         let values = values.f_detach()?.copy();
         let steps = Tensor::f_zeros([values.size()[0], 1], (Kind::Float, values.device()))?;
         Ok(RowAdam { mean: values.f_zeros_like()?, power: values.f_zeros_like()?, steps, rate: rate.f_unsqueeze(0)?, values })
     }
 
+    /// Table, running means, running squares and steps, for a state file.
+    #[cfg(feature = "train")]
+    pub(crate) fn state(&self) -> [(&'static str, Tensor); 4] {
+        [("values", &self.values), ("mean", &self.mean), ("power", &self.power), ("steps", &self.steps)]
+            .map(|(name, tensor)| (name, tensor.copy()))
+    }
+
+    /// Restores what [`RowAdam::state`] gave, for a table of the same shape.
+    #[cfg(feature = "train")]
+    pub(crate) fn restore(&mut self, state: &crate::net::Weights) -> Result<()> {
+        for (name, tensor) in
+            [("values", &mut self.values), ("mean", &mut self.mean), ("power", &mut self.power), ("steps", &mut self.steps)]
+        {
+            *tensor = state.shaped(name, &tensor.size())?.f_to_device(tensor.device())?.copy();
+        }
+        Ok(())
+    }
+
     /// The table as it stands.
-    pub(super) fn values(&self) -> Result<Tensor> {
+    pub(crate) fn values(&self) -> Result<Tensor> {
         Ok(self.values.f_detach()?.copy())
     }
 
     /// The given rows as a leaf.
-    pub(super) fn take(&self, rows: &[i64]) -> Result<Rows> {
+    pub(crate) fn take(&self, rows: &[i64]) -> Result<Rows> {
         let index = Tensor::f_from_slice(rows)?.f_to_device(self.values.device())?;
         let leaf = self.values.f_index_select(0, &index)?.f_set_requires_grad(true)?;
         Ok(Rows { index, leaf })
     }
 
     /// Moves the rows along the gradient that a backward pass left in the leaf; `mask` `[rows, 1]`, if given, holds some still.
-    pub(super) fn apply(&mut self, rows: &Rows, rate: f64, mask: Option<&Tensor>) -> Result<()> {
+    pub(crate) fn apply(&mut self, rows: &Rows, rate: f64, mask: Option<&Tensor>) -> Result<()> {
         no_grad(|| {
             let gradient = rows.leaf.f_grad()?;
             let at = |t: &Tensor| t.f_index_select(0, &rows.index);

@@ -15,8 +15,8 @@ use crate::progress::{check, Progress};
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Rate of alpha; angles move in degrees and need more.
-const ALPHA_RATE: f64 = 0.02;
-const ANGLE_RATE: f64 = 0.6;
+pub(crate) const ALPHA_RATE: f64 = 0.02;
+pub(crate) const ANGLE_RATE: f64 = 0.6;
 /// Rate of the latent's numbers.
 const LATENT_RATE: f64 = 0.01;
 
@@ -30,7 +30,7 @@ pub(super) struct Fitted {
 }
 
 /// Rates per column of the table.
-pub(super) fn column_rates(alpha: f64, angle: f64, device: Device) -> Result<Tensor> {
+pub(crate) fn column_rates(alpha: f64, angle: f64, device: Device) -> Result<Tensor> {
     let mut rates = vec![alpha as f32; COLUMNS as usize];
     rates[..2].fill(angle as f32);
     from_vec(&rates, &[COLUMNS], device)
@@ -162,7 +162,7 @@ fn rate(step: u64, steps: u64) -> f64 {
 }
 
 /// The rows with a little noise: neighbours of a frame's numbers must render well too, or unseen frames will not.
-fn shaken(rows: &Tensor, spread: f64) -> Result<Tensor> {
+pub(crate) fn shaken(rows: &Tensor, spread: f64) -> Result<Tensor> {
     let noise = no_grad(|| -> Result<Tensor> {
         let units = column_rates(1.0, 20.0, rows.device())?;
         Tensor::f_randn(rows.size(), (Kind::Float, rows.device()))?.times(&units)?.scale(spread)
@@ -171,7 +171,7 @@ fn shaken(rows: &Tensor, spread: f64) -> Result<Tensor> {
 }
 
 /// Keeps alpha small where the pictures do not ask for more.
-fn calm(rows: &Tensor) -> Result<Tensor> {
+pub(crate) fn calm(rows: &Tensor) -> Result<Tensor> {
     rows.f_slice(1, 2, COLUMNS, 1)?.f_square()?.average()?.scale(2e-3)
 }
 

@@ -21,6 +21,29 @@ const SHARES: [f64; 4] = [6.0, 30.0, 0.5, 1.0];
 /// How much the parser's classes count, in the order of `heads::LABEL_NAMES`: small ones more.
 const CLASSES: [f32; 12] = [0.5, 0.7, 0.8, 1.0, 2.5, 2.5, 4.0, 2.5, 3.0, 0.7, 0.6, 1.5];
 
+/// What a stage of the analysis network trains, and on what.
+pub(super) struct Course<'a> {
+    /// Name of its files.
+    pub name: &'static str,
+    /// Which tensors move.
+    pub moves: fn(&str) -> bool,
+    /// Rate at the start.
+    pub rate: f64,
+    /// Part of the time limit.
+    pub part: f64,
+    /// Footage of people whose identity numbers are unknown: every second batch, if there is any.
+    pub footage: Option<&'a HeadSet>,
+}
+
+/// The whole network from the start.
+pub(super) const FROM_NOTHING: Course = Course {
+    name: "analysis",
+    moves: |name| !name.starts_with("encoder."),
+    rate: 2e-3,
+    part: super::pack::ANALYSIS_TIME,
+    footage: None,
+};
+
 /// The batch of a step as footage would show it, and whether its identity numbers are still true.
 fn seen(heads: &HeadSet, net: &FaceNet, step: u64, run: &Run) -> Result<(Batch, bool)> {
     let seed = run.options.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -58,10 +81,10 @@ fn losses(net: &FaceNet, batch: &Batch, known: bool, kind: Kind) -> Result<(Tens
 }
 
 /// Runs the stage from its saved state to the end.
-pub(super) fn train(net: &FaceNet, heads: &HeadSet, run: &Run) -> Result<()> {
-    let state = StageState::new(&run.options.state, "analysis");
+pub(super) fn train(net: &FaceNet, heads: &HeadSet, course: &Course, run: &Run) -> Result<()> {
+    let state = StageState::new(&run.options.state, course.name);
     let steps = run.options.analysis_steps;
-    let tensors = net.weights().require_grad(|name| !name.starts_with("encoder."))?;
+    let tensors = net.weights().require_grad(course.moves)?;
     let mut adam = Adam::new(0.9, 0.99);
     for (_, tensor) in &tensors {
         adam.add_scalar(tensor, 1.0)?;
@@ -72,16 +95,20 @@ pub(super) fn train(net: &FaceNet, heads: &HeadSet, run: &Run) -> Result<()> {
         adam.restore(&saved.optimiser)?;
         (step, before) = (saved.step, saved.spent);
     }
-    let pace = Pace::new(steps, run.limit(super::pack::ANALYSIS_TIME), before);
+    let pace = Pace::new(steps, run.limit(course.part), before);
     run.progress.begin("train the analysis network", steps);
     while step < steps && pace.share(step) < 1.0 {
         if run.progress.cancelled() {
             state.save(step, pace.spent(), net.weights(), &adam)?;
             return Err(Error::Cancelled);
         }
-        let (batch, known) = seen(heads, net, step, run)?;
+        // Two steps on each set in turn: of both, one goes through the camera model.
+        let (batch, known) = match course.footage {
+            Some(footage) if step & 2 != 0 => (seen(footage, net, step, run)?.0, false),
+            _ => seen(heads, net, step, run)?,
+        };
         let (loss, parts) = losses(net, &batch, known, run.kind)?;
-        adam.step(&loss, 2e-3 * schedule(step, pace.share(step)))?;
+        adam.step(&loss, course.rate * schedule(step, pace.share(step)))?;
         step += 1;
         if step % 20 == 0 {
             let parts: Vec<f64> = parts.iter().map(Calc::value).collect::<Result<_>>()?;

@@ -93,7 +93,7 @@ impl Critic {
     /// Learns one step from a rendered batch and what the generator drew for it, then returns what is to be added to the gradient
     /// `pull` of the other losses on the generated pictures, and the critic's own loss (2 ln 2 = 1.39 when it knows nothing).
     pub(super) fn judge(&mut self, real: &Tensor, fake: &Tensor, pull: &Tensor, seed: u64) -> Result<(Tensor, f64)> {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::new(seed ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let free = (real.size()[2] - PIECE).max(0) as u64 + 1;
         let corners: Corners = (0..PIECES).map(|_| [(rng.bits() % free) as i64, (rng.bits() % free) as i64]).collect();
         let fake = fake.f_detach()?;

@@ -110,6 +110,30 @@ impl HeadSet {
         })
     }
 
+    /// Pictures that were not rendered: bytes `[N, side, side, 3]`, labels `[N, side/2, side/2]` and `table` `[N, 34]` of angles and
+    /// expression. Their identity numbers are unknown.
+    pub(super) fn of_footage(side: i64, images: Tensor, labels: Tensor, table: &Tensor) -> Result<Self> {
+        let n = images.size()[0];
+        Ok(HeadSet {
+            side,
+            images,
+            labels,
+            condition: Tensor::f_zeros([n, CONDITION as i64], (Kind::Float, Device::Cpu))?,
+            angles: table.f_slice(1, 0, 2, 1)?,
+            expression: table.f_slice(1, 2, 2 + EXPRESSIONS as i64, 1)?,
+        })
+    }
+
+    /// Angles and expression `[N, 34]`.
+    pub(super) fn numbers(&self) -> Result<Tensor> {
+        Ok(Tensor::f_cat(&[&self.angles, &self.expression], 1)?)
+    }
+
+    /// Other angles and expressions `[N, 34]` for the same pictures.
+    pub(super) fn renumbered(self, table: &Tensor) -> Result<Self> {
+        Self::of_footage(self.side, self.images, self.labels, table)
+    }
+
     /// Number of heads.
     pub fn len(&self) -> i64 {
         self.images.size()[0]

@@ -26,6 +26,8 @@ const PERCEPTUAL: f64 = 0.04;
 const TEXTURE: f64 = 1.0;
 /// Weight of the mapping network's own loss; nothing else depends on it.
 const MAPPING: f64 = 0.1;
+/// Rate at the start of the stage.
+const RATE: f64 = 4e-3;
 /// Extra rate of the mapping layers, whose multiplier is 0.01.
 const MAPPING_RATE: f64 = 20.0;
 /// Rate of the encoder, whose weights are not equalised, and of the pose flow.
@@ -47,11 +49,13 @@ pub(super) struct Model<'a> {
 }
 
 /// One step's material.
-struct Example {
+pub(super) struct Example {
     /// The first pictures of the pairs, as footage would show them.
-    sources: Tensor,
+    pub sources: Tensor,
     /// The second pictures, clean but for the colours, with their numbers.
-    targets: Batch,
+    pub targets: Batch,
+    /// The first so many are parametric heads, of which `targets.condition` is known.
+    pub heads: i64,
 }
 
 impl Model<'_> {
@@ -68,13 +72,14 @@ impl Model<'_> {
     }
 
     /// How far the mapping network's w of the heads' numbers, filled up with zeros, is from `w`.
-    fn mapped(&self, condition: &Tensor, w: &Tensor) -> Result<Tensor> {
+    fn mapped(&self, condition: &Tensor, w: &Tensor, heads: i64) -> Result<Tensor> {
+        let (condition, w) = (condition.f_slice(0, 0, heads, 1)?, w.f_slice(0, 0, heads, 1)?);
         let missing = self.generator.config().style_dim - CONDITION as i64;
         let mapped = self.generator.map(&condition.f_constant_pad_nd([0, missing])?)?;
         mapped.minus(&w.f_detach()?)?.f_square()?.average()
     }
 
-    fn weights(&self) -> Result<Weights> {
+    pub(super) fn weights(&self) -> Result<Weights> {
         let mut all = Weights::new();
         all.merge("generator.", self.generator.weights())?;
         all.merge("flow.", self.flow.weights())?;
@@ -84,11 +89,10 @@ impl Model<'_> {
 }
 
 /// The material of a step, drawn at `side`; it depends on nothing but the step.
-fn example(net: &FaceNet, heads: &HeadSet, side: i64, step: u64, run: &Run) -> Result<Example> {
+pub(super) fn example(net: &FaceNet, heads: &HeadSet, side: i64, step: u64, run: &Run) -> Result<Example> {
     let seed = run.options.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     tch::manual_seed(seed as i64);
-    let batch = if side > COARSE_SIDE { (run.options.batch / 2).max(1) } else { run.options.batch };
-    let picks = heads.draw(step, run.options.seed ^ 0x6E4, batch)?;
+    let picks = heads.draw(step, run.options.seed ^ 0x6E4, batch(side, run))?;
     // The other picture of a pair has the neighbouring index.
     let others: Vec<i64> = picks.iter().map(|i| i ^ 1).collect();
     let mut targets = heads.pick(&picks, side, run.device)?;
@@ -97,7 +101,16 @@ fn example(net: &FaceNet, heads: &HeadSet, side: i64, step: u64, run: &Run) -> R
     let tint = Tint::draw(&sources, TINT)?;
     targets.images = tint.apply(&targets.images)?;
     let sources = blemish(&film(&tint.apply(&sources)?, seed, 0.5 * run.options.film)?)?;
-    Ok(Example { sources, targets })
+    Ok(Example { sources, targets, heads: picks.len() as i64 })
+}
+
+/// Parametric heads in a step that draws at `side`.
+pub(super) fn batch(side: i64, run: &Run) -> i64 {
+    if side > COARSE_SIDE {
+        (run.options.batch / 2).max(1)
+    } else {
+        run.options.batch
+    }
 }
 
 /// The strength of texture: mean steps of brightness between neighbours, across and down, in windows of 8 x 8; two maps.
@@ -126,7 +139,7 @@ fn losses(judge: &FaceNet, fake: &Tensor, batch: &Batch, kind: Kind) -> Result<[
 }
 
 /// Everything that is trained here, with its rate.
-fn optimiser(model: &Model) -> Result<Adam> {
+pub(super) fn optimiser(model: &Model) -> Result<Adam> {
     let mut adam = Adam::new(0.9, 0.99);
     for (name, tensor) in model.generator.weights().require_grad(|_| true)? {
         adam.add_scalar(&tensor, if name.starts_with("style.") { MAPPING_RATE } else { 1.0 })?;
@@ -165,7 +178,8 @@ pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
         let share = pace.share(step);
         let side = if share < COARSE_SHARE { run.options.size.min(COARSE_SIDE) } else { run.options.size };
         let adversary = (share >= COARSE_SHARE).then_some(&mut critic);
-        let (parts, told) = descend(model, &mut adam, adversary, heads, (step, share, side), run)?;
+        let example = example(model.net, heads, side, step, run)?;
+        let (parts, told) = descend(model, &mut adam, adversary, &example, None, RATE * schedule(step, share), run)?;
         step += 1;
         if step % 20 == 0 {
             let [pixels, perceptual, texture] = [parts[0].value()?, parts[1].value()?, parts[2].value()?];
@@ -189,33 +203,37 @@ pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// One step; returns its losses, and that of the adversary (0 without one).
-fn descend(
+/// One step on an example; returns its losses, and that of the adversary (0 without one). `more` is added to the loss.
+pub(super) fn descend(
     model: &Model,
     adam: &mut Adam,
     adversary: Option<&mut Critic>,
-    heads: &HeadSet,
-    (step, share, side): (u64, f64, i64),
+    example: &Example,
+    more: Option<Tensor>,
+    rate: f64,
     run: &Run,
 ) -> Result<([Tensor; 3], f64)> {
-    let Example { sources, targets } = example(model.net, heads, side, step, run)?;
-    let w = model.w(&sources, run.kind)?;
-    let fake = model.render(&model.generator.broadcast(&w, None)?, &targets, side, run.kind)?;
+    let Example { sources, targets, heads } = example;
+    let w = model.w(sources, run.kind)?;
+    let fake = model.render(&model.generator.broadcast(&w, None)?, targets, targets.images.size()[2], run.kind)?;
     // The gradient on the pictures first: the adversary's share is measured against it.
     let picture = fake.f_detach()?.set_requires_grad(true);
-    let parts = losses(model.net, &picture, &targets, run.kind)?;
+    let parts = losses(model.net, &picture, targets, run.kind)?;
     let total = parts[0].plus(&parts[1].scale(PERCEPTUAL)?)?.plus(&parts[2].scale(TEXTURE)?)?;
     let mut pull = Tensor::f_run_backward(&[total], &[&picture], false, false)?.remove(0);
     let mut told = 0.0;
     if let Some(critic) = adversary {
-        let (more, loss) = critic.judge(&targets.images, &picture, &pull, run.options.seed ^ step)?;
-        pull = pull.plus(&more)?;
+        let (extra, loss) = critic.judge(&targets.images, &picture, &pull, run.options.seed)?;
+        pull = pull.plus(&extra)?;
         told = loss;
     }
     // Its gradient on the pictures is `pull`.
     let carrier = fake.times(&pull)?.f_sum(Kind::Float)?;
-    let total = carrier.plus(&model.mapped(&targets.condition, &w)?.scale(MAPPING)?)?;
-    adam.step(&total, 4e-3 * schedule(step, share))?;
+    let mut total = carrier.plus(&model.mapped(&targets.condition, &w, *heads)?.scale(MAPPING)?)?;
+    if let Some(more) = more {
+        total = total.plus(&more)?;
+    }
+    adam.step(&total, rate)?;
     silence(model.generator.config(), model.channels, model.generator.weights())?;
     Ok((parts.map(|part| part.detach()), told))
 }

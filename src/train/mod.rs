@@ -1,8 +1,8 @@
 //! Training: parametric heads with exact ground truth, and the trainer that makes the built-in pack from them.
 //!
 //! Order: [`heads`] (the renderer) -> [`data`] (pictures rendered ahead, kept by `store`) -> [`analysis`] (analysis network, on pictures
-//! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder, with `critic` as adversary) -> [`channels`] (sensitivities) -> [`pack`] (all of
-//! it, resumable).
+//! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder, with `critic` as adversary) -> [`channels`]
+//! (sensitivities) -> [`pack`] (all of it, resumable). `personal` goes on with footage of real people.
 
 pub mod analysis;
 mod augment;
@@ -13,7 +13,9 @@ pub mod generator;
 pub mod heads;
 pub mod init;
 pub mod pack;
+mod personal;
 mod state;
 mod store;
 
 pub use pack::{train_pack, TrainOptions};
+pub use personal::train_personal;

@@ -89,7 +89,13 @@ pub(super) const GENERATOR_TIME: f64 = 0.6;
 /// Longest time limit, a year of minutes.
 const MAX_MINUTES: f64 = 525_600.0;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(super) fn new(options: &'a TrainOptions, progress: &'a dyn Progress) -> Self {
+        // Gradients overflow half precision; brain floats keep the range of singles.
+        let kind = if options.kind == Kind::Half { Kind::BFloat16 } else { options.kind };
+        Run { options, device: options.device, kind, progress }
+    }
+
     /// The time that a stage may take which gets `part` of the whole.
     pub(super) fn limit(&self, part: f64) -> Option<Duration> {
         self.options.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, MAX_MINUTES) * 60.0 * part))
@@ -123,27 +129,11 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
 
 /// Trains and writes a pack; continues from `options.state` if it holds an unfinished run with the same options.
 pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()> {
-    if !(32..=1024).contains(&options.size) || options.size & (options.size - 1) != 0 {
-        return Err(Error::Misuse(format!("pack size {} must be a power of two from 32 to 1024", options.size)));
-    }
-    if options.batch < 1 || options.images < 1 {
-        return Err(Error::Misuse(format!(
-            "batches of {} pictures from {} heads: both must be above 0",
-            options.batch, options.images
-        )));
-    }
-    if !(0.0..=1.0).contains(&options.film) {
-        return Err(Error::Misuse(format!("camera faults of strength {}: from 0 to 1", options.film)));
-    }
-    if options.minutes.is_some_and(|m| !(m > 0.0 && m <= MAX_MINUTES)) {
-        return Err(Error::Misuse(format!("a time limit of {:?} minutes: above 0, at most a year", options.minutes)));
-    }
+    check_options(options)?;
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
-    claim(options)?;
+    claim(options, "")?;
     tch::manual_seed(options.seed as i64);
-    // Gradients overflow half precision; brain floats keep the range of singles.
-    let kind = if options.kind == Kind::Half { Kind::BFloat16 } else { options.kind };
-    let run = Run { options, device: options.device, kind, progress };
+    let run = Run::new(options, progress);
     let (cfg, flow_cfg, analysis_cfg) = configs(options.size);
     let mut table = channels::reserve(&cfg);
     let [g, f, a] = starting_weights(&cfg, &flow_cfg, &analysis_cfg, &table, options)?;
@@ -151,7 +141,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
     let flow = RowFlow::new(flow_cfg, f)?;
     let net = FaceNet::new(analysis_cfg, a)?;
     let heads = HeadSet::render(options.images, options.size, options.seed << 32, Some(&options.state), progress)?;
-    analysis::train(&net, &heads, &run)?;
+    analysis::train(&net, &heads, &analysis::FROM_NOTHING, &run)?;
     let model = Model { generator: &generator, flow: &flow, net: &net, channels: &table.clone() };
     generator::train(&model, &heads, &run)?;
     let mean = mean_latent(&model, &heads, &run)?;
@@ -172,19 +162,44 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         licence: "MIT OR Apache-2.0".into(),
         command: options.command.clone(),
     };
-    let mut weights = Weights::new();
-    weights.merge("generator.", generator.weights())?;
-    weights.merge("flow.", flow.weights())?;
-    weights.merge("analysis.", net.weights())?;
-    Pack::save(&options.out, &config, &weights, true)
+    write(options, &config, &model)
 }
 
-/// Records the options in the state folder, and refuses to continue a run that was started with other ones.
-fn claim(options: &TrainOptions) -> Result<()> {
+/// Writes the pack.
+pub(super) fn write(options: &TrainOptions, config: &PackConfig, model: &Model) -> Result<()> {
+    let mut weights = Weights::new();
+    weights.merge("generator.", model.generator.weights())?;
+    weights.merge("flow.", model.flow.weights())?;
+    weights.merge("analysis.", model.net.weights())?;
+    Pack::save(&options.out, config, &weights, true)
+}
+
+/// Refuses what cannot be trained.
+pub(super) fn check_options(options: &TrainOptions) -> Result<()> {
+    if !(32..=1024).contains(&options.size) || options.size & (options.size - 1) != 0 {
+        return Err(Error::Misuse(format!("pack size {} must be a power of two from 32 to 1024", options.size)));
+    }
+    if options.batch < 1 || options.images < 1 {
+        return Err(Error::Misuse(format!(
+            "batches of {} pictures from {} heads: both must be above 0",
+            options.batch, options.images
+        )));
+    }
+    if !(0.0..=1.0).contains(&options.film) {
+        return Err(Error::Misuse(format!("camera faults of strength {}: from 0 to 1", options.film)));
+    }
+    if options.minutes.is_some_and(|m| !(m > 0.0 && m <= MAX_MINUTES)) {
+        return Err(Error::Misuse(format!("a time limit of {:?} minutes: above 0, at most a year", options.minutes)));
+    }
+    Ok(())
+}
+
+/// Records the options and `more` in the state folder, and refuses to continue a run that was started with other ones.
+pub(super) fn claim(options: &TrainOptions, more: &str) -> Result<()> {
     let file = options.state.join("options.txt");
     // Stages may take more or fewer steps or minutes than was planned at first; what the steps do must stay the same.
     let text = format!(
-        "size {} images {} seed {} batch {} film {} condition {CONDITION}\n",
+        "size {} images {} seed {} batch {} film {} condition {CONDITION}{more}\n",
         options.size, options.images, options.seed, options.batch, options.film
     );
     match std::fs::read_to_string(&file) {
@@ -234,7 +249,7 @@ fn starting_weights(
 }
 
 /// Mean of the encoder's w over up to 512 heads.
-fn mean_latent(model: &Model, heads: &HeadSet, run: &Run) -> Result<Tensor> {
+pub(super) fn mean_latent(model: &Model, heads: &HeadSet, run: &Run) -> Result<Tensor> {
     let picks: Vec<i64> = (0..heads.len().min(512)).collect();
     let mut all = Vec::new();
     for rows in picks.chunks(32) {

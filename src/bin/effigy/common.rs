@@ -17,9 +17,14 @@ pub struct PackArgs {
 }
 
 impl PackArgs {
+    /// Finds the pack.
+    pub fn path(&self) -> Result<PathBuf> {
+        Pack::find(self.pack.as_deref(), std::env::var_os("EFFIGY_PACK"))
+    }
+
     /// Finds and loads the pack.
     pub fn load(&self) -> Result<Pack> {
-        let path = Pack::find(self.pack.as_deref(), std::env::var_os("EFFIGY_PACK"))?;
+        let path = self.path()?;
         log::info!("pack {}", path.display());
         Pack::load(&path)
     }

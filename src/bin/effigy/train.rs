@@ -8,9 +8,10 @@ use effigy::frame::{Frame, TimeBase};
 use effigy::media::{sheet, write_png, ClipWriter, WriteOptions};
 use effigy::progress::{check, Progress};
 use effigy::train::heads::{head_at, render, render_camera, sample, Camera, ClipSpec, Framing, Head, EXPRESSION_NAMES};
-use effigy::train::{train_pack, TrainOptions};
+use effigy::train::{train_pack, train_personal, TrainOptions};
 use effigy::{Error, Result};
 
+use crate::clip::{self, ClipArgs};
 use crate::output::{check_writable, Staged};
 use crate::progress::Reporter;
 
@@ -30,6 +31,7 @@ shift and scale as fractions of the picture, and the expression channels (0 to 1
 pub enum Command {
     Heads(HeadsArgs),
     Pack(PackArgs),
+    Personal(PersonalArgs),
 }
 
 /// Draw parametric heads: a sheet, single pictures or a clip with ground truth
@@ -105,6 +107,7 @@ pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
     match command {
         Command::Heads(args) => heads(args, reporter),
         Command::Pack(args) => pack(args, reporter),
+        Command::Personal(args) => personal(args, reporter),
     }
 }
 
@@ -231,17 +234,27 @@ pub struct PackArgs {
     device: crate::common::DeviceArgs,
 }
 
-fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
-    check_writable(&args.output)?;
-    if let Some(n) = args.device.threads {
+/// What all trainings have in common.
+fn common(output: &Path, state: Option<&PathBuf>, device: &crate::common::DeviceArgs) -> Result<TrainOptions> {
+    check_writable(output)?;
+    if let Some(n) = device.threads {
         tch::set_num_threads(i32::from(n));
     }
-    let device = args.device.device.resolve()?;
-    let precision: effigy::decode::Precision = args.device.precision.into();
+    let place = device.device.resolve()?;
+    let precision: effigy::decode::Precision = device.precision.into();
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    Ok(TrainOptions {
+        out: output.into(),
+        state: state.cloned().unwrap_or_else(|| output.with_extension("state")),
+        device: place,
+        kind: precision.resolve(place)?,
+        command: format!("effigy {command}"),
+        ..TrainOptions::default()
+    })
+}
+
+fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
     let options = TrainOptions {
-        out: args.output.clone(),
-        state: args.state.clone().unwrap_or_else(|| args.output.with_extension("state")),
         init: args.init.clone(),
         size: args.size,
         images: args.images,
@@ -251,11 +264,84 @@ fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
         generator_steps: args.generator_steps,
         minutes: args.minutes,
         film: args.film,
-        device,
-        kind: precision.resolve(device)?,
-        command: format!("effigy {command}"),
+        ..common(&args.output, args.state.as_ref(), &args.device)?
     };
     train_pack(&options, reporter)?;
     reporter.say(&format!("{}: done", args.output.display()));
+    Ok(())
+}
+
+const PERSONAL_EXAMPLES: &str = "\
+Examples:
+  effigy train personal call1.mp4 call2.mp4 -o me.safetensors --minutes 30
+  effigy train personal ada.mp4 bob.mp4 eve.mp4 -o team.safetensors --frames 500
+  effigy encode today.mp4 --pack me.safetensors -o today.effigy
+
+Each clip shows one person; several clips may show the same one or different ones. Sender and receiver need the new pack. It can draw these
+people: ask them first, and keep it from others. Training can be stopped and started again with the same arguments.";
+
+/// Go on with a pack's training on your own footage
+#[derive(clap::Args)]
+#[command(after_help = PERSONAL_EXAMPLES)]
+pub struct PersonalArgs {
+    /// Clips of one person each
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// Pack to write
+    #[arg(short, long, value_name = "PACK")]
+    output: PathBuf,
+    /// Folder of resumable state, loss logs and the preview [default: the pack's name with .state]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    clip_args: ClipArgs,
+    /// Heads rendered beside the footage, so that the 35 numbers keep their meaning
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    images: usize,
+    /// Start of all randomness
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().seed, value_parser = clap::value_parser!(u64).range(..1 << 15))]
+    seed: u64,
+    /// Heads per step, and as many frames; half as many above 128 pixels
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch: i64,
+    /// Steps of generator, pose flow and encoder
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    generator_steps: u64,
+    /// Steps of the predictor
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    predictor_steps: u64,
+    /// Minutes for all steps together [default: no limit]
+    #[arg(long, value_name = "MINUTES", value_parser = parse_minutes)]
+    minutes: Option<f64>,
+    #[command(flatten)]
+    pack: crate::common::PackArgs,
+    #[command(flatten)]
+    device: crate::common::DeviceArgs,
+}
+
+fn personal(args: &PersonalArgs, reporter: &Reporter) -> Result<()> {
+    clip::check_build(&args.clip_args)?;
+    let shared = common(&args.output, args.state.as_ref(), &args.device)?;
+    let path = args.pack.path()?;
+    let side = crate::common::side(&effigy::pack::Pack::load(&path)?);
+    let mut clips = Vec::new();
+    for input in &args.input {
+        let crops = clip::Crops { side, saved: None, references: Vec::new() };
+        let aligned = clip::load(input, &args.clip_args, crops, reporter)?;
+        clips.push(aligned.frames.into_iter().map(|f| f.frame).collect());
+    }
+    let options = TrainOptions {
+        init: Some(path),
+        size: i64::from(side),
+        images: args.images,
+        seed: args.seed,
+        batch: args.batch,
+        analysis_steps: args.predictor_steps,
+        generator_steps: args.generator_steps,
+        minutes: args.minutes,
+        ..shared
+    };
+    train_personal(&options, &clips, reporter)?;
+    reporter.say(&format!("{}: done; encode and decode with --pack {0}", args.output.display()));
     Ok(())
 }
