@@ -83,6 +83,8 @@ pub struct EncodeOptions {
     pub preset: Preset,
     /// What is tuned; only for [`enroll`].
     pub tuning: Tuning,
+    /// Steps of the tuning instead of the preset's; the rate falls over as many.
+    pub tune_steps: Option<u64>,
     /// Where to compute.
     pub device: DeviceChoice,
     /// Number format of the convolutions.
@@ -113,7 +115,8 @@ impl EncodeOptions {
             Preset::Medium => (150, 2000, 12, 48),
             Preset::Best => (300, 6000, 20, 100),
         };
-        let tune_steps = if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
+        let usual = if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
+        let tune_steps = self.tune_steps.unwrap_or(usual);
         Plan { fit_steps, tune_steps, pose_steps, expression_steps, tuning: self.tuning, seed: self.seed }
     }
 }

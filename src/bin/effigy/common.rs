@@ -152,6 +152,9 @@ pub struct FitArgs {
     /// What of the generator is fitted to the person; the fitted weights are part of the identity
     #[arg(long, value_enum, value_name = "TUNING", default_value = "joint")]
     pub tuning: TuningArg,
+    /// Steps of the tuning [default: the preset's: 700, 2000 or 6000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub tune_steps: Option<u64>,
     /// Name stored in the identity
     #[arg(long, value_name = "NAME", default_value = "")]
     pub name: String,
@@ -174,6 +177,7 @@ impl FitArgs {
                 TuningArg::Pivotal => Tuning::Pivotal,
                 TuningArg::Joint => Tuning::Joint,
             },
+            tune_steps: self.tune_steps,
             device: device.device,
             precision: device.precision.into(),
             threads: device.threads.map(usize::from),
