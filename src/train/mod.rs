@@ -2,10 +2,12 @@
 //!
 //! Order: [`heads`] (the renderer) -> [`data`] (pictures rendered ahead, kept by `store`) -> [`analysis`] (analysis network, on pictures
 //! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder, with `critic` as adversary) -> [`channels`]
-//! (sensitivities) -> [`pack`] (all of it, resumable). `personal` goes on with footage of real people.
+//! (sensitivities) -> [`pack`] (all of it, resumable). `personal` goes on with footage of real people,
+//! [`card`] measures a pack.
 
 pub mod analysis;
 mod augment;
+pub mod card;
 pub mod channels;
 mod critic;
 pub mod data;

@@ -16,6 +16,7 @@ use crate::progress::Reporter;
 pub enum Command {
     Import(Box<ImportArgs>),
     Verify(VerifyArgs),
+    Measure(MeasureArgs),
 }
 
 const IMPORT_EXAMPLES: &str = "\
@@ -80,10 +81,24 @@ pub struct VerifyArgs {
     pack: PathBuf,
 }
 
+/// Measure a trained pack on parametric heads that no training draws
+#[derive(Args)]
+pub struct MeasureArgs {
+    /// Pack to measure
+    pack: PathBuf,
+    /// People drawn, two pictures each
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    persons: usize,
+    /// Processor threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroU16>,
+}
+
 pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
     match command {
         Command::Import(args) => run_import(args, reporter),
         Command::Verify(args) => run_verify(args, reporter),
+        Command::Measure(args) => run_measure(args, reporter),
     }
 }
 
@@ -145,4 +160,29 @@ fn run_verify(args: &VerifyArgs, reporter: &Reporter) -> Result<()> {
         text.push_str(&format!("  {line}\n"));
     }
     print(text.trim_end())
+}
+
+fn run_measure(args: &MeasureArgs, reporter: &Reporter) -> Result<()> {
+    if let Some(n) = args.threads {
+        tch::set_num_threads(i32::from(n.get()));
+    }
+    let pack = Pack::load(&args.pack)?;
+    let card = effigy::train::card::measure(&pack, args.persons, reporter)?;
+    let mut text =
+        format!("{}: pack {}, {}, {} people\n\n", args.pack.display(), pack.config().name, short(&pack.hash()), card.persons);
+    text.push_str("| people | number | mean IoU | untuned PSNR dB | found among 50 |\n|---|---|---|---|---|\n");
+    for g in &card.groups {
+        text.push_str(&format!("| {} | {} | {:.3} | {:.2} | {:.0} % |\n", g.name, g.persons, g.iou, g.psnr, 100.0 * g.found));
+    }
+    text.push_str("\n| region | IoU |\n|---|---|\n");
+    card.regions.iter().for_each(|(name, iou)| text.push_str(&format!("| {name} | {iou:.3} |\n")));
+    text.push_str("\n| number | correlation, rendered head | drawn head |\n|---|---|---|\n");
+    for (name, (correlation, degrees)) in ["yaw", "pitch"].iter().zip(card.angles) {
+        text.push_str(&format!("| {name} | {correlation:.3} ({degrees:.1} degrees RMS) | |\n"));
+    }
+    card.expressions.iter().for_each(|(name, a, b)| text.push_str(&format!("| {name} | {a:.3} | {b:.3} |\n")));
+    let n = card.expressions.len().max(1) as f64;
+    let [a, b] = [0, 1].map(|k| card.expressions.iter().map(|e| if k == 0 { e.1 } else { e.2 }).sum::<f64>() / n);
+    text.push_str(&format!("| mean of the expressions | {a:.3} | {b:.3} |"));
+    print(&text)
 }

@@ -9,7 +9,7 @@ use super::math::{mix, mix3, mul, smooth, V3};
 use super::{Head, IDENTITY};
 
 /// Positions of the identity numbers that are not shape.
-pub(super) mod slot {
+pub(in crate::train) mod slot {
     pub const SKIN: usize = 32;
     pub const SKIN_HUE: usize = 33;
     pub const BLUSH: usize = 34;

@@ -43,6 +43,7 @@ mod whisker;
 
 pub use camera::Camera;
 pub use clip::{head_at, ClipSpec, CLIP_IDENTITY_BASE};
+pub(super) use look::slot;
 pub use math::Rng;
 pub use sample::{pair, sample};
 
