@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use effigy::decode::{DecodeOptions, DeviceChoice, Precision};
-use effigy::encode::{EncodeOptions, Preset, Tuning};
+use effigy::encode::{EncodeOptions, Preset, Tuning, MIN_IDENTITY_BYTES};
+use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::pack::Pack;
 use effigy::{Error, Result};
 
@@ -138,6 +139,10 @@ impl TuningArg {
     }
 }
 
+/// Range of `--identity-bytes`.
+const SMALLEST: i64 = MIN_IDENTITY_BYTES as i64;
+const LARGEST: i64 = MAX_IDENTITY_BYTES as i64;
+
 /// Settings of the encoder.
 #[derive(clap::Args)]
 pub struct FitArgs {
@@ -147,6 +152,9 @@ pub struct FitArgs {
     /// What of the generator is fitted to the person; the fitted weights are part of the identity
     #[arg(long, value_enum, value_name = "TUNING", default_value = "joint")]
     pub tuning: TuningArg,
+    /// Most bytes of the identity; fewer cost likeness [default: 150000]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(SMALLEST..=LARGEST))]
+    pub identity_bytes: Option<u32>,
     /// Name stored in the identity
     #[arg(long, value_name = "NAME", default_value = "")]
     pub name: String,
@@ -174,6 +182,7 @@ impl FitArgs {
             threads: device.threads.map(usize::from),
             seed: self.seed,
             name: self.name.clone(),
+            identity_bytes: self.identity_bytes.map(|n| n as usize),
         }
     }
 }
