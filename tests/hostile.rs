@@ -348,8 +348,10 @@ fn other_versions_and_other_files_are_named_as_such() {
     assert!(matches!(read(b"RIFF....WEBPVP8 "), Err(Error::Malformed(_))));
     assert!(matches!(read(b""), Err(Error::Malformed(_))));
     let mut identity = small_identity().to_bytes().unwrap();
-    identity[8] = 2;
-    assert!(matches!(Identity::from_bytes(&identity), Err(Error::Unsupported(_))));
+    for version in [0, 1, 3, 255] {
+        identity[8] = version;
+        assert!(matches!(Identity::from_bytes(&identity), Err(Error::Unsupported(_))));
+    }
     assert!(matches!(Identity::from_bytes(b"RIFF....WEBPVP8 "), Err(Error::Malformed(_))));
 }
 

@@ -22,7 +22,7 @@ use crate::params::{FrameParams, WPlus, EXPRESSIONS, PARAMS};
 /// First bytes of an identity.
 pub const IDENTITY_MAGIC: [u8; 8] = *b"\x89EFID\r\n\x1a";
 /// Version of the identity format, major and minor. A reader refuses any other.
-pub const IDENTITY_VERSION: (u8, u8) = (1, 0);
+pub const IDENTITY_VERSION: (u8, u8) = (2, 0);
 /// Bytes of the hash at the end.
 const HASH_BYTES: usize = 32;
 /// Largest block of name, numbers and metadata.
@@ -110,7 +110,7 @@ impl Identity {
         }
         let version = take.slice(2, "identity: version")?;
         if version != [IDENTITY_VERSION.0, IDENTITY_VERSION.1] {
-            return Err(Error::Unsupported(format!("identity format {}.{}; this build reads 1.0", version[0], version[1])));
+            return Err(Error::Unsupported(format!("identity format {}.{}; this build reads 2.0", version[0], version[1])));
         }
         let inner = bytes.len().checked_sub(HASH_BYTES).filter(|&n| n > bytes.len() - take.rest.len());
         let inner = inner.ok_or_else(|| Error::Malformed(format!("identity: {} bytes are too few", bytes.len())))?;

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`quant`] (numbers of the wire), `wire` (byte syntax for both directions), [`range`] (adaptive binary
 //! range coder), `track` (prediction and contexts of the coded mode), `coded` (its payload), `quality` (its steps), `packet`, `header`,
-//! `index`, `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `tuned` and
-//! `identity`. The normative text is `docs/bitstream.md`.
+//! `index`, `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
+//! `tuned` and `identity`. The normative text is `docs/bitstream.md`.
 
 mod coded;
 mod conceal;
@@ -11,6 +11,7 @@ mod container;
 mod header;
 mod identity;
 mod index;
+mod mixer;
 mod packet;
 mod parser;
 mod quality;
@@ -18,6 +19,7 @@ pub mod quant;
 pub mod range;
 mod reader;
 mod receiver;
+mod sparse;
 mod track;
 mod tuned;
 mod wire;
@@ -35,4 +37,4 @@ pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
 pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
 pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
-pub use tuned::{StepRule, TunedTensor};
+pub use tuned::{tuned_bytes, StepRule, TunedTensor};

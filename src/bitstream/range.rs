@@ -50,11 +50,11 @@ impl Bit {
         Bit { chance: chance.min(65_535) << (PRECISION - 16), seen: seen.min(MEMORY) }
     }
 
-    fn chance16(&self) -> u32 {
+    pub(super) fn chance16(&self) -> u32 {
         (self.chance >> (PRECISION - 16)).clamp(FLOOR, (1 << 16) - FLOOR)
     }
 
-    fn learn(&mut self, bit: bool) {
+    pub(super) fn learn(&mut self, bit: bool) {
         let target = if bit { 1i64 << PRECISION } else { 0 };
         let now = i64::from(self.chance);
         let step = ((target - now) * i64::from(RATES[self.seen as usize])) >> 16;
@@ -67,6 +67,8 @@ impl Bit {
 pub trait BitCoder {
     /// One bit under an adaptive model, which learns from it.
     fn bit(&mut self, model: &mut Bit, bit: bool) -> bool;
+    /// One bit whose probability of true is `chance` in 1/65536, which must be 1 to 65535.
+    fn chance(&mut self, chance: u32, bit: bool) -> bool;
     /// The `bits` low bits of `value`, high bit first, each with probability one half.
     fn direct(&mut self, value: u32, bits: u32) -> u32;
 }
@@ -140,8 +142,13 @@ impl RangeEncoder {
 
 impl BitCoder for RangeEncoder {
     fn bit(&mut self, model: &mut Bit, bit: bool) -> bool {
-        self.split((self.range >> 16) * model.chance16(), bit);
+        self.chance(model.chance16(), bit);
         model.learn(bit);
+        bit
+    }
+
+    fn chance(&mut self, chance: u32, bit: bool) -> bool {
+        self.split((self.range >> 16) * chance, bit);
         bit
     }
 
@@ -212,9 +219,13 @@ impl<'a> RangeDecoder<'a> {
 
 impl BitCoder for RangeDecoder<'_> {
     fn bit(&mut self, model: &mut Bit, _bit: bool) -> bool {
-        let bit = self.split((self.range >> 16) * model.chance16());
+        let bit = self.chance(model.chance16(), false);
         model.learn(bit);
         bit
+    }
+
+    fn chance(&mut self, chance: u32, _bit: bool) -> bool {
+        self.split((self.range >> 16) * chance)
     }
 
     fn direct(&mut self, _value: u32, bits: u32) -> u32 {
@@ -231,9 +242,14 @@ pub struct BitCounter {
 
 impl BitCoder for BitCounter {
     fn bit(&mut self, model: &mut Bit, bit: bool) -> bool {
-        let chance = f64::from(model.chance16()) / 65_536.0;
-        self.bits -= if bit { chance } else { 1.0 - chance }.log2();
+        self.chance(model.chance16(), bit);
         model.learn(bit);
+        bit
+    }
+
+    fn chance(&mut self, chance: u32, bit: bool) -> bool {
+        let chance = f64::from(chance) / 65_536.0;
+        self.bits -= if bit { chance } else { 1.0 - chance }.log2();
         bit
     }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::quant::{code_from_step, step_from_code, STEP_CODES};
 use super::range::{decode_levels, encode_levels, LevelModel, RangeDecoder, RangeEncoder, Strides, MAX_LEVEL};
-use super::wire::{Take, Wire};
+use super::sparse::{Grid, SparseModel};
+use super::wire::{Put, Take, Wire};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_IDENTITY_BYTES, MAX_NAME_BYTES, MAX_TUNED_TENSORS, MAX_TUNED_VALUES};
 
@@ -21,7 +22,7 @@ pub enum StepRule {
     Fixed(f32),
     /// One step for the tensor: this factor times the root mean square of its differences.
     Tensor(f32),
-    /// One step per output channel (first dimension): this factor times the root mean square of the channel's differences.
+    /// One step per output channel (first dimension over 1): this factor times the root mean square of the channel's differences.
     Channel(f32),
 }
 
@@ -30,7 +31,7 @@ pub enum StepRule {
 pub struct TunedTensor {
     /// Name of the weight in the pack.
     pub name: String,
-    /// Its shape; the first dimension is the output channel.
+    /// Its shape; the first dimension over 1 is the output channel.
     pub shape: Vec<usize>,
     /// Step codes ([`step_from_code`]): one for all values, or one per output channel.
     pub steps: Vec<i16>,
@@ -56,7 +57,7 @@ impl TunedTensor {
             return Err(Error::Misuse(format!("tensor {name}: difference {v} is not finite")));
         }
         let groups = match rule {
-            StepRule::Channel(_) => shape[0],
+            StepRule::Channel(_) => Grid::new(shape).outputs,
             _ => 1,
         };
         let (mut steps, mut values) = (Vec::with_capacity(groups), Vec::with_capacity(count));
@@ -86,16 +87,10 @@ impl TunedTensor {
         TunedTensor { name: self.name.clone(), shape: self.shape.clone(), steps: self.steps.clone(), values: Vec::new() }
     }
 
-    /// Distances to the coded neighbours: kernel taps are the inner block, an output channel is a row.
-    fn strides(shape: &[usize]) -> Strides {
-        let inner = shape.get(2..).map_or(1, |taps| taps.iter().product());
-        Strides { inner, row: shape.get(1..).map_or(1, |row| row.iter().product()) }
-    }
-
     fn check(&self) -> Result<()> {
         let count = volume(&self.name, &self.shape)?;
         let steps = self.steps.len();
-        if self.values.len() != count || (steps != 1 && steps != self.shape[0]) {
+        if self.values.len() != count || (steps != 1 && steps != Grid::new(&self.shape).outputs) {
             return Err(Error::Misuse(format!(
                 "tensor {} of shape {:?}: {} values and {steps} steps do not fit it",
                 self.name,
@@ -126,7 +121,7 @@ impl TunedTensor {
         wire.u8(&mut per_channel, "tuned tensor: kind of steps")?;
         let groups = match per_channel {
             0 => 1,
-            1 if self.shape[0] > 1 => self.shape[0],
+            1 if Grid::new(&self.shape).outputs > 1 => Grid::new(&self.shape).outputs,
             other => return Err(Error::Malformed(format!("tuned tensor {}: kind of steps {other}", self.name))),
         };
         Ok(groups)
@@ -180,15 +175,25 @@ pub(super) fn write_tuned<W: Wire>(tensors: &[TunedTensor], wire: &mut W) -> Res
         return Ok(());
     }
     let mut coder = RangeEncoder::default();
-    let (mut step_model, mut model) = (LevelModel::default(), LevelModel::default());
+    let (mut step_model, mut model) = (LevelModel::default(), SparseModel::default());
     for t in tensors {
         let mut last = 0;
         let rises: Vec<i32> =
             t.steps.iter().map(|&code| i32::from(code) - std::mem::replace(&mut last, i32::from(code))).collect();
         encode_levels(&mut coder, &mut step_model, &rises, Strides { inner: 1, row: 1 })?;
-        encode_levels(&mut coder, &mut model, &t.values, TunedTensor::strides(&t.shape))?;
+        model.encode(&mut coder, &t.values, Grid::new(&t.shape))?;
     }
     wire.blob(&mut coder.finish(), MAX_IDENTITY_BYTES, "tuned weights: coded block")
+}
+
+/// Bytes that `tensors` take in an identity.
+///
+/// # Errors
+/// As writing them: misuse if a tensor does not fit together, limit if there are too many.
+pub fn tuned_bytes(tensors: &[TunedTensor]) -> Result<usize> {
+    let mut put = Put::default();
+    write_tuned(tensors, &mut put)?;
+    Ok(put.bytes.len())
 }
 
 /// Inverse of [`write_tuned`]. Memory grows with what is decoded, never with what a head claims.
@@ -218,7 +223,7 @@ pub(super) fn read_tuned(take: &mut Take<'_>) -> Result<Vec<TunedTensor>> {
     let mut len = 0;
     take.bounded(&mut len, MAX_IDENTITY_BYTES as u64, "tuned weights: coded block")?;
     let mut coder = RangeDecoder::new(take.slice(len as usize, "tuned weights: coded block")?);
-    let (mut step_model, mut model) = (LevelModel::default(), LevelModel::default());
+    let (mut step_model, mut model) = (LevelModel::default(), SparseModel::default());
     for (t, groups) in tensors.iter_mut().zip(groups) {
         let mut code = 0;
         for rise in decode_levels(&mut coder, &mut step_model, groups, Strides { inner: 1, row: 1 })? {
@@ -226,7 +231,7 @@ pub(super) fn read_tuned(take: &mut Take<'_>) -> Result<Vec<TunedTensor>> {
             let fits = i16::try_from(code).ok().filter(|c| STEP_CODES.contains(c));
             t.steps.push(fits.ok_or_else(|| Error::Malformed(format!("tensor {}: step code {code}", t.name)))?);
         }
-        t.values = decode_levels(&mut coder, &mut model, volume(&t.name, &t.shape)?, TunedTensor::strides(&t.shape))?;
+        t.values = model.decode(&mut coder, volume(&t.name, &t.shape)?, Grid::new(&t.shape))?;
     }
     coder.finish()?;
     Ok(tensors)

@@ -1,7 +1,8 @@
 //! Encoder: aligned crops to an identity and 35 numbers per frame.
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
-//! (sensitivities) -> `start` (first guess) -> `pose` -> `expression`. `crops`, `loss`, `model` and `rows` serve them.
+//! (sensitivities) -> `start` (first guess) -> `pose` -> `expression`. `differences` (the weights that `tune` moves), `crops`, `loss`,
+//! `model` and `rows` serve them.
 //!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
@@ -9,6 +10,7 @@
 pub mod align;
 mod channels;
 mod crops;
+mod differences;
 mod expression;
 mod identity;
 mod invert;
@@ -19,16 +21,18 @@ pub(crate) mod rows;
 mod start;
 pub(crate) mod tune;
 
-use crate::bitstream::{Identity, StepRule, TunedTensor};
+use crate::bitstream::Identity;
 use crate::decode::{tuned_generator, DeviceChoice, Precision};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::net::ops::{from_vec, to_vec, Calc};
+use crate::limits::MAX_IDENTITY_BYTES;
+use crate::net::ops::from_vec;
 use crate::net::{Analysis, Generator, PoseFlow};
 use crate::pack::Pack;
-use crate::params::{FrameParams, Placement};
+use crate::params::{FrameParams, Placement, EXPRESSIONS};
 use crate::progress::Progress;
 use crops::Crops;
+use differences::Differences;
 use loss::Judge;
 use model::{from_table, latent_plain, latent_tensor, to_table, Model};
 use std::collections::BTreeMap;
@@ -95,6 +99,8 @@ pub struct EncodeOptions {
     pub seed: u64,
     /// Name stored in the identity.
     pub name: String,
+    /// Most bytes of the identity, [`MIN_IDENTITY_BYTES`] or more; [`IDENTITY_BYTES`] if not given. Only for [`enroll`].
+    pub identity_bytes: Option<usize>,
 }
 
 /// Steps of each stage.
@@ -102,6 +108,8 @@ pub struct EncodeOptions {
 struct Plan {
     fit_steps: u64,
     tune_steps: u64,
+    /// Of these, steps before the weights are rounded to what will be sent.
+    free_steps: u64,
     pose_steps: u64,
     expression_steps: u64,
     tuning: Tuning,
@@ -109,6 +117,17 @@ struct Plan {
 }
 
 impl EncodeOptions {
+    /// Most bytes of the identity.
+    fn bytes(&self) -> Result<usize> {
+        let bytes = self.identity_bytes.unwrap_or(IDENTITY_BYTES);
+        if !(MIN_IDENTITY_BYTES..=MAX_IDENTITY_BYTES).contains(&bytes) {
+            return Err(Error::Misuse(format!(
+                "an identity of {bytes} bytes was asked for, {MIN_IDENTITY_BYTES} to {MAX_IDENTITY_BYTES} can be"
+            )));
+        }
+        Ok(bytes)
+    }
+
     fn plan(&self) -> Plan {
         let (fit_steps, tune_steps, pose_steps, expression_steps) = match self.preset {
             Preset::Fast => (100, 700, 8, 24),
@@ -117,7 +136,15 @@ impl EncodeOptions {
         };
         let usual = if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
         let tune_steps = self.tune_steps.unwrap_or(usual);
-        Plan { fit_steps, tune_steps, pose_steps, expression_steps, tuning: self.tuning, seed: self.seed }
+        Plan {
+            fit_steps,
+            tune_steps,
+            free_steps: tune_steps / 2,
+            pose_steps,
+            expression_steps,
+            tuning: self.tuning,
+            seed: self.seed,
+        }
     }
 }
 
@@ -136,8 +163,10 @@ pub struct Enrolled {
 const ANCHORS: usize = 16;
 /// Truncation of our own encoder's codes: real people lie outside of what it was trained on. Published encoders need none.
 const TRUNCATION: f64 = 0.7;
-/// Step of a tuned tensor as a share of its differences' root mean square.
-const WEIGHT_STEP: f32 = 0.35;
+/// Bytes of an identity unless said otherwise: ten a frame in a call of ten minutes at 25 frames a second.
+pub const IDENTITY_BYTES: usize = 150_000;
+/// Fewest bytes an identity can be asked to have.
+pub const MIN_IDENTITY_BYTES: usize = 16_000;
 
 /// What both entry points compute with.
 struct Bench {
@@ -176,6 +205,7 @@ impl Bench {
 
 /// Fits a person to some footage: identity latent, tuned weights, sensitivities, rest state.
 pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, progress: &dyn Progress) -> Result<Enrolled> {
+    let bytes = options.bytes()?;
     let bench = Bench::new(pack, options)?;
     let plan = options.plan();
     let side = pack.config().generator.resolution;
@@ -193,30 +223,46 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
         false => start::guess(&model, &judge, &crops, &latent, &start::drawn(&pack.config().ranges, bench.device)?, progress)?,
     };
     let start = Fitted { latent, table };
-    let fitted = tune::tune(&model, &judge, &crops, start, &plan, progress)?;
-    let tuned = if plan.tuning == Tuning::None { Vec::new() } else { differences(pack, &model.generator)? };
+    let mut weights = match plan.tuning {
+        Tuning::None => None,
+        _ => Some(Differences::new(&model.generator, &pack.generator(bench.device)?, model.tuning_rate)?),
+    };
+    let mut identity = blank(pack, options, &plan, frames.len(), &start.latent)?;
+    // What latent, anchors and the like leave of the bytes.
+    let room = |identity: &Identity| Ok::<_, Error>(bytes.saturating_sub(identity.to_bytes()?.len()));
+    let expected = room(&identity)?;
+    let fitted = tune::tune(&model, &judge, &crops, start, &plan, weights.as_mut().map(|w| (w, expected)), progress)?;
     let anchors = start::anchors(&fitted.table, ANCHORS)?;
     let index = Tensor::f_from_slice(&anchors)?.f_to_device(bench.device)?;
-    let anchor_rows = fitted.table.f_index_select(0, &index)?;
-    let centre = fitted.table.f_median_dim(0, false)?.0;
-    let sensitivity = channels::sensitivity(&model, &judge, &fitted.latent, &centre)?;
+    identity.latent = latent_plain(&fitted.latent)?;
+    identity.anchors = from_table(&fitted.table.f_index_select(0, &index)?, std::iter::repeat(0.0))?;
     let calm = identity::calm(&crops, &fitted.table, &judge, progress)? as i64;
-    let rest = from_table(&fitted.table.f_slice(0, calm, calm + 1, 1)?, std::iter::once(0.0))?;
-    let identity = Identity {
-        pack: pack.hash(),
-        name: options.name.clone(),
-        resolution: side as u32,
-        latent: latent_plain(&fitted.latent)?,
-        tuned,
-        sensitivity,
-        rest: rest[0],
-        anchors: from_table(&anchor_rows, std::iter::repeat(0.0))?,
-        thumbnail: None,
-        metadata: settings(options, &plan, frames.len()),
-    };
+    identity.rest = from_table(&fitted.table.f_slice(0, calm, calm + 1, 1)?, std::iter::once(0.0))?[0];
+    if let Some(weights) = &mut weights {
+        identity.tuned = weights.finish(room(&identity)?)?;
+    }
+    // With the weights as they are sent.
+    let centre = fitted.table.f_median_dim(0, false)?.0;
+    identity.sensitivity = channels::sensitivity(&model, &judge, &fitted.latent, &centre)?;
     let identity = Identity::from_bytes(&identity.to_bytes()?)?;
     let params = from_table(&fitted.table, frames.iter().map(|f| f.roll))?;
     Ok(Enrolled { identity, params, identity_frame: chosen.frame })
+}
+
+/// What is known of an identity before anything is fitted; what is not has the size that it will have.
+fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, latent: &Tensor) -> Result<Identity> {
+    Ok(Identity {
+        pack: pack.hash(),
+        name: options.name.clone(),
+        resolution: pack.config().generator.resolution as u32,
+        latent: latent_plain(latent)?,
+        tuned: Vec::new(),
+        sensitivity: [0.0; EXPRESSIONS],
+        rest: FrameParams::default(),
+        anchors: vec![FrameParams::default(); ANCHORS.min(frames)],
+        thumbnail: None,
+        metadata: settings(options, plan, frames),
+    })
 }
 
 /// Finds the numbers of each frame for an identity whose weights stand still. `start`: where [`enroll`] left these very frames.
@@ -265,21 +311,6 @@ fn batch(side: i64) -> usize {
         257..=512 => 4,
         _ => 2,
     }
-}
-
-/// The tuned tensors' differences to the pack, quantised.
-fn differences(pack: &Pack, tuned: &Generator) -> Result<Vec<TunedTensor>> {
-    let original = pack.generator(tuned.device())?;
-    let mut out = Vec::new();
-    for (name, tensor) in tuned.weights().iter().filter(|(name, _)| tune::tunable(name)) {
-        let difference = to_vec(&tensor.minus(original.weights().get(name)?)?)?;
-        if difference.iter().all(|d| *d == 0.0) {
-            continue;
-        }
-        let shape: Vec<usize> = tensor.size().iter().map(|s| *s as usize).collect();
-        out.push(TunedTensor::quantise(name, &shape, &difference, StepRule::Tensor(WEIGHT_STEP))?);
-    }
-    Ok(out)
 }
 
 /// Settings for people to read.

@@ -4,6 +4,7 @@
 //! Affine and mapping layers stay frozen, so that the numbers keep their meaning from person to person.
 
 use super::crops::Crops;
+use super::differences::Differences;
 use super::loss::{Judge, Region};
 use super::model::{Model, COLUMNS};
 use super::rows::RowAdam;
@@ -78,80 +79,111 @@ impl Deck {
     }
 }
 
-/// Which of the three are moved.
-struct Moves {
-    latent: bool,
-    table: bool,
-    weights: bool,
+/// What is moved, and for how long.
+struct Course<'a> {
+    stage: &'a str,
+    /// Latent and table; the weights move if there are [`Differences`].
+    inputs: bool,
+    /// Steps before the weights are rounded.
+    free: u64,
+    steps: u64,
+    seed: u64,
 }
 
-/// Fits the latent and the numbers to the crops with the pack's own generator, then tunes as `plan` says.
+/// How often, from then on, their bytes are counted.
+const COUNTS: u64 = 40;
+/// Share of the tuning after which the price of a bit stays.
+const SETTLED: f64 = 0.95;
+
+/// Fits the latent and the numbers to the crops with the pack's own generator, then tunes as `plan` says. `weights` are the
+/// generator's, to be sent in about so many bytes.
 pub(super) fn tune(
     model: &Model,
     judge: &Judge,
     crops: &Crops,
     start: Fitted,
     plan: &Plan,
+    weights: Option<(&mut Differences, usize)>,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let fit = Moves { latent: true, table: true, weights: false };
-    let fitted = descend("fit the latent", model, judge, crops, start, (plan.fit_steps, &fit, plan.seed), progress)?;
-    let moves = match plan.tuning {
+    let fit = Course { stage: "fit the latent", inputs: true, free: 0, steps: plan.fit_steps, seed: plan.seed };
+    let fitted = descend(&fit, model, judge, crops, start, None, progress)?;
+    let inputs = match plan.tuning {
         Tuning::None => return Ok(fitted),
-        Tuning::Pivotal => Moves { latent: false, table: false, weights: true },
-        Tuning::Joint => Moves { latent: true, table: true, weights: true },
+        Tuning::Pivotal => false,
+        Tuning::Joint => true,
     };
-    descend("tune the generator", model, judge, crops, fitted, (plan.tune_steps, &moves, plan.seed ^ 1), progress)
+    let (free, steps, seed) = (plan.free_steps, plan.tune_steps, plan.seed ^ 1);
+    let course = Course { stage: "tune the generator", inputs, free, steps, seed };
+    descend(&course, model, judge, crops, fitted, weights, progress)
+}
+
+/// Rounds the weights after `free` of `steps`, and steers their bytes from then on. Returns what to say.
+fn press(weights: &mut Differences, bytes: usize, step: u64, (free, steps): (u64, u64)) -> Result<Option<String>> {
+    let every = ((steps - free) / COUNTS).max(1);
+    if step == free {
+        weights.round(bytes)?;
+    } else if step > free && (step - free).is_multiple_of(every) && (step as f64) < SETTLED * steps as f64 {
+        return Ok(Some(format!(", {:.1} kB", weights.steer(bytes)? as f64 / 1e3)));
+    }
+    Ok(None)
 }
 
 fn descend(
-    stage: &str,
+    course: &Course<'_>,
     model: &Model,
     judge: &Judge,
     crops: &Crops,
     start: Fitted,
-    (steps, moves, seed): (u64, &Moves, u64),
+    mut weights: Option<(&mut Differences, usize)>,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let device = model.device();
-    let latent = start.latent.f_detach()?.copy().f_set_requires_grad(moves.latent)?;
+    let (device, steps) = (model.device(), course.steps);
+    let latent = start.latent.f_detach()?.copy().f_set_requires_grad(course.inputs)?;
     let mut rows = RowAdam::new(&start.table, &column_rates(ALPHA_RATE, ANGLE_RATE, device)?)?;
     let mut adam = Adam::new(0.9, 0.99);
-    if moves.latent {
+    if course.inputs {
         adam.add_scalar(&latent, LATENT_RATE)?;
     }
-    if moves.weights {
-        for (_, tensor) in model.generator.weights().require_grad(tunable)? {
-            adam.add_scalar(&tensor, model.tuning_rate)?;
-        }
+    if let Some((weights, _)) = &mut weights {
+        weights.listen(true)?;
     }
-    let mut deck = Deck::new(crops.len(), seed);
-    progress.begin(stage, steps);
-    let mut recent = 0.0;
+    let mut deck = Deck::new(crops.len(), course.seed);
+    progress.begin(course.stage, steps);
+    let (mut recent, mut size) = (0.0, String::new());
     for step in 0..steps {
         check(progress)?;
+        if let Some((weights, bytes)) = &mut weights {
+            size = press(weights, *bytes, step, (course.free, steps))?.unwrap_or(size);
+            weights.clear();
+        }
         let picks = deck.draw(super::batch(model.generator.config().resolution));
         let rate = rate(step, steps);
         let batch = rows.take(&picks)?;
         let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;
-        let table = if moves.table { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
+        let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
         let renders = model.render(&latent, &table)?;
         let mut loss = judge.loss(&renders, &target)?.average()?;
-        if moves.table {
+        if course.inputs {
             loss = loss.plus(&calm(&batch.leaf)?)?;
         }
         adam.step(&loss, rate)?;
-        if moves.table {
+        if let Some((weights, _)) = &mut weights {
+            weights.step(rate)?;
+        }
+        if course.inputs {
             rows.apply(&batch, rate, None)?;
         }
         if step % 10 == 9 {
             let value = loss.value()?;
             recent = if recent == 0.0 { value } else { 0.8 * recent + 0.2 * value };
-            progress.advance(step + 1, &format!("loss {recent:.4}"));
+            progress.advance(step + 1, &format!("loss {recent:.4}{size}"));
         }
     }
     progress.end();
-    let _ = model.generator.weights().require_grad(|_| false)?;
+    if let Some((weights, _)) = &mut weights {
+        weights.listen(false)?;
+    }
     Ok(Fitted { latent: latent.f_detach()?, table: rows.values()? })
 }
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use effigy::decode::{DecodeOptions, DeviceChoice, Precision};
-use effigy::encode::{EncodeOptions, Preset, Tuning};
+use effigy::encode::{EncodeOptions, Preset, Tuning, MIN_IDENTITY_BYTES};
+use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::pack::Pack;
 use effigy::{Error, Result};
 
@@ -143,6 +144,10 @@ impl TuningArg {
     }
 }
 
+/// Range of `--identity-bytes`.
+const SMALLEST: i64 = MIN_IDENTITY_BYTES as i64;
+const LARGEST: i64 = MAX_IDENTITY_BYTES as i64;
+
 /// Settings of the encoder.
 #[derive(clap::Args)]
 pub struct FitArgs {
@@ -155,6 +160,9 @@ pub struct FitArgs {
     /// Steps of the tuning [default: the preset's: 700, 2000 or 6000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     pub tune_steps: Option<u64>,
+    /// Most bytes of the identity; fewer cost likeness [default: 150000]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(SMALLEST..=LARGEST))]
+    pub identity_bytes: Option<u32>,
     /// Name stored in the identity
     #[arg(long, value_name = "NAME", default_value = "")]
     pub name: String,
@@ -183,6 +191,7 @@ impl FitArgs {
             threads: device.threads.map(usize::from),
             seed: self.seed,
             name: self.name.clone(),
+            identity_bytes: self.identity_bytes.map(|n| n as usize),
         }
     }
 }
