@@ -137,6 +137,32 @@ fn a_clip_survives_encoding_inspection_decoding_and_evaluation() {
     assert_eq!((&perfect["psnr"], &perfect["l1"]), (&99.0.into(), &0.0.into()));
 }
 
+#[test]
+fn a_report_is_one_page_with_pictures_curves_networks_and_bytes() {
+    let room = Room::new("report");
+    room.encode("-o a.effigy");
+    room.ok(&format!("decode a.effigy --pack pack.safetensors -o decoded.mkv {DECODE}"));
+    let figures = json(&room.ok(&format!(
+        "evaluate crops.mkv decoded.mkv --json --report r.html --stream a.effigy --pack pack.safetensors {DECODE}"
+    )));
+    let page = fs::read_to_string(room.path("r.html")).unwrap();
+    assert!(!page.contains("{{") && page.contains("<svg") && page.contains("data:image/png;base64,"));
+    // The name space of SVG is a name, not an address that is asked for.
+    let outside = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!outside.contains("http:") && !outside.contains("https:") && !outside.contains("<script"));
+    assert!(page.contains("not LPIPS") && page.contains("10 minutes"));
+
+    let facts = json(&room.ok("inspect a.effigy --json"));
+    assert_eq!(figures["stream"]["identity_bytes"], facts["identity_bytes"]);
+    assert_eq!(figures["stream"]["parameter_bytes"], facts["parameter_bytes"]);
+    let likeness = figures["readings"]["similarity"].as_f64().unwrap();
+    assert!((-1.0..=1.0).contains(&likeness), "{likeness}");
+    assert_eq!(figures["readings"]["following"][0]["name"], "yaw");
+
+    room.fails("evaluate crops.mkv decoded.mkv --stream crops.mkv", 4, "crops.mkv");
+    room.fails("evaluate crops.mkv decoded.mkv --report crops.mkv", 2, "also an input");
+}
+
 const DECODE: &str = "--precision fp32 --device cpu --threads 1 --quiet";
 
 #[test]

@@ -1,8 +1,11 @@
 //! Distances between two pictures of one size.
 //!
-//! Input: two [`Frame`]s, 8-bit RGB. Output: decibels, structural similarity (1 is identical) or grey levels (0 to 255).
+//! Input: two [`Frame`]s, 8-bit RGB. Output: decibels, structural similarity (1 is identical), SSIMULACRA2 (100 is identical) or grey
+//! levels (0 to 255).
 //! SSIM follows Wang et al. 2004 with an 11 x 11 Gaussian window of sigma 1.5 on luma, and the whole picture counts: the border is
 //! mirrored rather than cut off.
+
+use ssimulacra2::{compute_frame_ssimulacra2, ColorPrimaries, Rgb, Ssimulacra2Error, TransferCharacteristic};
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -72,6 +75,40 @@ pub fn flicker(a0: &Frame, a1: &Frame, b0: &Frame, b1: &Frame) -> Result<f64> {
     let coded = b1.data.iter().zip(&b0.data);
     let sum: i64 = source.zip(coded).map(|((&an, &ao), (&bn, &bo))| (change(bn, bo) - change(an, ao)).abs()).sum();
     Ok(sum as f64 / a0.data.len() as f64)
+}
+
+/// Mean absolute change from one frame to the next, grey levels: `|a1 - a0|`. Decoded less source, it tells trembling (above zero) from
+/// freezing and smearing (below), which [`flicker`] counts alike.
+pub fn motion(a0: &Frame, a1: &Frame) -> Result<f64> {
+    l1(a0, a1)
+}
+
+/// Smallest side that SSIMULACRA2 is defined for, pixels.
+pub const SSIMULACRA2_SIDE: u32 = 8;
+
+/// SSIMULACRA2 of two sRGB pictures: 100 for equal ones, 90 cannot be told apart, 70 is high, 50 medium, 30 low quality, and there is no
+/// lower end. Version 2.1, computed by the crate of that name.
+///
+/// # Errors
+/// [`Error::Misuse`] when the sizes differ or a side is under [`SSIMULACRA2_SIDE`].
+pub fn ssimulacra2(a: &Frame, b: &Frame) -> Result<f64> {
+    same_size(a, b)?;
+    if a.width.min(a.height) < SSIMULACRA2_SIDE {
+        let least = SSIMULACRA2_SIDE;
+        return Err(Error::Misuse(format!("SSIMULACRA2 of {} x {}: sides must be at least {least}", a.width, a.height)));
+    }
+    compute_frame_ssimulacra2(srgb(a)?, srgb(b)?).map_err(refused)
+}
+
+fn srgb(frame: &Frame) -> Result<Rgb> {
+    let pixels = frame.data.chunks_exact(3).map(|p| [p[0], p[1], p[2]].map(|v| f32::from(v) / 255.0)).collect();
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    Rgb::new(pixels, width, height, TransferCharacteristic::SRGB, ColorPrimaries::BT709)
+        .map_err(|e| Error::Misuse(format!("SSIMULACRA2 of {width} x {height}: {e}")))
+}
+
+fn refused(error: Ssimulacra2Error) -> Error {
+    Error::Misuse(format!("SSIMULACRA2: {error}"))
 }
 
 /// Luma, 0 to 255, rounded to whole levels.
@@ -200,6 +237,28 @@ mod tests {
         let off = shifted(&a, 7);
         assert_eq!(flicker(&a, &a, &off, &off).unwrap(), 0.0);
         assert_eq!(flicker(&a, &a, &a, &off).unwrap(), 7.0);
+    }
+
+    #[test]
+    fn motion_is_the_mean_change_of_all_samples() {
+        let a = Frame::filled(8, 8, [100, 100, 100]).unwrap();
+        let b = Frame::filled(8, 8, [103, 100, 94]).unwrap();
+        // (3 + 0 + 6) / 3
+        assert_eq!(motion(&a, &b).unwrap(), 3.0);
+    }
+
+    #[test]
+    fn ssimulacra2_is_100_for_equal_pictures_and_falls_with_noise() {
+        let a = noise(1, 64, 48);
+        assert!((ssimulacra2(&a, &a).unwrap() - 100.0).abs() < 1e-3);
+        let (near, far) = (ssimulacra2(&a, &shifted(&a, 3)).unwrap(), ssimulacra2(&a, &noise(2, 64, 48)).unwrap());
+        assert!(near < 100.0 && far < near && far < 0.0, "{near} {far}");
+    }
+
+    #[test]
+    fn ssimulacra2_refuses_pictures_smaller_than_its_blocks() {
+        let a = noise(1, 7, 64);
+        assert!(ssimulacra2(&a, &a).unwrap_err().to_string().contains("7 x 64"));
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! Fidelity alone flatters a codec of faces: in a calm clip one still picture scores well. So the report also states what the best
 //! held frame scores (`static_psnr`) and, given the crops an identity was tuned on, what a slideshow of those crops scores.
 //!
+//! Reading order: [`metrics`] (pictures), [`report`] (a clip), [`readings`] (what a pack's networks see), [`cost`] (bytes), [`rate`] (bytes against quality), [`plot`] and
+//! [`html`] (showing it all).
+//!
 //! ```
 //! use effigy::evaluate::Evaluator;
 //! use effigy::frame::Frame;
@@ -18,14 +21,21 @@
 //! # }
 //! ```
 
+pub mod cost;
+pub mod html;
 pub mod metrics;
+pub mod plot;
+pub mod rate;
+pub mod readings;
 pub mod report;
 
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use metrics::{decibels, flicker, l1, mse, psnr, ssim};
+pub use cost::Cost;
+use metrics::{decibels, flicker, l1, motion, mse, psnr, ssim, ssimulacra2};
+pub use readings::{Reader, Readings};
 pub use report::{FrameScore, Report};
 
 /// A held frame equals itself once; that one comparison counts as this much, dB, so that short clips are not flattered.
@@ -60,17 +70,21 @@ impl Evaluator {
     /// Takes the next frame of the reference and of the decoded clip and returns its scores.
     ///
     /// # Errors
-    /// [`Error::Misuse`] when sizes differ between the clips, or from the stills or the enrolled crops.
+    /// [`Error::Misuse`] when sizes differ between the clips, or from the stills or the enrolled crops, or for pictures under 8 x 8.
     pub fn push(&mut self, reference: &Frame, decoded: &Frame) -> Result<FrameScore> {
-        let change = match &self.previous {
-            Some((reference0, decoded0)) => flicker(reference0, reference, decoded0, decoded)?,
-            None => 0.0,
+        let (change, unrest) = match &self.previous {
+            Some((reference0, decoded0)) => {
+                (flicker(reference0, reference, decoded0, decoded)?, motion(decoded0, decoded)? - motion(reference0, reference)?)
+            }
+            None => (0.0, 0.0),
         };
         let score = FrameScore {
             psnr: psnr(reference, decoded)?,
             ssim: ssim(reference, decoded)?,
             l1: l1(reference, decoded)?,
+            ssimulacra2: ssimulacra2(reference, decoded)?,
             flicker: change,
+            unrest,
         };
         let held = errors(reference, &self.stills)?;
         self.still_sums.iter_mut().zip(held).for_each(|(sum, error)| *sum += decibels(error).min(HELD_CEILING));
@@ -107,8 +121,11 @@ impl Evaluator {
             ssim: mean(|s| s.ssim, count),
             ssim_min: self.scores.iter().map(|s| s.ssim).fold(f64::INFINITY, f64::min),
             l1: mean(|s| s.l1, count),
+            ssimulacra2: mean(|s| s.ssimulacra2, count),
+            ssimulacra2_min: self.scores.iter().map(|s| s.ssimulacra2).fold(f64::INFINITY, f64::min),
             // The first frame has no change before it.
             flicker: mean(|s| s.flicker, count - 1),
+            unrest: mean(|s| s.unrest, count - 1),
             static_psnr,
             gain_db: psnr - static_psnr,
             slideshow_psnr: slideshow,
@@ -167,6 +184,8 @@ mod tests {
         assert_eq!(report.psnr_min_frame, 1);
         // Changes of the error: +8 and -6.
         assert_eq!(report.flicker, 7.0);
+        // The decoded clip moves, its reference does not.
+        assert_eq!(report.unrest, 7.0);
         assert_eq!(report.frames_csv().lines().count(), 4);
         assert_eq!(report.to_json()["psnr_min_frame"], 1);
         assert!(report.to_json().get("slideshow_psnr").is_none());

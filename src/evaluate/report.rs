@@ -15,8 +15,12 @@ pub struct FrameScore {
     pub ssim: f64,
     /// Mean absolute difference, grey levels.
     pub l1: f64,
+    /// SSIMULACRA2, at most 100.
+    pub ssimulacra2: f64,
     /// Mean absolute error of the change since the frame before, grey levels; 0 for the first.
     pub flicker: f64,
+    /// How much more the decoded frame changed since the one before than the reference did, grey levels; 0 for the first.
+    pub unrest: f64,
 }
 
 /// The scores of a clip.
@@ -40,8 +44,14 @@ pub struct Report {
     pub ssim_min: f64,
     /// Mean absolute difference, grey levels.
     pub l1: f64,
+    /// Mean SSIMULACRA2.
+    pub ssimulacra2: f64,
+    /// SSIMULACRA2 of the worst frame.
+    pub ssimulacra2_min: f64,
     /// Mean absolute error of the change between frames, grey levels.
     pub flicker: f64,
+    /// Mean absolute change between decoded frames less that of the reference, grey levels: trembling above zero, freezing below.
+    pub unrest: f64,
     /// Mean PSNR of the best single reference frame held for the whole clip, dB: a codec of motion must beat it.
     pub static_psnr: f64,
     /// `psnr - static_psnr`, dB.
@@ -69,11 +79,13 @@ impl Report {
         value
     }
 
-    /// One line for each frame, after a line of names: `frame,psnr,ssim,l1,flicker`.
+    /// One line for each frame, after a line of names: `frame,psnr,ssim,l1,ssimulacra2,flicker,unrest`.
     pub fn frames_csv(&self) -> String {
-        let mut out = String::from("frame,psnr,ssim,l1,flicker\n");
+        let mut out = String::from("frame,psnr,ssim,l1,ssimulacra2,flicker,unrest\n");
         for (i, s) in self.per_frame.iter().enumerate() {
-            out.push_str(&format!("{i},{:.4},{:.6},{:.4},{:.4}\n", s.psnr, s.ssim, s.l1, s.flicker));
+            let line =
+                format!("{i},{:.4},{:.6},{:.4},{:.3},{:.4},{:.4}\n", s.psnr, s.ssim, s.l1, s.ssimulacra2, s.flicker, s.unrest);
+            out.push_str(&line);
         }
         out
     }
@@ -85,7 +97,8 @@ impl fmt::Display for Report {
         writeln!(f, "PSNR      {:6.2} dB    worst {:.2} dB (frame {})", self.psnr, self.psnr_min, self.psnr_min_frame)?;
         writeln!(f, "SSIM      {:6.4}       worst {:.4}", self.ssim, self.ssim_min)?;
         writeln!(f, "L1        {:6.2} of 255", self.l1)?;
-        writeln!(f, "flicker   {:6.2} of 255", self.flicker)?;
+        writeln!(f, "SSIMUL.2  {:6.2}       worst {:.2}", self.ssimulacra2, self.ssimulacra2_min)?;
+        writeln!(f, "flicker   {:6.2} of 255    unrest {:+.2}", self.flicker, self.unrest)?;
         write!(f, "one still {:6.2} dB    gain {:+.2} dB", self.static_psnr, self.gain_db)?;
         if let (Some(slides), Some(gain)) = (self.slideshow_psnr, self.slideshow_gain_db) {
             write!(f, "\nslideshow {slides:6.2} dB    gain {gain:+.2} dB")?;

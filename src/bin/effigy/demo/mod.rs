@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use effigy::bitstream::{Identity, PacketOptions, StreamIdentity, StreamInfo, StreamReader};
 use effigy::decode::Decoder;
 use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions, Tuning};
+use effigy::evaluate::html::Tile;
 use effigy::evaluate::{still_candidates, Evaluator, Report};
 use effigy::frame::{Frame, TimeBase};
 use effigy::media::{ClipWriter, WriteOptions};
@@ -26,7 +27,7 @@ use crate::decode::Mapping;
 use crate::encode::{header, records, write_stream};
 use crate::output::{print, Staged};
 use crate::progress::{duration, Reporter};
-use page::{Page, Player, Tile};
+use page::{Page, Player};
 
 const EXAMPLES: &str = "\
 Examples:

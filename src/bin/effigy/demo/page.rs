@@ -3,6 +3,7 @@
 //! Input: source, decoded and driven frames (R x R) and the figures. Output: HTML. The layout is `page.html`; here its `{{fields}}` are
 //! filled.
 
+use effigy::evaluate::html::{data_url, escape, fill, paired_strip, spread, strip_row, Tile, STRIP, STYLE};
 use effigy::frame::Frame;
 use effigy::media::sheet;
 use effigy::params::{FrameParams, PARAMS};
@@ -13,21 +14,6 @@ const LAYOUT: &str = include_str!("page.html");
 const COLUMNS: usize = 10;
 /// Most pixels in a player, so that a page stays small enough to mail.
 const MAX_PIXELS: usize = 3 << 20;
-/// Frames shown beneath each other.
-const STRIP: usize = 6;
-/// Factor that makes small errors visible.
-const DIFFERENCE: u8 = 4;
-
-/// A figure for the reader.
-pub struct Tile {
-    /// The number with its unit.
-    pub value: String,
-    /// What it is.
-    pub name: &'static str,
-    /// What to compare it with.
-    pub note: String,
-}
-
 /// One of the clips that play together.
 pub struct Player<'a> {
     /// Short name, for the strip.
@@ -67,9 +53,10 @@ impl Page<'_> {
         let step = total.div_ceil(fitting);
         let count = total.div_ceil(step);
         let fields = [
+            ("style", STYLE.to_string()),
             ("lead", escape(&self.lead)),
             ("faces", self.faces(step)?),
-            ("tiles", self.tiles.iter().map(tile).collect()),
+            ("tiles", self.tiles.iter().map(Tile::to_html).collect()),
             ("strip_note", escape(&self.strip_note)),
             ("strip", self.strip()?),
             ("heat", data_url(&heat_map(self.params)?)?),
@@ -80,11 +67,7 @@ impl Page<'_> {
             ("columns", COLUMNS.min(count).to_string()),
             ("rate", format!("{:.3}", self.rate / step as f64)),
         ];
-        let mut html = LAYOUT.to_string();
-        for (name, value) in fields {
-            html = html.replace(&format!("{{{{{name}}}}}"), &value);
-        }
-        Ok(html)
+        Ok(fill(LAYOUT, &fields))
     }
 
     /// The canvases; each carries every `step`th frame in one picture.
@@ -104,48 +87,30 @@ impl Page<'_> {
         Ok(out)
     }
 
-    /// Rows of stills: each player, and after the second the difference of the first two.
+    /// Rows of stills: the first two players with their difference, then the others.
     fn strip(&self) -> Result<String> {
+        let rows: Vec<Vec<&Frame>> = self.players.iter().map(|player| stills(player.frames)).collect();
         let mut out = String::new();
-        for (i, player) in self.players.iter().enumerate() {
-            let row = stills(player.frames);
-            out.push_str(&strip_row(player.name, &row)?);
-            if i == 1 {
-                let source = stills(self.players[0].frames);
-                let errors: Vec<Frame> = source.iter().zip(&row).map(|(a, b)| difference(a, b)).collect();
-                out.push_str(&strip_row(&format!("error x {DIFFERENCE}"), &errors.iter().collect::<Vec<_>>())?);
-            }
+        if let [first, second, ..] = rows.as_slice() {
+            let pairs: Vec<(&Frame, &Frame)> = first.iter().copied().zip(second.iter().copied()).collect();
+            out.push_str(&paired_strip([self.players[0].name, self.players[1].name], &pairs)?);
+        }
+        for (player, row) in self.players.iter().zip(&rows).skip(2) {
+            out.push_str(&strip_row(player.name, row)?);
         }
         Ok(out)
     }
 }
 
-fn tile(tile: &Tile) -> String {
-    let (value, name, note) = (escape(&tile.value), escape(tile.name), escape(&tile.note));
-    format!("<div class=\"tile\"><b>{value}</b><span>{name}</span><small>{note}</small></div>")
-}
-
-fn strip_row(name: &str, frames: &[&Frame]) -> Result<String> {
-    let picture = data_url(&sheet(&[frames.to_vec()], 0)?)?;
-    Ok(format!("<span>{0}</span><img alt=\"{0}\" src=\"{picture}\">", escape(name)))
-}
-
 /// Frames spread evenly, the first and the last among them.
 fn stills(frames: &[Frame]) -> Vec<&Frame> {
-    let count = STRIP.min(frames.len());
-    (0..count).map(|i| &frames[i * (frames.len() - 1) / (count - 1).max(1)]).collect()
+    spread(frames.len(), STRIP).into_iter().map(|i| &frames[i]).collect()
 }
 
 /// Frames in rows of [`COLUMNS`], without gaps.
 fn contact(frames: &[&Frame]) -> Result<Frame> {
     let rows: Vec<Vec<&Frame>> = frames.chunks(COLUMNS).map(<[&Frame]>::to_vec).collect();
     sheet(&rows, 0)
-}
-
-/// Magnified absolute error; frames of one size.
-fn difference(a: &Frame, b: &Frame) -> Frame {
-    let data = a.data.iter().zip(&b.data).map(|(x, y)| x.abs_diff(*y).saturating_mul(DIFFERENCE)).collect();
-    Frame { width: a.width, height: a.height, data }
 }
 
 /// One column per frame and one row per parameter, each row stretched to its own range.
@@ -171,50 +136,9 @@ fn colour(level: f32) -> [u8; 3] {
     std::array::from_fn(|c| (STOPS[i][c] + (STOPS[i + 1][c] - STOPS[i][c]) * (at - i as f32)) as u8)
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// A frame as a PNG inside a URL.
-fn data_url(frame: &Frame) -> Result<String> {
-    Ok(format!("data:image/png;base64,{}", base64(&png_bytes(frame)?)))
-}
-
-fn png_bytes(frame: &Frame) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, frame.width, frame.height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&frame.data));
-    written.map_err(|e| Error::Misuse(format!("picture of {} x {}: {e}", frame.width, frame.height)))?;
-    Ok(bytes)
-}
-
-/// RFC 4648 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - group.len()));
-        for i in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * i)) as usize & 63];
-            out.push(if i <= group.len() { digit as char } else { '=' });
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_follows_the_vectors_of_its_rfc() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
-        for (plain, coded) in cases {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 
     #[test]
     fn a_page_has_no_field_left_and_asks_for_nothing_from_outside() {

@@ -1,0 +1,135 @@
+//! Our own streams: rendered with the pack, their bytes counted.
+//!
+//! Input: `.effigy` streams of a clip's crops, identity inside. Output: a row; header and identity stand apart from what comes per frame.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use effigy::bitstream::{
+    set_quality, Coding, FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamReader, StreamWriter,
+};
+use effigy::decode::{DecodeOptions, Decoder};
+use effigy::evaluate::Cost;
+use effigy::frame::Frame;
+use effigy::pack::Pack;
+use effigy::params::FrameParams;
+use effigy::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use crate::clip::{Clip, Request};
+use crate::rows::{Key, Row};
+use crate::Args;
+
+/// Name of our rows in tables.
+pub const NAME: &str = "effigy";
+
+/// The streams of a clip. With `--encode` one more is made, and every raw16 stream is coded again at the qualities of `--recode`, unless
+/// these are there from an earlier run.
+pub fn streams(request: &Request, args: &Args) -> Result<Vec<PathBuf>> {
+    let mut out = request.streams.clone();
+    if let Some(preset) = &args.encode {
+        let path = args.output.join(format!("{}-{preset}.effigy", request.name));
+        if !path.is_file() {
+            encode(request, args, preset, &path)?;
+        }
+        out.push(path);
+    }
+    for stream in out.clone() {
+        for quality in &args.recode {
+            let name = format!("{}-{}-q{quality}.effigy", request.name, stream.file_stem().unwrap_or_default().to_string_lossy());
+            let path = args.output.join(name);
+            if Cost::read(&stream)?.coding == "raw16" {
+                recode(&stream, *quality, &path)?;
+                out.push(path);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The numbers of a raw16 stream, quantised and entropy-coded as the command does it by default.
+fn recode(stream: &Path, quality: f32, path: &Path) -> Result<()> {
+    let source = Source::read(stream)?;
+    let mut header = StreamHeader { coding: Coding::Coded, ..source.header };
+    set_quality(&mut header, quality, &source.identity, &source.records)?;
+    header.metadata.insert("quality".into(), quality.to_string());
+    let options = PacketOptions::of(Coding::Coded);
+    let mut writer = StreamWriter::with_options(Vec::new(), header, &StreamIdentity::inline(source.identity_bytes), options)?;
+    for record in &source.records {
+        writer.write_frame(record)?;
+    }
+    let (bytes, _) = writer.finish()?;
+    std::fs::write(path, bytes).map_err(|e| Error::io("write", path, e))
+}
+
+/// All of a stream.
+struct Source {
+    header: StreamHeader,
+    identity: Identity,
+    identity_bytes: Vec<u8>,
+    records: Vec<FrameRecord>,
+}
+
+impl Source {
+    fn read(stream: &Path) -> Result<Source> {
+        let mut reader = StreamReader::open(File::open(stream).map_err(|e| Error::io("open", stream, e))?)?;
+        let apart = || Error::Misuse(format!("{}: its identity travels apart; encode without --detached", stream.display()));
+        let identity_bytes = reader.identity().bytes.clone().ok_or_else(apart)?;
+        let mut records = Vec::new();
+        while let Some(packet) = reader.next_packet()? {
+            records.extend(packet.frames);
+        }
+        Ok(Source { header: reader.header().clone(), identity: Identity::from_bytes(&identity_bytes)?, identity_bytes, records })
+    }
+}
+
+fn encode(request: &Request, args: &Args, preset: &str, path: &Path) -> Result<()> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_effigy"));
+    command.arg("encode").arg(&request.crops).args(["--aligned-input", "--coding", "raw16", "--preset", preset]);
+    command.arg("--frames").arg(args.frames.to_string()).arg("-o").arg(path);
+    if let Some(pack) = &args.pack {
+        command.arg("--pack").arg(pack);
+    }
+    let status = command.status().map_err(|e| Error::Device(format!("cannot start effigy: {e}")))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Error::Device(format!("effigy encode failed on {}", request.crops.display()))),
+    }
+}
+
+/// What the stream's row is known by: coding, quality if it has one, and hash of its bytes.
+pub fn key(clip: &Clip, stream: &Path) -> Result<Key> {
+    let bytes = std::fs::read(stream).map_err(|e| Error::io("read", stream, e))?;
+    let digest: String = Sha256::digest(&bytes)[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let header = StreamReader::open(bytes.as_slice())?.header().clone();
+    let coding = match (header.coding, header.metadata.get("quality")) {
+        (Coding::Raw16, _) => "raw16".to_string(),
+        (Coding::Coded, Some(quality)) => format!("coded q{quality}"),
+        (Coding::Coded, None) => "coded".to_string(),
+    };
+    Ok(Key::new(clip, NAME, 1, format!("{coding} {digest}")))
+}
+
+/// Renders the stream and compares.
+pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Result<Row> {
+    let cost = Cost::read(stream)?;
+    if cost.frames != clip.frames.len() as u64 {
+        let (path, frames) = (stream.display(), cost.frames);
+        return Err(Error::Misuse(format!("{path} has {frames} frames, its crops {}: not of this clip", clip.frames.len())));
+    }
+    let decoded = render(stream, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
+    let mut row = Row::new(key, clip, &decoded)?;
+    row.bytes = cost.parameter_bytes;
+    row.first_bytes = cost.per_frame.first().map_or(0, |b| b.round() as u64);
+    row.payload_bytes = cost.payload_bytes;
+    row.identity_bytes = cost.header_bytes + cost.identity_bytes;
+    Ok(row)
+}
+
+fn render(stream: &Path, pack: &Pack) -> Result<Vec<Frame>> {
+    let source = Source::read(stream)?;
+    let mut decoder = Decoder::new(pack, &source.identity, &DecodeOptions { threads: Some(1), ..DecodeOptions::default() })?;
+    let params: Vec<FrameParams> = source.records.iter().map(|record| record.params).collect();
+    decoder.render_batch(&params)
+}
