@@ -28,5 +28,5 @@ pub const MAX_PACK_BYTES: u64 = 4 << 30;
 pub const MAX_FRAMES: u64 = 24 * 3600 * 120;
 /// Most enrolled frames whose parameters an identity remembers.
 pub const MAX_ANCHORS: usize = 64;
-/// Most frames of footage in one training run: 4 GB of crops at 256 x 256.
+/// Most frames of footage in one training run: 4 GB of crops at 256 x 256, of which three copies are held while they are read.
 pub const MAX_FRAMES_TRAINED: usize = 20_000;

@@ -152,7 +152,7 @@ impl Differences {
 
     /// What will be sent: at most `bytes`, for which small levels become zero if they must. The generator is left with it.
     pub(super) fn finish(&mut self, bytes: usize) -> Result<Vec<TunedTensor>> {
-        // Thresholds up to a few steps matter; the search ends within a hundredth of one.
+        // Thresholds up to a few steps matter; the search ends within a thirtieth of one.
         let (mut low, mut high) = (UP, f64::from(MAX_LEVEL) + 1.0);
         if tuned_bytes(&self.tensors()?)? > bytes {
             for _ in 0..20 {

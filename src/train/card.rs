@@ -8,6 +8,7 @@ use super::data::{Batch, HeadSet};
 use super::generator::Model;
 use super::heads::{self, slot, EXPRESSION_NAMES, LABEL_NAMES};
 use crate::error::{Error, Result};
+use crate::limits::MAX_FRAMES_TRAINED;
 use crate::net::ops::{to_vec, Calc};
 use crate::net::{Analysis, PoseFlow};
 use crate::pack::Pack;
@@ -76,8 +77,8 @@ pub fn measure(pack: &Pack, persons: usize, progress: &dyn Progress) -> Result<C
     let (PoseFlow::Rows(flow), Analysis::Built(net)) = (pack.flow(device)?, pack.analysis(device)?) else {
         return Err(Error::Unsupported(format!("pack {}: only packs of this trainer are measured on heads", pack.config().name)));
     };
-    if !(2..=100_000).contains(&persons) {
-        return Err(Error::Misuse(format!("{persons} persons: from 2 to 100000")));
+    if !(2..=MAX_FRAMES_TRAINED / 2).contains(&persons) {
+        return Err(Error::Misuse(format!("{persons} persons: from 2 to {}", MAX_FRAMES_TRAINED / 2)));
     }
     let generator = pack.generator(device)?;
     let model = Model { generator: &generator, flow: &flow, net: &net, channels: &pack.config().channels };

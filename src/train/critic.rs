@@ -1,4 +1,4 @@
-//! The generator's adversary: tells pieces of generated pictures from the same pieces of rendered ones.
+//! The generator's adversary: tells pieces of generated pictures from the same pieces of real ones (rendered, or filmed in personal training).
 //!
 //! In: pictures `[B, 3, S, S]` in [-1, 1]. Out: a map of logits per piece, above 0 for "rendered". It judges texture in fields of view of 22
 //! pixels, as PatchGAN does (Isola et al. 2017), and leaves the arrangement of a face to the other losses. Logistic loss with the

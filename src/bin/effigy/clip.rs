@@ -52,7 +52,8 @@ pub struct Aligned {
     pub frames: Vec<AlignedFrame>,
 }
 
-/// Frames in which an enrolled face is looked for at first, how many more may be looked at, and the bytes that all may take.
+/// Frames in which an enrolled face is looked for at first, how many may be looked at, and the bytes that those beyond the first may
+/// fill up.
 #[cfg(feature = "encode")]
 const KNOWN_LOOKAHEAD: usize = 32;
 #[cfg(feature = "encode")]
@@ -150,7 +151,7 @@ fn align(
         // Somebody who is known is found by any frame that resembles what is known of them.
         options.lookahead = KNOWN_LOOKAHEAD;
         let (width, height) = (reader.info().width, reader.info().height);
-        most = (KNOWN_BYTES / (3 * width as usize * height as usize).max(1)).clamp(1, KNOWN_MOST);
+        most = (KNOWN_BYTES / (3 * width as usize * height as usize).max(1)).clamp(KNOWN_LOOKAHEAD, KNOWN_MOST);
     }
     let mut aligner = Aligner::new(&options)?;
     let ahead: Vec<TimedFrame> = reader.by_ref().take(most).collect::<Result<_>>()?;

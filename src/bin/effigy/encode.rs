@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(short, long, value_name = "OUT.effigy")]
     output: PathBuf,
     /// Use this identity instead of tuning a new one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuning", "name", "identity_bytes", "save_identity"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuning", "tune_steps", "name", "identity_bytes", "save_identity"])]
     identity: Option<PathBuf>,
     /// Also write the identity to a file of its own
     #[arg(long, value_name = "FILE")]

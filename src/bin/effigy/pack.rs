@@ -170,7 +170,7 @@ fn run_measure(args: &MeasureArgs, reporter: &Reporter) -> Result<()> {
     let card = effigy::train::card::measure(&pack, args.persons, reporter)?;
     let mut text =
         format!("{}: pack {}, {}, {} people\n\n", args.pack.display(), pack.config().name, short(&pack.hash()), card.persons);
-    text.push_str("| people | number | mean IoU | untuned PSNR dB | found among 50 |\n|---|---|---|---|---|\n");
+    text.push_str("| people | number | mean IoU | untuned PSNR dB | found among up to 50 |\n|---|---|---|---|---|\n");
     for g in &card.groups {
         text.push_str(&format!("| {} | {} | {:.3} | {:.2} | {:.0} % |\n", g.name, g.persons, g.iou, g.psnr, 100.0 * g.found));
     }
