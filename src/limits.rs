@@ -20,6 +20,8 @@ pub const MAX_PACKET_BYTES: usize = 64 << 10;
 pub const MAX_METADATA_BYTES: usize = 64 << 10;
 /// Longest tensor name, identity name or metadata key, bytes.
 pub const MAX_NAME_BYTES: usize = 256;
+/// Most sound in one stream, bytes: 24 hours at 380 kilobits per second.
+pub const MAX_SOUND_BYTES: u64 = 4 << 30;
 /// Largest thumbnail (PNG), bytes.
 pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
 /// Largest pack file, bytes.

@@ -195,6 +195,53 @@ fn seeking_lands_at_or_before_the_frame_and_needs_no_index_to_work() {
 }
 
 #[test]
+fn sound_travels_beside_the_frames_and_is_counted_apart() {
+    let header = StreamHeader { frame_ticks: 3, ..StreamHeader::default() };
+    let identity = StreamIdentity::by_hash([4; 32]);
+    let frames: Vec<FrameRecord> =
+        (0..600).map(|i| FrameRecord { pts: 3 * i, params: FrameParams::default(), placement: None }).collect();
+    let (silent, without) = write(&header, &identity, &frames.chunks(1).collect::<Vec<_>>());
+    let mut random = Random(8);
+    let sound: Vec<u8> = (0..50_000).map(|_| random.next() as u8).collect();
+    let mut writer = StreamWriter::new(Vec::new(), header, &identity).unwrap();
+    for (frame, piece) in frames.iter().zip(sound.chunks(20_000).map(Some).chain(std::iter::repeat(None))) {
+        writer.write_sound(piece.unwrap_or_default()).unwrap();
+        writer.write_frame(frame).unwrap();
+    }
+    let (bytes, info) = writer.finish().unwrap();
+    assert_eq!(info.total_bytes(), bytes.len() as u64);
+    // Only the index's positions can be longer.
+    assert!((without.parameter_bytes..without.parameter_bytes + 8).contains(&info.parameter_bytes), "{info:?}");
+    assert!((50_000..51_000).contains(&info.sound_bytes) && without.sound_bytes == 0);
+
+    let whole = events(&bytes, || usize::MAX);
+    assert_eq!((events(&bytes, || 1 + random.below(3000) as usize), whole.1), (whole.clone(), info));
+    let heard = |bytes: &[u8]| {
+        let mut heard = vec![0; sound.len()];
+        for event in events(bytes, || usize::MAX).0 {
+            if let Event::Sound(SoundPiece { position, bytes }) = event {
+                heard[position as usize..][..bytes.len()].copy_from_slice(&bytes);
+            }
+        }
+        heard
+    };
+    assert_eq!(heard(&bytes), sound);
+    let packets = |bytes: &[u8]| events(bytes, || usize::MAX).0.iter().filter(|e| matches!(e, Event::Packet(_))).count();
+    assert_eq!((packets(&bytes), packets(&silent)), (600, 600));
+
+    // A piece that is damaged is missing, and nothing else; the index still leads to packets.
+    let mut damaged = bytes.clone();
+    let at = damaged.windows(64).position(|w| w == &sound[9000..9064]).unwrap();
+    damaged[at] ^= 1;
+    let left = heard(&damaged);
+    let wrong: Vec<usize> = (0..sound.len()).filter(|i| left[*i] != sound[*i]).collect();
+    assert!(wrong[0] >= 8192 && wrong[wrong.len() - 1] < 2 * 8192 && packets(&damaged) == 600);
+    let mut reader = StreamReader::open(Cursor::new(&damaged)).unwrap();
+    reader.seek(3 * 555).unwrap();
+    assert_eq!(reader.next_packet().unwrap().unwrap().sequence, 500);
+}
+
+#[test]
 fn packets_on_their_own_decode_with_a_known_header() {
     let mut random = Random(3);
     let header = StreamHeader { placement: true, ..StreamHeader::default() };

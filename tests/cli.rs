@@ -137,6 +137,69 @@ fn a_clip_survives_encoding_inspection_decoding_and_evaluation() {
     assert_eq!((&perfect["psnr"], &perfect["l1"]), (&99.0.into(), &0.0.into()));
 }
 
+/// Seconds from the beginning of the clip at `path` to the first sound, with the sound's own time stamps; `None` if it is silent.
+fn first_sound(path: &Path) -> Option<f64> {
+    const RATE: f64 = 48_000.0;
+    let filter = "aresample=48000:async=1:first_pts=0";
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(path).args(["-map", "0:a", "-af", filter, "-ac", "1", "-f", "s16le", "-"]);
+    let samples = command.output().unwrap().stdout;
+    let loud = samples.chunks_exact(2).position(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 3000)?;
+    Some(loud as f64 / RATE)
+}
+
+#[test]
+fn a_clip_keeps_its_sound_in_time_with_its_pictures() {
+    let room = Room::new("sound");
+    // 24 frames at 30000/1001; a tone that sets in at 0.45 s.
+    room.clip("mute.mkv", SIDE, 24);
+    let tone = "aevalsrc=exprs=if(gte(t\\,0.45)\\,0.8*sin(2*PI*700*t)\\,0):s=44100:d=0.8";
+    for (name, codec) in [("aac.mkv", "aac"), ("pcm.mkv", "pcm_s16le")] {
+        let mut command = Command::new("ffmpeg");
+        command.args([
+            "-v",
+            "error",
+            "-i",
+            "mute.mkv",
+            "-f",
+            "lavfi",
+            "-i",
+            tone,
+            "-map_metadata",
+            "0",
+            "-c:v",
+            "copy",
+            "-c:a",
+            codec,
+        ]);
+        assert!(command.arg(name).current_dir(&room.0).status().unwrap().success());
+    }
+    let frame = TICKS as f64 / 30_000.0;
+    let encode = |clip: &str, rest: &str| {
+        room.ok(&format!("encode {clip} --aligned-input --pack pack.safetensors {QUICK} --tuning none {rest}"));
+    };
+    // The second one begins with frame 6, at 0.2 s.
+    for (clip, rest, begins) in
+        [("aac.mkv", "", 0.0), ("pcm.mkv", "--start 0.19 --sound copy", 6.0 * frame), ("pcm.mkv", "--sound opus", 0.0)]
+    {
+        encode(clip, &format!("-o a.effigy {rest}"));
+        let facts = json(&room.ok("inspect a.effigy --json"));
+        assert!(facts["sound_bytes"].as_u64().unwrap() > 2000, "{facts}");
+        assert!(facts["parameter_bytes_per_frame"].as_f64().unwrap() < 40.0, "{facts}");
+        for output in ["a.mkv", "a.mp4"] {
+            room.ok(&format!("decode a.effigy --pack pack.safetensors -o {output} {DECODE}"));
+            let heard = first_sound(&room.path(output)).unwrap();
+            assert!((heard - (0.45 - begins)).abs() < frame, "{clip} {rest} {output}: heard at {heard}");
+        }
+    }
+    room.ok(&format!("decode a.effigy --pack pack.safetensors -o b.mp4 --mute {DECODE}"));
+    assert_eq!(first_sound(&room.path("b.mp4")), None);
+    room.ok(&format!("decode a.effigy --pack pack.safetensors -o frames/ {DECODE}"));
+    encode("aac.mkv", "-o b.effigy --sound none");
+    assert_eq!(json(&room.ok("inspect b.effigy --json"))["sound_bytes"], 0);
+    room.assert_clean("sound");
+}
+
 #[test]
 fn a_report_is_one_page_with_pictures_curves_networks_and_bytes() {
     let room = Room::new("report");

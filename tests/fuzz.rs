@@ -46,7 +46,7 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         let run = (1 + random.place(24)).min(bytes.len() - at);
         match random.place(7) {
             0 => bytes[at] ^= 1 << random.place(8),
-            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0xf1][random.place(6)],
+            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0xf1, 0xf4][random.place(7)],
             2 => bytes[at] = random.next() as u8,
             3 => drop(bytes.drain(at..at + run)),
             4 => {
@@ -125,6 +125,16 @@ fn events(bytes: &[u8], most: usize) -> Option<(Vec<Event>, StreamInfo)> {
     Some((events, parser.info()))
 }
 
+/// A stream with sound between its packets.
+fn with_sound() -> Vec<u8> {
+    let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &StreamIdentity::by_hash([5; 32])).unwrap();
+    for pts in 0..4 {
+        writer.write_sound(&[pts as u8; 30]).unwrap();
+        writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
+    }
+    writer.finish().unwrap().0
+}
+
 fn stream_target(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = mutate(random, seeds);
     if random.place(4) > 0 {
@@ -181,7 +191,8 @@ fn guarded(bytes: &[u8], run: impl FnOnce() + std::panic::UnwindSafe) {
 }
 
 fn fuzz_streams(seed: u64, more: impl Fn(u64) -> bool) {
-    let (seeds, mut random, mut cases) = (corpus("effigy"), Random(seed), 0);
+    let (mut seeds, mut random, mut cases) = (corpus("effigy"), Random(seed), 0);
+    seeds.push(with_sound());
     while more(cases) {
         let bytes = stream_target(&mut random, &seeds);
         let piece = 1 + random.place(100);

@@ -10,16 +10,19 @@ use super::header::{Coding, StreamHeader, StreamIdentity};
 use super::index::{write_index, EndFields, IndexEntry, INDEX_SPACING};
 use super::packet::{check_frames, write_coded, write_packet, FrameRecord, MAX_PACKET_FRAMES};
 use super::quant::RAW16_BYTES;
+use super::sound::{SoundPiece, PIECE};
 use crate::error::{Error, Result};
 use crate::limits::MAX_FRAMES;
 
-/// What a stream is made of, so far. The first three add up to its length.
+/// What a stream is made of, so far. The first four add up to its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamInfo {
     /// Bytes of header and identity reference.
     pub header_bytes: u64,
     /// Bytes of the identity inside the stream; 0 when it travels apart.
     pub identity_bytes: u64,
+    /// Bytes of the sound, with the heads and checks of its records.
+    pub sound_bytes: u64,
     /// All other bytes: payload, packet heads, checks, time stamps, placement, index, end, and damage.
     pub parameter_bytes: u64,
     /// Of these, the coded frames alone: 70 bytes per frame in raw16.
@@ -32,9 +35,9 @@ pub struct StreamInfo {
     pub lost_frames: u64,
     /// Reading: of these, frames that a later packet repeats.
     pub repeated_frames: u64,
-    /// Reading: sound packets that could not be decoded, because one before them was missing. Their frames count as lost.
+    /// Reading: packets that could not be decoded, because one before them was missing. Their frames count as lost.
     pub orphan_packets: u64,
-    /// Reading: sound packets dropped because a later one came first.
+    /// Reading: packets dropped because a later one came first.
     pub late_packets: u64,
     /// Reading: damaged stretches skipped.
     pub damaged: u64,
@@ -45,10 +48,10 @@ pub struct StreamInfo {
 impl StreamInfo {
     /// Length of the stream, bytes.
     pub fn total_bytes(&self) -> u64 {
-        self.header_bytes + self.identity_bytes + self.parameter_bytes
+        self.header_bytes + self.identity_bytes + self.sound_bytes + self.parameter_bytes
     }
 
-    /// Mean cost of a frame, bytes; 0 without frames.
+    /// Mean cost of a frame without header, identity and sound, bytes; 0 without frames.
     pub fn bytes_per_frame(&self) -> f64 {
         if self.frames == 0 {
             0.0
@@ -122,6 +125,8 @@ pub struct StreamWriter<W: Write> {
     pending: Vec<FrameRecord>,
     coder: Encoder,
     intra_wanted: bool,
+    /// Bytes of the sound's file written so far.
+    sound: u64,
 }
 
 impl<W: Write> StreamWriter<W> {
@@ -155,6 +160,7 @@ impl<W: Write> StreamWriter<W> {
             pending: Vec::new(),
             coder: Encoder::default(),
             intra_wanted: false,
+            sound: 0,
         };
         writer.put(&front)?;
         writer.put(&reference)?;
@@ -178,6 +184,21 @@ impl<W: Write> StreamWriter<W> {
     /// The next packet will be intra: a receiver has lost one, or joins.
     pub fn request_intra(&mut self) {
         self.intra_wanted = true;
+    }
+
+    /// The next bytes of a Matroska file of the sound, whose time 0 is the header's `start_pts`. Players want them no later than the frames that
+    /// they are heard with.
+    ///
+    /// # Errors
+    /// Input/output; limit for more than [`crate::limits::MAX_SOUND_BYTES`].
+    pub fn write_sound(&mut self, bytes: &[u8]) -> Result<()> {
+        for piece in bytes.chunks(PIECE) {
+            let record = SoundPiece { position: self.sound, bytes: piece.to_vec() }.into_record()?;
+            self.put(&record)?;
+            self.sound += piece.len() as u64;
+            self.info.sound_bytes += record.len() as u64;
+        }
+        Ok(())
     }
 
     /// One frame. It is written once [`PacketOptions::frames_per_packet`] are together, at [`StreamWriter::end_packet`] or at the end.

@@ -26,6 +26,8 @@ pub(super) const PACKET: u8 = 0xf1;
 pub(super) const INDEX: u8 = 0xf2;
 /// First byte of the end record.
 pub(super) const END: u8 = 0xf3;
+/// First byte of a piece of the sound.
+pub(super) const SOUND: u8 = 0xf4;
 /// Bytes of a check value after a record's body.
 const CRC_BYTES: usize = 4;
 

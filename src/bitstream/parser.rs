@@ -8,7 +8,8 @@ use super::coded::Decoder;
 use super::container::StreamInfo;
 use super::header::{StreamHeader, StreamIdentity, STREAM_MAGIC};
 use super::index::{read_index_body, EndFields, IndexEntry};
-use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET};
+use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET, SOUND};
+use super::sound::SoundPiece;
 use crate::error::{Error, Result};
 
 /// How a stream ended.
@@ -20,7 +21,7 @@ pub enum Ending {
     Truncated,
 }
 
-/// A stretch of bytes that held no sound record.
+/// A stretch of bytes that held no valid record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// Its first byte, from the start of the stream.
@@ -40,6 +41,8 @@ pub enum Event {
     Identity(StreamIdentity),
     /// Frames.
     Packet(Packet),
+    /// A piece of the sound.
+    Sound(SoundPiece),
     /// Bytes were skipped; parsing goes on behind them.
     Damaged(Damage),
     /// A part of the seek index.
@@ -193,14 +196,14 @@ impl Parser {
             match find_record(&self.buffer[self.start..]) {
                 Framing::Short if !self.closed => return None,
                 Framing::Short if self.start == self.buffer.len() => return Some(self.cut_end()),
-                // A record whose length was damaged may hide sound ones behind it: look for them before giving up.
+                // A record whose length was damaged may hide valid ones behind it: look for them before giving up.
                 Framing::Short => self.skip(1, "record cut off", true),
                 Framing::No(reason) => self.skip(1, reason, false),
                 Framing::Record { kind, body, total } => {
                     if let Some((damage, _)) = self.skipped.take() {
                         return Some(self.damaged(damage));
                     }
-                    if let Some(event) = self.sound_record(kind, self.start + body.start..self.start + body.end, total) {
+                    if let Some(event) = self.valid_record(kind, self.start + body.start..self.start + body.end, total) {
                         return Some(event);
                     }
                 }
@@ -209,18 +212,23 @@ impl Parser {
     }
 
     /// A record whose check holds; nothing if it has no event of its own.
-    fn sound_record(&mut self, kind: u8, body: std::ops::Range<usize>, total: usize) -> Option<Event> {
+    fn valid_record(&mut self, kind: u8, body: std::ops::Range<usize>, total: usize) -> Option<Event> {
         let body = &self.buffer[body];
         let event = match kind {
             PACKET => read_fields(&self.header, body).and_then(|fields| self.packet(&fields)),
             INDEX => read_index_body(body).map(|entries| Some(Event::Index(entries))),
             END => EndFields::from_body(body).map(|end| Some(self.end(end))),
+            SOUND => SoundPiece::from_body(body).map(|piece| Some(Event::Sound(piece))),
             // Kinds of later versions carry a good check and are nothing to worry about.
             _ => Ok(None),
         };
         match event {
             Ok(event) => {
                 self.consume(total);
+                if let Some(Event::Sound(_)) = &event {
+                    self.info.parameter_bytes -= total as u64;
+                    self.info.sound_bytes += total as u64;
+                }
                 event
             }
             Err(e) => {

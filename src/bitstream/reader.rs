@@ -91,17 +91,30 @@ impl<R: Read> StreamReader<R> {
         self.ending
     }
 
-    /// The next sound packet, nothing at the end. Damaged packets are skipped and show in `lost_before` of the next one and
+    /// The next event behind the identity, nothing after the end.
+    ///
+    /// # Errors
+    /// Input/output only.
+    pub fn next_event(&mut self) -> Result<Option<Event>> {
+        if self.ending.is_some() {
+            return Ok(None);
+        }
+        let event = self.event()?;
+        if let Event::End(ending) = &event {
+            self.ending = Some(*ending);
+        }
+        Ok(Some(event))
+    }
+
+    /// The next packet, nothing at the end. Damaged packets are skipped and show in `lost_before` of the next one and
     /// in [`StreamReader::info`].
     ///
     /// # Errors
     /// Input/output only.
     pub fn next_packet(&mut self) -> Result<Option<Packet>> {
-        while self.ending.is_none() {
-            match self.event()? {
-                Event::Packet(packet) => return Ok(Some(packet)),
-                Event::End(ending) => self.ending = Some(ending),
-                _ => {}
+        while let Some(event) = self.next_event()? {
+            if let Event::Packet(packet) = event {
+                return Ok(Some(packet));
             }
         }
         Ok(None)

@@ -27,7 +27,7 @@ pub struct ReceiverInfo {
     pub duplicates: u64,
     /// Sound packets that could not be decoded, because one before them was missing.
     pub orphans: u64,
-    /// Datagrams that are no sound packet, or too far ahead.
+    /// Datagrams that are no valid packet, or too far ahead.
     pub refused: u64,
     /// Frames shown as received.
     pub received: u64,
@@ -77,7 +77,7 @@ impl Receiver {
     /// Takes a datagram: one record. Records other than packets are passed over.
     ///
     /// # Errors
-    /// Malformed, unsupported or limit for bytes that are no sound packet of this stream; the receiver goes on as before.
+    /// Malformed, unsupported or limit for bytes that are no valid packet of this stream; the receiver goes on as before.
     pub fn push(&mut self, datagram: &[u8]) -> Result<()> {
         let taken = self.take(datagram);
         if taken.is_err() {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::bitstream::{Coding, Packet, StreamHeader, StreamReader};
+use crate::bitstream::{Coding, StreamHeader, StreamReader};
 use crate::error::{Error, Result};
 
 /// Lengths of calls over which an identity is spread, seconds, with their names.
@@ -54,9 +54,15 @@ impl Cost {
         let path = path.as_ref();
         let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
         let mut reader = StreamReader::open(file)?;
-        let mut packets = Vec::new();
+        let mut places = Vec::new();
         while let Some(packet) = reader.next_packet()? {
-            packets.push(packet);
+            places.push(Place {
+                // Sound between two packets belongs to neither.
+                begin: packet.offset - reader.info().sound_bytes,
+                payload: packet.payload_bytes,
+                frames: packet.frames.len() as u32,
+                after_gap: packet.lost_before > 0,
+            });
         }
         let (header, info) = (reader.header(), reader.info());
         if info.frames == 0 {
@@ -76,7 +82,7 @@ impl Cost {
             identity_inline: reader.identity().bytes.is_some(),
             synthetic: header.synthetic,
             pack: header.pack,
-            per_frame: shares(&packets),
+            per_frame: shares(&places),
         })
     }
 
@@ -122,17 +128,26 @@ fn rate(header: &StreamHeader) -> f64 {
     }
 }
 
+/// What the shares need of a packet.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    begin: u64,
+    payload: u32,
+    frames: u32,
+    after_gap: bool,
+}
+
 /// Each packet's bytes, shared by its frames. The end of the last packet is not told: its head is taken to be as large as the one before.
-fn shares(packets: &[Packet]) -> Vec<f64> {
+fn shares(packets: &[Place]) -> Vec<f64> {
     let mut out = Vec::new();
     let mut head = 0;
     for (i, packet) in packets.iter().enumerate() {
-        let payload = u64::from(packet.payload_bytes);
+        let payload = u64::from(packet.payload);
         // Damaged places between two packets belong to neither.
-        let whole = packets.get(i + 1).filter(|next| next.lost_before == 0).map(|next| next.offset.saturating_sub(packet.offset));
+        let whole = packets.get(i + 1).filter(|next| !next.after_gap).map(|next| next.begin.saturating_sub(packet.begin));
         head = whole.map_or(head, |bytes| bytes.saturating_sub(payload));
-        let share = (payload + head) as f64 / packet.frames.len().max(1) as f64;
-        out.extend(packet.frames.iter().map(|_| share));
+        let share = (payload + head) as f64 / f64::from(packet.frames.max(1));
+        out.extend((0..packet.frames).map(|_| share));
     }
     out
 }
@@ -168,18 +183,9 @@ mod tests {
 
     #[test]
     fn packets_share_their_bytes_among_their_frames() {
-        let packet = |offset, payload_bytes, frames: usize, lost_before| Packet {
-            sequence: 0,
-            intra: true,
-            depends: 0,
-            lost_before,
-            offset,
-            payload_bytes,
-            repeated: Vec::new(),
-            frames: vec![crate::bitstream::FrameRecord { pts: 0, params: Default::default(), placement: None }; frames],
-        };
+        let packet = |begin, payload, frames, after_gap| Place { begin, payload, frames, after_gap };
         // 30 bytes for 2 frames; then 10 bytes of head as before, since what was lost lies in between; then as before.
-        let packets = [packet(0, 20, 2, 0), packet(30, 40, 1, 0), packet(500, 8, 1, 3)];
+        let packets = [packet(0, 20, 2, false), packet(30, 40, 1, false), packet(500, 8, 1, true)];
         assert_eq!(shares(&packets), [15.0, 15.0, 50.0, 18.0]);
     }
 }

@@ -10,9 +10,11 @@ mod image;
 mod matroska;
 mod probe;
 mod read;
+mod sound;
 mod write;
 
 pub use image::{draw_text, read_png, sheet, write_png};
 pub use probe::{probe, ClipInfo};
 pub use read::{ClipReader, ReadOptions};
-pub use write::{AudioSource, ClipWriter, WriteOptions};
+pub use sound::{extract_sound, has_sound, AudioSource, SoundCoding};
+pub use write::{ClipWriter, WriteOptions};

@@ -50,6 +50,24 @@ pub fn probe(path: impl AsRef<Path>) -> Result<ClipInfo> {
     describe(path, &run_ffprobe(path)?)
 }
 
+/// Codec of the first sound track of the clip or sound file at `path`, if there is one.
+///
+/// # Errors
+/// As [`probe`], but nothing is asked of the video.
+pub(super) fn sound_codec(path: &Path) -> Result<Option<String>> {
+    check_file(path)?;
+    Ok(audio(&run_ffprobe(path)?).and_then(codec))
+}
+
+/// The first sound track.
+fn audio(json: &Value) -> Option<&Value> {
+    json["streams"].as_array()?.iter().find(|s| s["codec_type"] == "audio")
+}
+
+fn codec(track: &Value) -> Option<String> {
+    track["codec_name"].as_str().map(str::to_string)
+}
+
 /// Errors that the file system can tell, in its own words.
 fn check_file(path: &Path) -> Result<()> {
     let file = std::fs::File::open(path).map_err(|e| Error::io("open", path, e))?;
@@ -104,7 +122,7 @@ fn describe(path: &Path, json: &Value) -> Result<ClipInfo> {
         .iter()
         .find(|s| s["codec_type"] == "video" && s["disposition"]["attached_pic"] != 1)
         .ok_or_else(|| Error::NoContent(format!("{}: there is no video in it", path.display())))?;
-    let audio = streams.iter().find(|s| s["codec_type"] == "audio");
+    let audio = audio(json);
     let rotation = rotation(video);
     let (w, h) = (side(path, &video["width"])?, side(path, &video["height"])?);
     let (width, height) = if rotation % 180 == 90 { (h, w) } else { (w, h) };
@@ -122,7 +140,7 @@ fn describe(path: &Path, json: &Value) -> Result<ClipInfo> {
         frames: video["nb_frames"].as_str().and_then(|s| s.parse().ok()),
         duration: seconds(&video["duration"]).or_else(|| seconds(&json["format"]["duration"])),
         has_audio: audio.is_some(),
-        audio_codec: audio.and_then(|a| a["codec_name"].as_str()).map(str::to_string),
+        audio_codec: audio.and_then(codec),
         rotation,
         stored_time_base,
     })

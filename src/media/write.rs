@@ -12,24 +12,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::child::{ffmpeg, file_url, input_guard, reason, Process};
 use super::image::{write_png_timed, SYNTHETIC_NOTE, SYNTHETIC_TERM};
 use super::matroska::{retime, RawStream};
-use super::probe::{probe, TIME_BASE_KEY};
+use super::probe::TIME_BASE_KEY;
+use super::sound::{extract_sound, AudioSource, SoundCoding};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, TimeBase};
 use crate::limits::{MAX_FRAMES, MAX_FRAME_SIDE};
 
 /// Constant rate factor of H.264: visually close to lossless.
 const H264_QUALITY: &str = "16";
-
-/// Sound for a clip that is written.
-#[derive(Clone, Debug)]
-pub struct AudioSource {
-    /// The clip that has the sound; if it has none, the output has none either.
-    pub path: PathBuf,
-    /// Where in that clip the coded range begins, seconds: heard at the output's time zero.
-    pub start: f64,
-    /// Length of the coded range, seconds; None: to the end.
-    pub duration: Option<f64>,
-}
 
 /// How a clip is written.
 #[derive(Clone, Debug, Default)]
@@ -201,26 +191,15 @@ impl ClipWriter {
         Ok(Sink::Child { process, input, stream, target, stamps: Vec::new() })
     }
 
-    /// Puts the coded range's sound into a file of its own that begins at time zero; returns its name, None when there is no sound.
-    /// The range is cut while writing: seeking the source would land on a picture's key frame, seconds before it.
+    /// Puts the coded range's sound into a file of its own; returns its name, None when there is no sound.
     fn extract_sound(&self, target: Target) -> Result<Option<PathBuf>> {
         let Some(source) = self.options.audio.as_ref().filter(|s| !s.path.is_dir()) else { return Ok(None) };
-        let Some(codec) = probe(&source.path)?.audio_codec else { return Ok(None) };
+        let coding = match target {
+            Target::Ffv1 => SoundCoding::Copy,
+            Target::H264 => SoundCoding::ForMp4,
+        };
         let sound = self.sound_part();
-        let mut command = ffmpeg();
-        command.args(input_guard()).arg("-vn").arg("-i").arg(file_url(&source.path));
-        command.args(["-map", "0:a:0", "-c:a", audio_codec(target, &codec)]).arg("-ss").arg(format!("{:.6}", source.start));
-        if let Some(duration) = source.duration {
-            command.arg("-t").arg(format!("{duration:.6}"));
-        }
-        command.args(["-map_metadata", "-1", "-f", "matroska", "-y"]).arg(file_url(&sound)).stdin(Stdio::null());
-        let (success, message) = Process::start(&mut command, |_| ())?.wait()?;
-        if success {
-            Ok(Some(sound))
-        } else {
-            let why = reason(&message);
-            Err(Error::Device(format!("{}: its sound cannot be copied ({why})", source.path.display())))
-        }
+        Ok(extract_sound(source, coding, &sound)?.map(|_| sound))
     }
 
     fn sound_part(&self) -> PathBuf {
@@ -358,17 +337,6 @@ fn video_options(target: Target) -> &'static [&'static str] {
             "-movflags",
             "+faststart",
         ],
-    }
-}
-
-/// `copy` where the container holds the codec, else what every player of that container knows.
-fn audio_codec(target: Target, codec: &str) -> &'static str {
-    match target {
-        Target::H264 if matches!(codec, "aac" | "mp3" | "ac3" | "eac3" | "opus" | "alac") => "copy",
-        Target::H264 => "aac",
-        Target::Ffv1 if matches!(codec, "aac" | "mp3" | "ac3" | "eac3" | "opus" | "vorbis" | "flac" | "alac" | "dts") => "copy",
-        Target::Ffv1 if matches!(codec, "pcm_s16le" | "pcm_s24le" | "pcm_f32le") => "copy",
-        Target::Ffv1 => "flac",
     }
 }
 

@@ -3,14 +3,15 @@
 //! With another identity than the stream's own, that identity is driven: puppeteering.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use effigy::bitstream::{Concealer, Ending, FrameRecord, Identity, StreamHeader, StreamInfo, StreamReader};
+use effigy::bitstream::{Concealer, Ending, Event, FrameRecord, Identity, SoundPiece, StreamHeader, StreamInfo, StreamReader};
 use effigy::decode::{paste, retarget, Decoder};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
-use effigy::media::{probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions};
+use effigy::media::{has_sound, probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
@@ -18,12 +19,12 @@ use effigy::{Error, Result};
 
 use crate::common::{read_file, short, DeviceArgs, PackArgs};
 use crate::encode::name_file;
-use crate::output::{check_writable, distinct};
+use crate::output::{check_writable, distinct, Staged};
 use crate::progress::Reporter;
 
 const EXAMPLES: &str = "\
 Examples:
-  effigy decode call.effigy -o call.mp4 --sound call-source.mp4
+  effigy decode call.effigy -o call.mp4
   effigy decode call.effigy -o frames/                              a folder of PNG
   effigy decode call.effigy -o pasted.mkv --paste call-source.mp4    back into the camera picture
   effigy decode call.effigy --identity other.identity -o puppet.mp4  drive another face
@@ -36,6 +37,9 @@ code is still 0 unless nothing could be decoded.";
 const BATCH: usize = 8;
 /// Width of the soft border when pasting back, share of the crop's side.
 const FEATHER: f32 = 0.08;
+
+/// Most bytes of sound that may be missing in one place.
+const MAX_HOLE: u64 = 64 << 20;
 
 /// Render a stream as video
 #[derive(clap::Args)]
@@ -55,9 +59,12 @@ pub struct Args {
     /// Paste the face back into this camera clip (the one that was encoded); its sound comes along
     #[arg(long, value_name = "CLIP")]
     paste: Option<PathBuf>,
-    /// Take the sound from this clip
+    /// Take the sound from this clip, not from the stream
     #[arg(long, value_name = "CLIP", conflicts_with = "paste")]
     sound: Option<PathBuf>,
+    /// Leave the sound out
+    #[arg(long, conflicts_with_all = ["sound"])]
+    mute: bool,
     #[command(flatten)]
     pack: PackArgs,
     #[command(flatten)]
@@ -96,6 +103,8 @@ struct Survey {
     first: i64,
     last: i64,
     info: StreamInfo,
+    /// The stream's own sound.
+    sound: Option<SoundFile>,
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
@@ -103,7 +112,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         std::iter::once(&args.input).chain(&args.identity).chain(&args.paste).chain(&args.sound).map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     check_writable(&args.output)?;
-    let survey = survey(&args.input)?;
+    let survey = survey(args)?;
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
@@ -144,13 +153,28 @@ fn open(path: &Path) -> Result<StreamReader<File>> {
 }
 
 /// Reads the whole stream once, which is cheap, to know its length and to warn of damage before the work.
-fn survey(path: &Path) -> Result<Survey> {
+fn survey(args: &Args) -> Result<Survey> {
+    let path = args.input.as_path();
     let mut reader = open(path)?;
     let (mut first, mut last) = (None, 0);
-    while let Some(packet) = reader.next_packet()? {
-        for frame in &packet.frames {
-            first.get_or_insert(frame.pts);
-            last = frame.pts;
+    let wanted = !args.mute && args.sound.is_none() && args.paste.is_none();
+    let mut sound: Option<SoundFile> = None;
+    while let Some(event) = reader.next_event()? {
+        match event {
+            Event::Packet(packet) => {
+                for frame in &packet.frames {
+                    first.get_or_insert(frame.pts);
+                    last = frame.pts;
+                }
+            }
+            Event::Sound(piece) if wanted => {
+                let file = match sound.take() {
+                    Some(file) => file,
+                    None => SoundFile::create(&args.output)?,
+                };
+                sound = Some(file.put(&piece)?);
+            }
+            _ => {}
         }
     }
     let info = reader.info();
@@ -171,7 +195,35 @@ fn survey(path: &Path) -> Result<Survey> {
             info.repeated_frames,
         );
     }
-    Ok(Survey { header: reader.header().clone(), first, last, info })
+    Ok(Survey { header: reader.header().clone(), first, last, info, sound })
+}
+
+/// A stream's sound on its way into a clip: a temporary file beside the output.
+struct SoundFile {
+    file: Staged,
+    length: u64,
+}
+
+impl SoundFile {
+    fn create(output: &Path) -> Result<Self> {
+        Ok(SoundFile { file: Staged::create(&output.with_extension("sound"))?, length: 0 })
+    }
+
+    /// Adds a piece. What is missing before it becomes zeros, which readers of Matroska pass over; what was there before is kept.
+    fn put(mut self, piece: &SoundPiece) -> Result<Self> {
+        let missing = piece.position.saturating_sub(self.length);
+        let known = (self.length.saturating_sub(piece.position) as usize).min(piece.bytes.len());
+        if missing > MAX_HOLE {
+            return Err(Error::Limit(format!(
+                "the stream's sound: {missing} bytes missing, at most {MAX_HOLE} allowed; try --mute"
+            )));
+        }
+        let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut self.file)
+            .and_then(|_| self.file.write_all(&piece.bytes[known..]));
+        written.map_err(|e| Error::io("write", self.file.temporary(), e))?;
+        self.length += missing + (piece.bytes.len() - known) as u64;
+        Ok(self)
+    }
 }
 
 /// The identity to render, how the stream's numbers map to it, and the calm face in the stream's numbers.
@@ -228,8 +280,14 @@ impl Sink {
             }
             None => None,
         };
+        let audio = match (args.mute, args.paste.as_ref().or(args.sound.as_ref()), &survey.sound) {
+            (true, ..) => None,
+            (_, Some(clip), _) => Some(sound(clip, 0, survey)),
+            (_, None, Some(own)) => own_sound(own, survey),
+            (_, None, None) => None,
+        };
         let options = WriteOptions {
-            audio: args.paste.as_ref().or(args.sound.as_ref()).map(|path| sound(path, survey)),
+            audio,
             synthetic: true,
             origin: survey.first,
             frame_rate: frame_rate(header),
@@ -273,11 +331,24 @@ fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Pa
     )))
 }
 
-/// The sound of the coded range.
-fn sound(path: &Path, survey: &Survey) -> AudioSource {
+/// The sound of the coded range, from a file whose time 0 is the time stamp `zero`.
+fn sound(path: &Path, zero: i64, survey: &Survey) -> AudioSource {
     let tick = f64::from(survey.header.time_base.num) / f64::from(survey.header.time_base.den);
     let length = survey.last - survey.first + i64::from(survey.header.frame_ticks);
-    AudioSource { path: path.to_path_buf(), start: survey.first as f64 * tick, duration: Some(length as f64 * tick) }
+    AudioSource { path: path.to_path_buf(), start: (survey.first - zero) as f64 * tick, duration: Some(length as f64 * tick) }
+}
+
+/// The stream's own sound, if it can be used: pictures without it are better than none.
+fn own_sound(own: &SoundFile, survey: &Survey) -> Option<AudioSource> {
+    let source = sound(own.file.temporary(), survey.header.start_pts, survey);
+    match has_sound(&source.path) {
+        Ok(true) => Some(source),
+        Ok(false) => None,
+        Err(e) => {
+            log::warn!("the stream's sound cannot be used and is left out: {e}");
+            None
+        }
+    }
 }
 
 /// Nominal frames per second: a hint for players.

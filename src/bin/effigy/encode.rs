@@ -1,7 +1,8 @@
 //! `effigy encode`: clip -> crops -> identity -> parameters -> stream.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use effigy::decode::Decoder;
 use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
+use effigy::media::{extract_sound, AudioSource, SoundCoding};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::Progress;
@@ -28,7 +30,7 @@ Examples:
   effigy encode today.mp4 -o today.effigy --identity me.identity     tunes nothing: much faster
   effigy encode crops.mkv --aligned-input -o crops.effigy
 
-Units: times in seconds of the clip, sizes in bytes (1 kB = 1000). The stream keeps the clip's exact time stamps.";
+Units: times in seconds of the clip, sizes in bytes (1 kB = 1000). The stream keeps the clip's exact time stamps,\nand its sound.";
 
 /// Encode a clip of one face as an identity and 35 numbers per frame
 #[derive(clap::Args)]
@@ -51,6 +53,9 @@ pub struct Args {
     /// Also write the aligned crops: the reference for `effigy evaluate`
     #[arg(long, value_name = "OUT.mkv")]
     aligned: Option<PathBuf>,
+    /// The clip's sound: as it is, coded anew at 32 kbit/s, or none. It counts apart from the bytes per frame
+    #[arg(long, value_enum, value_name = "SOUND", default_value = "copy")]
+    sound: SoundArg,
     #[command(flatten)]
     coding: CodingArgs,
     #[command(flatten)]
@@ -61,6 +66,14 @@ pub struct Args {
     pack: PackArgs,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+/// What becomes of the sound.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SoundArg {
+    Copy,
+    Opus,
+    None,
 }
 
 /// An encoded clip, not yet written.
@@ -90,7 +103,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
-    let (staged, info) = write_stream(staged, header, &reference, &records, packets)?;
+    let sound = sound(args, &clip, &mut header)?;
+    let (staged, info) = write_stream(staged, header, &reference, &records, packets, sound.as_ref().map(Staged::temporary))?;
     // Named only when both are complete.
     if let Some(saved) = saved {
         saved.write(&bytes)?;
@@ -99,14 +113,35 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let frames = info.frames;
     let sent = if args.detached { "travels apart" } else { "sent once" };
     reporter.say(&format!(
-        "{}: {frames} frames, {:.1} bytes per frame; identity {}, {sent}; {:.2} s per frame ({})",
+        "{}: {frames} frames, {:.1} bytes per frame; identity {}, {sent}; {}{:.2} s per frame ({})",
         args.output.display(),
         info.bytes_per_frame(),
         size(bytes.len() as u64),
+        if info.sound_bytes > 0 { format!("sound {}; ", size(info.sound_bytes)) } else { String::new() },
         spent.as_secs_f64() / frames.max(1) as f64,
         duration(spent),
     ));
     Ok(())
+}
+
+/// The sound of the coded range in a file of its own, which goes when it is dropped; the header says what it is.
+fn sound(args: &Args, clip: &Aligned, header: &mut StreamHeader) -> Result<Option<Staged>> {
+    let coding = match args.sound {
+        SoundArg::Copy => SoundCoding::Copy,
+        SoundArg::Opus => SoundCoding::Opus,
+        SoundArg::None => return Ok(None),
+    };
+    let (Some(first), Some(last)) = (clip.frames.first(), clip.frames.last()) else { return Ok(None) };
+    if args.clip.is_dir() {
+        return Ok(None);
+    }
+    let tick = f64::from(header.time_base.num) / f64::from(header.time_base.den);
+    let length = last.pts - first.pts + i64::from(header.frame_ticks);
+    let source = AudioSource { path: args.clip.clone(), start: first.pts as f64 * tick, duration: Some(length as f64 * tick) };
+    let file = Staged::create(&args.output.with_extension("sound"))?;
+    let Some(codec) = extract_sound(&source, coding, file.temporary())? else { return Ok(None) };
+    header.metadata.insert("sound".into(), codec);
+    Ok(Some(file))
 }
 
 /// An enrolled person as their own generator draws them: where it expects the face.
@@ -204,15 +239,53 @@ pub fn records(frames: &[AlignedFrame], params: &[FrameParams]) -> Vec<FrameReco
     pairs.map(|(frame, params)| FrameRecord { pts: frame.pts, params: *params, placement: Some(frame.placement) }).collect()
 }
 
-/// Writes the whole stream.
+/// Bytes of sound that are gathered before they are written.
+const SOUND_PIECE: usize = 8 << 10;
+
+/// Writes the whole stream, and with it the file `sound`, each part of it before the frames that it is heard with.
 pub fn write_stream<W: Write>(
     sink: W,
     header: StreamHeader,
     identity: &StreamIdentity,
     records: &[FrameRecord],
     packets: PacketOptions,
+    sound: Option<&Path>,
 ) -> Result<(W, StreamInfo)> {
     let mut writer = StreamWriter::with_options(sink, header, identity, packets)?;
-    records.iter().try_for_each(|record| writer.write_frame(record))?;
+    let mut sound = sound.map(Sound::open).transpose()?;
+    for (i, record) in records.iter().enumerate() {
+        if let Some(sound) = &mut sound {
+            sound.write_up_to(&mut writer, (i + 1) as f64 / records.len() as f64)?;
+        }
+        writer.write_frame(record)?;
+    }
     writer.finish()
+}
+
+/// A file of sound on its way into a stream.
+struct Sound {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    written: u64,
+}
+
+impl Sound {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        let length = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+        Ok(Sound { path: path.to_path_buf(), file, length, written: 0 })
+    }
+
+    /// Writes until no whole piece of the first `share` of the file is missing; all of it for 1.
+    fn write_up_to<W: Write>(&mut self, writer: &mut StreamWriter<W>, share: f64) -> Result<()> {
+        let due = if share < 1.0 { (self.length as f64 * share) as u64 } else { self.length };
+        while self.written < due && (due - self.written >= SOUND_PIECE as u64 || share >= 1.0) {
+            let mut piece = vec![0; SOUND_PIECE.min((due - self.written) as usize)];
+            self.file.read_exact(&mut piece).map_err(|e| Error::io("read", &self.path, e))?;
+            writer.write_sound(&piece)?;
+            self.written += piece.len() as u64;
+        }
+        Ok(())
+    }
 }

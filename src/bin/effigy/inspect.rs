@@ -22,8 +22,8 @@ Examples:
   effigy inspect me.identity
   effigy inspect call.effigy --params numbers.csv         the 35 numbers of every frame
 
-Units: bytes and pixels; time base in seconds. parameter_bytes is all of a stream but header and identity: packet heads, checks,
-time stamps, placement and the index count. Exit code 4 if nothing in the file can be used.";
+Units: bytes and pixels; time base in seconds. parameter_bytes is all of a stream but header, identity and sound: packet heads,
+checks, time stamps, placement and the index count. Exit code 4 if nothing in the file can be used.";
 
 /// Show what a stream, an identity or a pack holds
 #[derive(clap::Args)]
@@ -147,6 +147,7 @@ fn stream(path: &Path) -> Result<Map<String, Value>> {
         "total_bytes": info.total_bytes(),
         "header_bytes": info.header_bytes,
         "identity_bytes": info.identity_bytes,
+        "sound_bytes": info.sound_bytes,
         "parameter_bytes": info.parameter_bytes,
         "parameter_bytes_per_frame": mean(info.parameter_bytes, info.frames),
         "payload_bytes_per_frame": mean(info.payload_bytes, info.frames),

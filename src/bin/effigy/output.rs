@@ -24,6 +24,11 @@ impl Staged {
         Ok(Staged { file, temporary, path: path.to_path_buf(), done: false })
     }
 
+    /// Where the bytes are until the file has its name.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Writes `bytes` as the whole file and gives it its name.
     pub fn write(mut self, bytes: &[u8]) -> Result<()> {
         self.write_all(bytes).map_err(|e| Error::io("write", &self.path, e))?;

@@ -158,7 +158,7 @@ fn code(args: &Args, pack: &Pack, clip: &Aligned, reporter: &Reporter) -> Result
     let header = header(pack, clip, &identity);
     let packets = PacketOptions::of(header.coding);
     let records = records(&clip.frames, &params);
-    let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets)?;
+    let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, None)?;
     staged.commit()?;
     let (identity, params) = read_back(&path)?;
     let begun = Instant::now();

@@ -166,8 +166,9 @@ fn to_text(compared: &Compared, cost: Option<&Cost>) -> String {
     }
     if let Some(cost) = cost {
         out.push_str(&format!(
-            "\nbytes     {:.1} a frame, with the identity over this clip {:.1}",
+            "\nbytes     {:.1} a frame, with {} over this clip {:.1}",
             cost.running(),
+            if cost.identity_inline { "header and identity" } else { "the header (the identity travels apart)" },
             cost.over_clip()
         ));
     }

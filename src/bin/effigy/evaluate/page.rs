@@ -105,7 +105,10 @@ impl Page<'_> {
                 format!("{:.1} B of them are the 35 numbers", cost.payload()),
             ));
             let note = format!("{:.0} B per frame over this clip", cost.over_clip() - cost.running());
-            out.push(tile(size(cost.identity_bytes), "identity", note));
+            out.push(match cost.identity_inline {
+                true => tile(size(cost.identity_bytes), "identity", note),
+                false => tile("apart".into(), "identity", "it is not in the stream and not counted".into()),
+            });
         }
         out
     }
@@ -200,10 +203,11 @@ impl Page<'_> {
             return "<h2>Bytes</h2><p class=\"soft\">No stream was given (--stream).</p>".into();
         };
         let line = |name: &str, bytes: f64| vec![name.to_string(), format!("{bytes:.1}"), format!("{:.1}", cost.kilobits(bytes))];
+        let once = if cost.identity_inline { "header and identity" } else { "header without an identity" };
         let mut rows = vec![
             line("the 35 numbers alone", cost.payload()),
             line("and packet heads, checks, time stamps, placement, index", cost.running()),
-            line("and header and identity, spread over this clip", cost.over_clip()),
+            line(&format!("and {once}, spread over this clip"), cost.over_clip()),
         ];
         for (seconds, name) in CALLS {
             rows.push(line(&format!("the same, spread over a call of {name}"), cost.over(seconds)));
