@@ -10,6 +10,7 @@ use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::params::EXPRESSIONS;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 use tch::{Kind, Tensor};
 
 /// Shape of the analysis network.
@@ -28,8 +29,14 @@ pub struct FaceNetConfig {
     pub identity_dim: i64,
     /// Region classes of the parser.
     pub classes: i64,
-    /// Channels of the parser's top-down path.
+    /// Channels of the parser's top-down path where `top_down` is empty.
+    #[serde(default)]
     pub parser_width: i64,
+    /// Channels of the top-down path at `input`, `input/2`, ..., one per level of the trunk: it carries what the coarse levels know back
+    /// to the fine ones. The parser reads its finest level, the predictor its level of [`NUMBERS_SIDE`]. Empty in older packs, whose
+    /// parser has a plainer path and whose predictor reads the trunk's last level: that one hardly sees lips and lids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top_down: Vec<i64>,
     /// Whether the encoder reads the trunk's last level and the picture's colours, 8 x 8, instead of the shared hidden layer: that one
     /// keeps little but what the predictor and the identity embedding need, and colours are what both learn to disregard.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -47,7 +54,11 @@ impl FaceNetConfig {
         let fine = small(self.input)
             && (2..=8).contains(&self.widths.len())
             && self.widths.iter().all(|w| small(*w))
-            && [self.hidden, self.style_dim, self.identity_dim, self.classes, self.parser_width].into_iter().all(small)
+            && [self.hidden, self.style_dim, self.identity_dim, self.classes].into_iter().all(small)
+            && match self.top_down.is_empty() {
+                true => small(self.parser_width),
+                false => self.top_down.len() == self.widths.len() && self.top_down.iter().all(|w| small(*w)),
+            }
             && self.last_side() >= 1
             // Levels are joined by doubling: every one must halve exactly.
             && self.last_side() << (self.widths.len() - 1) == self.input;
@@ -71,6 +82,11 @@ impl FaceNetConfig {
         }
         let top = self.widths[self.widths.len() - 1] * self.last_side() * self.last_side();
         add("hidden".into(), vec![self.hidden, top]);
+        if let Some(level) = self.numbers_level() {
+            let side = self.input >> (level + 1);
+            add("numbers.conv".into(), vec![NUMBERS_WIDTH, self.top_down[level], 3, 3]);
+            add("numbers.hidden".into(), vec![self.hidden, NUMBERS_WIDTH * side * side]);
+        }
         add("pose".into(), vec![2, self.hidden]);
         add("expression".into(), vec![EXPRESSIONS as i64, self.hidden]);
         add("identity".into(), vec![self.identity_dim, self.hidden]);
@@ -79,12 +95,29 @@ impl FaceNetConfig {
             vec![self.hidden, if self.encoder_sees_trunk { top + 3 * COLOUR_SIDE * COLOUR_SIDE } else { self.hidden }],
         );
         add("encoder.1".into(), vec![self.style_dim, self.hidden]);
-        for level in 1..self.widths.len() {
-            add(format!("parser.{level}"), vec![self.parser_width, self.widths[level], 1, 1]);
+        let Some(finest) = self.top_down.first() else {
+            for level in 1..self.widths.len() {
+                add(format!("parser.{level}"), vec![self.parser_width, self.widths[level], 1, 1]);
+            }
+            add("parser.mix".into(), vec![self.parser_width, self.parser_width, 3, 3]);
+            add("parser.out".into(), vec![self.classes, self.parser_width, 1, 1]);
+            return out;
+        };
+        for (level, width) in self.top_down.iter().enumerate() {
+            add(format!("top_down.{level}.side"), vec![*width, self.widths[level], 1, 1]);
+            if let Some(above) = self.top_down.get(level + 1) {
+                add(format!("top_down.{level}.up"), vec![*width, *above, 1, 1]);
+                add(format!("top_down.{level}.mix"), vec![*width, *width, 3, 3]);
+            }
         }
-        add("parser.mix".into(), vec![self.parser_width, self.parser_width, 3, 3]);
-        add("parser.out".into(), vec![self.classes, self.parser_width, 1, 1]);
+        add("regions".into(), vec![self.classes, *finest, 1, 1]);
         out
+    }
+
+    /// The level of the top-down path that the predictor reads, if there is such a path.
+    fn numbers_level(&self) -> Option<usize> {
+        let levels = self.top_down.len().checked_sub(1)?;
+        Some((0..levels).rev().find(|level| self.input >> level >= NUMBERS_SIDE).unwrap_or(0))
     }
 }
 
@@ -93,6 +126,11 @@ const COLOUR_SIDE: i64 = 8;
 /// What its values are multiplied by: they are a tenth of the encoder's inputs and must be heard.
 const COLOUR_GAIN: f64 = 4.0;
 
+/// Side of the level of the top-down path from which yaw, pitch and expression are read.
+const NUMBERS_SIDE: i64 = 32;
+/// Channels that are read there, at half that side.
+const NUMBERS_WIDTH: i64 = 32;
+
 /// What the trunk computed for a batch.
 #[derive(Debug)]
 pub struct Features {
@@ -100,12 +138,14 @@ pub struct Features {
     pub levels: Vec<Tensor>,
     /// The pictures at 8 x 8, `[B, 3, 8, 8]`.
     pub colours: Tensor,
+    /// The top-down path down to the predictor's level, made when first asked for.
+    upper: OnceCell<Tensor>,
 }
 
 impl Features {
     /// The trunk's levels with the colours of the pictures `[B, 3, R, R]` that they were computed from.
     pub(super) fn new(levels: Vec<Tensor>, images: &Tensor) -> Result<Self> {
-        Ok(Features { levels, colours: super::ops::resized(images, [COLOUR_SIDE; 2])? })
+        Ok(Features { levels, colours: super::ops::resized(images, [COLOUR_SIDE; 2])?, upper: OnceCell::new() })
     }
 }
 
@@ -162,9 +202,37 @@ impl FaceNet {
         Ok(top.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?)
     }
 
-    /// The shared hidden layer `[B, hidden]`.
-    pub fn hidden(&self, features: &Features) -> Result<Tensor> {
+    /// The hidden layer `[B, hidden]` behind the trunk's last level.
+    fn trunk_hidden(&self, features: &Features) -> Result<Tensor> {
         leaky_from_scaled(&self.linear("hidden", &Self::top(features)?)?.scale(LEAKY_SCALE)?)
+    }
+
+    /// The predictor's hidden layer `[B, hidden]`: what the network knows of pose and expression.
+    pub fn hidden(&self, features: &Features) -> Result<Tensor> {
+        let Some(level) = self.cfg.numbers_level() else { return self.trunk_hidden(features) };
+        let x = self.conv("numbers.conv", self.upper(features, level)?, 2, true)?;
+        let x = x.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(1, -1)?;
+        leaky_from_scaled(&self.linear("numbers.hidden", &x)?.scale(LEAKY_SCALE)?)
+    }
+
+    /// The top-down path at `level`, computed once per batch.
+    fn upper<'f>(&self, features: &'f Features, level: usize) -> Result<&'f Tensor> {
+        if let Some(made) = features.upper.get() {
+            return Ok(made);
+        }
+        let last = self.cfg.widths.len() - 1;
+        let top = self.conv(&format!("top_down.{last}.side"), &features.levels[last], 1, true)?;
+        let made = (level..last).rev().try_fold(top, |x, level| self.descend(features, x, level))?;
+        Ok(features.upper.get_or_init(|| made))
+    }
+
+    /// One level down: what comes from above, doubled, plus what the trunk sees here, mixed with its neighbours.
+    fn descend(&self, features: &Features, above: Tensor, level: usize) -> Result<Tensor> {
+        let side = self.cfg.input >> level;
+        let above = self.conv(&format!("top_down.{level}.up"), &above, 1, false)?;
+        let here = self.conv(&format!("top_down.{level}.side"), &features.levels[level], 1, false)?;
+        let x = leaky_from_scaled(&above.f_upsample_nearest2d([side, side], None, None)?.plus(&here)?.scale(LEAKY_SCALE)?)?;
+        self.conv(&format!("top_down.{level}.mix"), &x, 1, true)
     }
 
     /// Yaw and pitch in degrees `[B, 2]` and expression `[B, 32]` in the units of the parametric heads.
@@ -180,7 +248,7 @@ impl FaceNet {
             let colours = features.colours.f_contiguous()?.f_flatten(1, -1)?.scale(COLOUR_GAIN)?;
             Tensor::f_cat(&[Self::top(features)?, colours], 1)?
         } else {
-            self.hidden(features)?
+            self.trunk_hidden(features)?
         };
         let hidden = self.linear("encoder.0", &seen)?;
         self.linear("encoder.1", &leaky_from_scaled(&hidden.scale(LEAKY_SCALE)?)?)
@@ -188,7 +256,7 @@ impl FaceNet {
 
     /// Identity numbers `[B, identity_dim]` before normalisation.
     pub fn identity(&self, features: &Features) -> Result<Tensor> {
-        self.linear("identity", &self.hidden(features)?)
+        self.linear("identity", &self.trunk_hidden(features)?)
     }
 
     /// Identity embedding `[B, identity_dim]` of unit length: compare by the cosine.
@@ -198,8 +266,13 @@ impl FaceNet {
         e.times(&norm)
     }
 
-    /// Region logits `[B, classes, input/2, input/2]`.
+    /// Region logits `[B, classes, input, input]`; half that side in older packs.
     pub fn parse(&self, features: &Features) -> Result<Tensor> {
+        if let Some(level) = self.cfg.numbers_level() {
+            let upper = self.upper(features, level)?.shallow_clone();
+            let x = (0..level).rev().try_fold(upper, |x, level| self.descend(features, x, level))?;
+            return Ok(self.conv("regions", &x, 1, false)?.f_to_kind(Kind::Float)?);
+        }
         let last = self.cfg.widths.len() - 1;
         let mut x = self.conv(&format!("parser.{last}"), &features.levels[last], 1, false)?;
         for level in (1..last).rev() {

@@ -185,6 +185,7 @@ fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
         identity_dim: 8,
         classes: 12,
         parser_width: 8,
+        top_down: Vec::new(),
         encoder_sees_trunk: false,
     };
     shape.analysis.then_some(super::AnalysisConfig::Built(net))

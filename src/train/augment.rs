@@ -115,8 +115,8 @@ pub(super) fn shaken(batch: Batch) -> Result<Batch> {
     // Modes of libtorch: 0 bilinear, 1 nearest; padding 1 repeats the border.
     let grid = Tensor::f_affine_grid_generator(&rows, [b, 3, side, side], false)?;
     let images = batch.images.f_contiguous()?.f_grid_sampler(&grid, 0, 1, false)?;
-    let half = side / 2;
-    let grid = Tensor::f_affine_grid_generator(&rows, [b, 1, half, half], false)?;
+    let cells = batch.labels.size()[1];
+    let grid = Tensor::f_affine_grid_generator(&rows, [b, 1, cells, cells], false)?;
     let labels = batch.labels.f_to_kind(Kind::Float)?.f_unsqueeze(1)?.f_grid_sampler(&grid, 1, 1, false)?;
     Ok(Batch { images: channels_last(&images)?, labels: labels.f_squeeze_dim(1)?.f_to_kind(Kind::Int64)?, ..batch })
 }

@@ -40,7 +40,7 @@ pub struct HeadSet {
 pub struct Batch {
     /// `[B, 3, S, S]` in [-1, 1].
     pub images: Tensor,
-    /// `[B, S/2, S/2]` region classes (int64).
+    /// `[B, L, L]` region classes (int64): L is S, or half the set's side if that is less.
     pub labels: Tensor,
     /// `[B, CONDITION]`, about unit variance.
     pub condition: Tensor,
@@ -162,7 +162,8 @@ impl HeadSet {
         let images = take(&self.images)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.scale(1.0 / 127.5)?.shift(-1.0)?;
         let images = if times > 1 { images.f_adaptive_avg_pool2d([side, side])? } else { images };
         // Every so many labels: they are classes and cannot be averaged.
-        let labels = take(&self.labels)?.f_slice(1, 0, None, times)?.f_slice(2, 0, None, times)?;
+        let every = (self.side / 2 / side).max(1);
+        let labels = take(&self.labels)?.f_slice(1, 0, None, every)?.f_slice(2, 0, None, every)?;
         Ok(Batch {
             images: channels_last(&images)?,
             labels: labels.f_to_kind(Kind::Int64)?,
@@ -196,7 +197,7 @@ fn shrink_labels(labels: &[u8], half: usize) -> Vec<u8> {
     (0..half * half).map(|i| labels[(i / half) * 2 * side + (i % half) * 2]).collect()
 }
 
-/// Per-pixel loss weights `[B, 1, R/2, R/2]`, mean 1: small regions that carry the expression count more than hair and background.
+/// Loss weights `[B, 1, L, L]` of places, mean 1: small regions that carry the expression count more than hair and background.
 pub fn region_weights(labels: &Tensor) -> Result<Tensor> {
     // Classes in the order of heads::LABEL_NAMES.
     let table: [f32; 12] = [0.35, 1.2, 1.2, 1.5, 3.0, 5.0, 6.0, 4.0, 4.0, 0.7, 0.4, 1.5];
@@ -249,13 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn smaller_batches_are_averages_with_every_second_label() {
+    fn smaller_batches_are_averages_with_labels_no_finer_than_their_pixels() {
         let set = HeadSet::render(2, 64, 3, None, &Silent).unwrap();
-        let (full, half) = (set.pick(&[1], 64, Device::Cpu).unwrap(), set.pick(&[1], 32, Device::Cpu).unwrap());
-        assert_eq!((half.images.size(), half.labels.size()), (vec![1, 3, 32, 32], vec![1, 16, 16]));
+        let [full, half, quarter] = [64, 32, 16].map(|side| set.pick(&[1], side, Device::Cpu).unwrap());
+        assert_eq!((half.images.size(), half.labels.size()), (vec![1, 3, 32, 32], vec![1, 32, 32]));
+        assert_eq!((quarter.images.size(), quarter.labels.size()), (vec![1, 3, 16, 16], vec![1, 16, 16]));
         let mean = |b: &Batch| b.images.average().unwrap().value().unwrap();
         assert!((mean(&full) - mean(&half)).abs() < 1e-5, "averages keep the mean");
-        assert_eq!(full.labels.int64_value(&[0, 4, 6]), half.labels.int64_value(&[0, 2, 3]));
+        assert_eq!(full.labels.int64_value(&[0, 8, 12]), half.labels.int64_value(&[0, 8, 12]));
+        assert_eq!(full.labels.int64_value(&[0, 8, 12]), quarter.labels.int64_value(&[0, 4, 6]));
     }
 
     #[test]

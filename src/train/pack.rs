@@ -114,14 +114,17 @@ fn plan(size: i64) -> Vec<i64> {
 fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
     let generator = GeneratorConfig { resolution: size, style_dim: STYLE_DIM, mapping_layers: 4, channels: plan(size) };
     let flow = RowFlowConfig { style_dim: STYLE_DIM, hidden: 96 };
+    // Down to 4 x 4.
+    let levels = size.min(128).ilog2() as usize - 1;
     let analysis = FaceNetConfig {
         input: size.min(128),
-        widths: [16, 32, 64, 96, 128, 160][..(size.min(128).ilog2() as usize - 1)].to_vec(),
+        widths: [16, 32, 64, 96, 128, 160][..levels].to_vec(),
         hidden: 256,
         style_dim: STYLE_DIM,
         identity_dim: IDENTITY as i64,
         classes: LABEL_NAMES.len() as i64,
-        parser_width: 32,
+        parser_width: 0,
+        top_down: [16, 32, 48, 64, 96, 128][..levels].to_vec(),
         encoder_sees_trunk: true,
     };
     (generator, flow, analysis)
