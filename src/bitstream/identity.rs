@@ -110,7 +110,9 @@ impl Identity {
         }
         let version = take.slice(2, "identity: version")?;
         if version != [IDENTITY_VERSION.0, IDENTITY_VERSION.1] {
-            return Err(Error::Unsupported(format!("identity format {}.{}; this build reads 2.0", version[0], version[1])));
+            let (major, minor) = IDENTITY_VERSION;
+            let what = format!("identity format {}.{}; this build reads {major}.{minor}", version[0], version[1]);
+            return Err(Error::Unsupported(what));
         }
         let inner = bytes.len().checked_sub(HASH_BYTES).filter(|&n| n > bytes.len() - take.rest.len());
         let inner = inner.ok_or_else(|| Error::Malformed(format!("identity: {} bytes are too few", bytes.len())))?;

@@ -352,9 +352,7 @@ pub(super) fn scale_class(mean: u32) -> usize {
 
 /// All of `values` through one model; a decoder fills them in. Decoders check as they go.
 pub(super) fn encode_levels(coder: &mut RangeEncoder, model: &mut LevelModel, values: &[i32], strides: Strides) -> Result<()> {
-    if let Some(v) = values.iter().find(|v| v.unsigned_abs() > MAX_LEVEL as u32) {
-        return Err(Error::Misuse(format!("level {v}: magnitudes up to {MAX_LEVEL} can be coded")));
-    }
+    check_levels(values)?;
     let mut values = values.to_vec();
     for at in 0..values.len() {
         model.code(coder, &mut values, at, strides);
@@ -362,12 +360,20 @@ pub(super) fn encode_levels(coder: &mut RangeEncoder, model: &mut LevelModel, va
     Ok(())
 }
 
-/// `count` levels; memory and time grow with the coded bytes, not with what `count` claims.
-pub(super) fn decode_levels(
+/// Misuse for magnitudes over [`MAX_LEVEL`].
+pub(super) fn check_levels(values: &[i32]) -> Result<()> {
+    match values.iter().find(|v| v.unsigned_abs() > MAX_LEVEL as u32) {
+        Some(v) => Err(Error::Misuse(format!("level {v}: magnitudes up to {MAX_LEVEL} can be coded"))),
+        None => Ok(()),
+    }
+}
+
+/// `count` levels, which `code` stores at their index, one after the other. Memory is taken as they come, so that a block that ends too early
+/// costs no more than it holds; a byte of zeros may stand for thousands of levels, so `count` must have been compared with its limit.
+pub(super) fn in_stretches(
     coder: &mut RangeDecoder<'_>,
-    model: &mut LevelModel,
     count: usize,
-    strides: Strides,
+    mut code: impl FnMut(&mut RangeDecoder<'_>, &mut [i32], usize),
 ) -> Result<Vec<i32>> {
     const STRETCH: usize = 4096;
     let mut values = Vec::new();
@@ -375,18 +381,28 @@ pub(super) fn decode_levels(
         let from = values.len();
         values.resize(count.min(from + STRETCH), 0);
         for at in from..values.len() {
-            model.code(coder, &mut values, at, strides);
+            code(coder, &mut values, at);
         }
         coder.check()?;
     }
     Ok(values)
 }
 
+/// Inverse of [`encode_levels`]; see [`in_stretches`] for `count`.
+pub(super) fn decode_levels(
+    coder: &mut RangeDecoder<'_>,
+    model: &mut LevelModel,
+    count: usize,
+    strides: Strides,
+) -> Result<Vec<i32>> {
+    in_stretches(coder, count, |coder, values, at| model.code(coder, values, at, strides))
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn splitmix(state: &mut u64) -> u64 {
+    pub(in crate::bitstream) fn splitmix(state: &mut u64) -> u64 {
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = *state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -4,8 +4,9 @@
 //! each bit, a mixer weighs the guesses. Source: docs/bitstream.md, "Identity: tuned weights".
 
 use super::mixer::Mixer;
-use super::range::{scale_class, Bit, BitCoder, RangeDecoder, RangeEncoder, MAX_LEVEL};
-use crate::error::{Error, Result};
+use super::range::{check_levels, in_stretches, scale_class, Bit, BitCoder, RangeDecoder, RangeEncoder};
+use crate::error::Result;
+use std::collections::VecDeque;
 
 /// Guesses at a bit.
 const GUESSES: usize = 6;
@@ -54,8 +55,8 @@ struct Place {
     tap: usize,
     /// Sum of the magnitudes of this kernel so far.
     sum: u32,
-    /// Sums of the kernels before, of all outputs.
-    sums: Vec<u32>,
+    /// Sums of the kernels before, the latest first, as many as there are inputs.
+    sums: VecDeque<u32>,
     /// Running mean of each input over the outputs before.
     columns: Vec<u32>,
     /// Running mean along the output.
@@ -73,7 +74,7 @@ struct View {
 
 impl Place {
     fn new(grid: Grid) -> Place {
-        Place { grid, output: 0, input: 0, tap: 0, sum: 0, sums: Vec::new(), columns: Vec::new(), row: 0 }
+        Place { grid, output: 0, input: 0, tap: 0, sum: 0, sums: VecDeque::new(), columns: Vec::new(), row: 0 }
     }
 
     fn view(&mut self, values: &[i32], at: usize) -> View {
@@ -86,7 +87,7 @@ impl Place {
         let up = level(self.tap >= width, width);
         let before = level(self.input > 0, taps);
         let above = level(self.output > 0, taps.saturating_mul(inputs));
-        let sums = |there: bool, distance: usize| if there { self.sums[self.sums.len() - distance] } else { 0 };
+        let sums = |there: bool, distance: usize| if there { self.sums[distance - 1] } else { 0 };
         let per_tap = |sum: u32| class((u64::from(sum) * 256 / taps as u64) as u32);
         let few = |v: i32| v.unsigned_abs().min(3);
         let near = few(left) + few(up) + few(before) + few(above);
@@ -116,7 +117,8 @@ impl Place {
         let mean = (u64::from(self.sum) * 256 / taps as u64) as u32;
         let column = &mut self.columns[self.input];
         *column = (*column * 15 + mean + 8) >> 4;
-        self.sums.push(self.sum);
+        self.sums.truncate(inputs - 1);
+        self.sums.push_front(self.sum);
         (self.sum, self.tap, self.input) = (0, 0, self.input + 1);
         if self.input == inputs {
             (self.input, self.output) = (0, self.output + 1);
@@ -195,9 +197,7 @@ impl SparseModel {
     /// # Errors
     /// Misuse for magnitudes over [`MAX_LEVEL`].
     pub(super) fn encode(&mut self, coder: &mut RangeEncoder, values: &[i32], grid: Grid) -> Result<()> {
-        if let Some(v) = values.iter().find(|v| v.unsigned_abs() > MAX_LEVEL as u32) {
-            return Err(Error::Misuse(format!("level {v}: magnitudes up to {MAX_LEVEL} can be coded")));
-        }
+        check_levels(values)?;
         let (mut values, mut place) = (values.to_vec(), Place::new(grid));
         for at in 0..values.len() {
             self.code(coder, &mut values, at, &mut place);
@@ -205,36 +205,21 @@ impl SparseModel {
         Ok(())
     }
 
-    /// `count` levels; memory and time grow with the coded bytes, not with what `count` claims.
+    /// `count` levels, which must have been compared with their limit.
     ///
     /// # Errors
     /// Malformed if the bytes end too early.
     pub(super) fn decode(&mut self, coder: &mut RangeDecoder<'_>, count: usize, grid: Grid) -> Result<Vec<i32>> {
-        const STRETCH: usize = 4096;
-        let (mut values, mut place) = (Vec::new(), Place::new(grid));
-        while values.len() < count {
-            let from = values.len();
-            values.resize(count.min(from + STRETCH), 0);
-            for at in from..values.len() {
-                self.code(coder, &mut values, at, &mut place);
-            }
-            coder.check()?;
-        }
-        Ok(values)
+        let mut place = Place::new(grid);
+        in_stretches(coder, count, |coder, values, at| self.code(coder, values, at, &mut place))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::range::tests::splitmix;
+    use super::super::range::MAX_LEVEL;
     use super::*;
-
-    fn splitmix(state: &mut u64) -> u64 {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 
     fn coded(tensors: &[(Vec<usize>, Vec<i32>)]) -> usize {
         let (mut coder, mut model) = (RangeEncoder::default(), SparseModel::default());
@@ -285,7 +270,7 @@ mod tests {
             coded(&tensors);
         }
         let too_large = SparseModel::default().encode(&mut RangeEncoder::default(), &[MAX_LEVEL + 1], Grid::new(&[1]));
-        assert!(matches!(too_large, Err(Error::Misuse(_))));
+        assert!(matches!(too_large, Err(crate::Error::Misuse(_))));
     }
 
     #[test]

@@ -294,7 +294,6 @@ mod tests {
         for bytes in [20_000, 3000, 800] {
             let (tensors, distance) = run(bytes);
             let size = tuned_bytes(&tensors).unwrap();
-            println!("{bytes} bytes allowed, {size} used, distance {distance:.3e}");
             assert!(size <= bytes && distance > last);
             last = distance;
         }
