@@ -28,8 +28,8 @@ pub fn parse(text: &str) -> std::result::Result<Request, String> {
     let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
     let mut paths = rest.split(',').map(PathBuf::from);
     let crops = paths.next().filter(|p| !p.as_os_str().is_empty()).ok_or_else(wrong)?;
-    // The name stands in a CSV.
-    if name.is_empty() || name.contains(['"', '\n']) {
+    // The name stands in a CSV and in names of files.
+    if name.is_empty() || name.contains(['"', '\n', ',', '/']) {
         return Err(wrong());
     }
     Ok(Request { name: name.into(), crops, streams: paths.collect() })
@@ -66,6 +66,9 @@ impl Clip {
             }
             hash.update(&frame.data);
             out.push(frame);
+        }
+        if out.is_empty() {
+            return Err(Error::NoContent(format!("{}: no frames", request.crops.display())));
         }
         let digest: String = hash.finalize()[..4].iter().map(|b| format!("{b:02x}")).collect();
         Ok(Clip { name: request.name.clone(), frames: out, rate, hash: digest })

@@ -179,6 +179,27 @@ pub fn ssim(a: &Frame, b: &Frame) -> Result<f64> {
     Ok(sum / x.len() as f64)
 }
 
+/// Standard deviation; 0 of nothing.
+pub fn spread(a: &[f64]) -> f64 {
+    covariance(a, a).sqrt()
+}
+
+/// Pearson's correlation of two rows of equal length; 0 where one of them does not vary.
+pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let product = spread(a) * spread(b);
+    if product > 0.0 {
+        covariance(a, b) / product
+    } else {
+        0.0
+    }
+}
+
+fn covariance(a: &[f64], b: &[f64]) -> f64 {
+    let count = a.len().max(1) as f64;
+    let (ma, mb) = (a.iter().sum::<f64>() / count, b.iter().sum::<f64>() / count);
+    a.iter().zip(b).map(|(x, y)| (x - ma) * (y - mb)).sum::<f64>() / count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,5 +295,14 @@ mod tests {
         let (a, b) = (Frame::filled(8, 6, [0; 3]).unwrap(), Frame::filled(6, 8, [0; 3]).unwrap());
         let text = psnr(&a, &b).unwrap_err().to_string();
         assert!(text.contains("8 x 6") && text.contains("6 x 8"), "{text}");
+    }
+
+    #[test]
+    fn correlation_sees_direction_and_not_size() {
+        let a = [1.0, 2.0, 4.0];
+        assert!((correlation(&a, &[2.0, 4.0, 8.0]) - 1.0).abs() < 1e-12);
+        assert!((correlation(&a, &[-1.0, -2.0, -4.0]) + 1.0).abs() < 1e-12);
+        assert_eq!(correlation(&a, &[3.0; 3]), 0.0);
+        assert_eq!(spread(&[1.0, 3.0]), 1.0);
     }
 }

@@ -4,12 +4,14 @@
 //! perceptual distance; over the clip the correlation of what the predictor reads on source and decoded frames.
 //! These networks also steer the encoder, so they judge kindly: the figures compare codings by one pack, not packs.
 
+use super::metrics::{correlation, spread};
 use serde::Serialize;
 use tch::{no_grad, Device, Kind};
 
 use crate::decode::{DeviceChoice, Precision};
 use crate::error::Result;
 use crate::frame::Frame;
+
 use crate::net::ops::{to_tensor, to_vec};
 use crate::net::Analysis;
 use crate::pack::Pack;
@@ -178,12 +180,9 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// Compares a reading of the source `a` with that of the decoded clip `b`; as many numbers in both.
 fn follow(name: &'static str, unit: &'static str, a: &[f64], b: &[f64]) -> Following {
     let count = a.len().max(1) as f64;
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / count;
-    let (ma, mb) = (mean(a), mean(b));
-    let product = |x: &[f64], mx: f64, y: &[f64], my: f64| x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum::<f64>() / count;
-    let (spread, shown) = (product(a, ma, a, ma).sqrt(), product(b, mb, b, mb).sqrt());
+    let spread = spread(a);
     let error = (a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / count).sqrt();
-    let correlation = (spread > LEAST_SPREAD).then(|| if shown > 0.0 { product(a, ma, b, mb) / (spread * shown) } else { 0.0 });
+    let correlation = (spread > LEAST_SPREAD).then(|| correlation(a, b));
     Following { name, unit, correlation, spread, error }
 }
 

@@ -8,6 +8,7 @@ use super::data::{Batch, HeadSet};
 use super::generator::Model;
 use super::heads::{self, slot, EXPRESSION_NAMES, LABEL_NAMES};
 use crate::error::{Error, Result};
+use crate::evaluate::metrics::correlation;
 use crate::limits::MAX_FRAMES_TRAINED;
 use crate::net::ops::{to_vec, Calc};
 use crate::net::{Analysis, PoseFlow};
@@ -207,20 +208,6 @@ fn unions(who: &[usize], seen: &Seen) -> Vec<(String, f64)> {
     (0..n).filter_map(class).collect()
 }
 
-/// Pearson's correlation; 0 where one of them does not vary.
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let n = a.len() as f64;
-    let (ma, mb) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
-    let cov: f64 = a.iter().zip(b).map(|(x, y)| (x - ma) * (y - mb)).sum();
-    let spread = |v: &[f64], m: f64| v.iter().map(|x| (x - m).powi(2)).sum::<f64>();
-    let product = spread(a, ma) * spread(b, mb);
-    if product > 0.0 {
-        cov / product.sqrt()
-    } else {
-        0.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,13 +230,5 @@ mod tests {
         let source = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![0.8, 0.6]];
         let seen = Seen { drawn: vec![vec![0.9, 0.1], vec![0.7, 0.7], vec![0.8, 0.6]], source, ..Seen::default() };
         assert_eq!([0, 1, 2].map(|i| is_found(i, &seen)), [true, false, true]);
-    }
-
-    #[test]
-    fn correlation_sees_direction_and_not_size() {
-        let a = [1.0, 2.0, 4.0];
-        assert!((correlation(&a, &[2.0, 4.0, 8.0]) - 1.0).abs() < 1e-12);
-        assert!((correlation(&a, &[-1.0, -2.0, -4.0]) + 1.0).abs() < 1e-12);
-        assert_eq!(correlation(&a, &[3.0; 3]), 0.0);
     }
 }

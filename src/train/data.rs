@@ -50,6 +50,19 @@ pub struct Batch {
     pub expression: Tensor,
 }
 
+impl Batch {
+    /// Other angles and expressions `[B, 34]` for the same pictures.
+    pub(super) fn renumber(&mut self, table: &Tensor) -> Result<()> {
+        (self.angles, self.expression) = columns(table)?;
+        Ok(())
+    }
+}
+
+/// Angles and expression of a table `[N, 34]`.
+fn columns(table: &Tensor) -> Result<(Tensor, Tensor)> {
+    Ok((table.f_slice(1, 0, 2, 1)?, table.f_slice(1, 2, 2 + EXPRESSIONS as i64, 1)?))
+}
+
 /// The numbers of z behind a head.
 pub fn condition(head: &Head) -> [f32; CONDITION] {
     let mut out = [0f32; CONDITION];
@@ -113,15 +126,9 @@ impl HeadSet {
     /// Pictures that were not rendered: bytes `[N, side, side, 3]`, labels `[N, side/2, side/2]` and `table` `[N, 34]` of angles and
     /// expression. Their identity numbers are unknown.
     pub(super) fn of_footage(side: i64, images: Tensor, labels: Tensor, table: &Tensor) -> Result<Self> {
-        let n = images.size()[0];
-        Ok(HeadSet {
-            side,
-            images,
-            labels,
-            condition: Tensor::f_zeros([n, CONDITION as i64], (Kind::Float, Device::Cpu))?,
-            angles: table.f_slice(1, 0, 2, 1)?,
-            expression: table.f_slice(1, 2, 2 + EXPRESSIONS as i64, 1)?,
-        })
+        let condition = Tensor::f_zeros([images.size()[0], CONDITION as i64], (Kind::Float, Device::Cpu))?;
+        let (angles, expression) = columns(table)?;
+        Ok(HeadSet { side, images, labels, condition, angles, expression })
     }
 
     /// Angles and expression `[N, 34]`.

@@ -25,6 +25,7 @@ use crate::net::ops::{channels_last, to_vec, Calc};
 use crate::net::{Analysis, PoseFlow, Weights};
 use crate::pack::{Pack, PackConfig};
 use crate::progress::{check, Progress};
+use sha2::{Digest, Sha256};
 use tch::{no_grad, Kind, Tensor};
 
 /// Parts of the time limit.
@@ -65,7 +66,7 @@ pub fn train_personal(options: &TrainOptions, clips: &[Vec<Frame>], progress: &d
     }
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
     let count: usize = clips.iter().map(Vec::len).sum();
-    claim(options, &format!(" clips {} frames {count} pack {}", clips.len(), pack.short_hash()))?;
+    claim(options, &format!(" clips {} frames {} pack {}", clips.len(), footage_key(clips), pack.short_hash()))?;
     tch::manual_seed(options.seed as i64);
     let run = Run::new(options, progress);
     let footage = Footage::new(clips, &net, &run)?;
@@ -78,7 +79,10 @@ pub fn train_personal(options: &TrainOptions, clips: &[Vec<Frame>], progress: &d
     let predictor = Course {
         name: "predictor",
         // What other networks read from the trunk stays as it is.
-        moves: |name| ["hidden.", "pose.", "expression."].iter().any(|part| name.starts_with(part)),
+        moves: match net.config().top_down.is_empty() {
+            true => |name| ["hidden.", "pose.", "expression."].iter().any(|part| name.starts_with(part)),
+            false => |name| ["numbers.", "pose.", "expression."].iter().any(|part| name.starts_with(part)),
+        },
         rate: PREDICTOR_RATE,
         part: PREDICTOR_TIME,
         footage: Some(&footage),
@@ -96,6 +100,16 @@ pub fn train_personal(options: &TrainOptions, clips: &[Vec<Frame>], progress: &d
         ..pack.config().clone()
     };
     write(options, &config, &model)
+}
+
+/// Hexadecimal digits that other footage does not have.
+fn footage_key(clips: &[Vec<Frame>]) -> String {
+    let mut hash = Sha256::new();
+    for clip in clips {
+        hash.update((clip.len() as u64).to_le_bytes());
+        clip.iter().for_each(|frame| hash.update(&frame.data));
+    }
+    hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Footage {
@@ -159,8 +173,7 @@ impl Footage {
         let sources = self.set.pick(sources, model.net.config().input.min(self.set.side), run.device)?.images;
         let tint = Tint::draw(&sources, TINT)?;
         targets.images = tint.apply(&targets.images)?;
-        targets.angles = numbers.f_slice(1, 0, 2, 1)?;
-        targets.expression = numbers.f_slice(1, 2, numbers.size()[1], 1)?;
+        targets.renumber(numbers)?;
         Ok(Example { sources: blemish(&tint.apply(&sources)?)?, targets, heads: 0 })
     }
 }
