@@ -16,8 +16,8 @@ test: setup ## every check that a change must pass
 bench: setup ## speed of entropy coding and of the decoder
 	cargo bench
 
-fuzz: ## change streams and identities at random for a time each: make fuzz FOR=600
-	EFFIGY_FUZZ_SECONDS=$(FOR) cargo test --no-default-features --release --test fuzz -- --ignored --nocapture
+fuzz: setup ## change streams, identities and packs at random for a time each: make fuzz FOR=600
+	EFFIGY_FUZZ_SECONDS=$(FOR) cargo test --no-default-features -F analysis --release --test fuzz -- --ignored --nocapture
 
 demo: setup ## build, then encode and decode a clip and show the figures: make demo CLIP=face.mp4
 	cargo build --release

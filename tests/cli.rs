@@ -243,6 +243,34 @@ fn an_identity_can_travel_apart_and_be_used_again() {
 }
 
 #[test]
+fn streams_of_one_identity_are_joined_without_touching_a_number() {
+    let room = Room::new("join");
+    room.encode("-o a.effigy --save-identity me.identity");
+    room.encode("-o stranger.effigy --name other");
+    let known = format!("--aligned-input --identity me.identity --pack pack.safetensors --detached {QUICK}");
+    room.ok(&format!("encode crops.mkv -o b.effigy --start 0.03 --frames 2 {known}"));
+    room.ok(&format!("encode crops.mkv -o c.effigy --start 0.08 --quality 50 {known}"));
+    room.ok("join a.effigy b.effigy -o ab.effigy");
+    let rows = |name: &str| -> Vec<(i64, String)> {
+        room.ok(&format!("inspect {name} --params rows.csv"));
+        let text = fs::read_to_string(room.path("rows.csv")).unwrap();
+        let row = |line: &str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            (fields[1].parse().unwrap(), fields[2..37].join(","))
+        };
+        text.lines().skip(1).map(row).collect()
+    };
+    let (a, b, both) = (rows("a.effigy"), rows("b.effigy"), rows("ab.effigy"));
+    assert_eq!((a.len(), b.len(), b[0].0), (4, 2, TICKS), "b begins with the second frame");
+    // Stamps that would go back are moved behind the stream before.
+    let expected: Vec<_> = a.iter().cloned().chain(b.iter().map(|(pts, row)| (pts + 3 * TICKS, row.clone()))).collect();
+    assert_eq!(both, expected);
+    assert_eq!(json(&room.ok("inspect ab.effigy --json"))["identity_inline"], true);
+    room.fails("join a.effigy c.effigy -o out.effigy", 2, "another quality");
+    room.fails("join a.effigy stranger.effigy -o out.effigy", 2, "another identity");
+}
+
+#[test]
 fn another_identity_is_driven_by_the_stream() {
     let room = Room::new("driven");
     room.encode("-o a.effigy");
@@ -405,7 +433,7 @@ fn the_demo_ends_with_the_path_of_a_page_that_holds_everything() {
 #[test]
 fn every_subcommand_teaches_by_example() {
     let room = Room::new("help");
-    for name in ["encode", "enroll", "decode", "inspect", "align", "evaluate", "demo", "train heads", "train pack"] {
+    for name in ["encode", "enroll", "decode", "inspect", "join", "align", "evaluate", "demo", "train heads", "train pack"] {
         let help = room.ok(&format!("{name} --help"));
         assert!(help.contains("Examples:") && help.contains(&format!("effigy {name}")), "{name}: {help}");
     }

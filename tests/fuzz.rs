@@ -1,4 +1,4 @@
-//! Mutation fuzzing of everything that reads bytes from others: streams, packets from a network, identities.
+//! Mutation fuzzing of everything that reads bytes from others: streams, packets from a network, identities, packs.
 //!
 //! Each target runs a fixed number of cases with every `cargo test`; `make fuzz` (or the ignored test with `EFFIGY_FUZZ_SECONDS`) runs
 //! each for a time. Cases start from `tests/corpus`, are changed at random, and mostly get their checks repaired, so that the code behind
@@ -214,6 +214,61 @@ fn fuzz_identities(seed: u64, more: impl Fn(u64) -> bool) {
     println!("identities: {cases} cases");
 }
 
+/// Changes in a pack's header, where its names, shapes and settings stand, or, one time in eight, anywhere.
+#[cfg(feature = "decode")]
+fn pack_target(random: &mut Random, seed: &[u8]) -> Vec<u8> {
+    let header = 8 + u64::from_le_bytes(seed[..8].try_into().unwrap()) as usize;
+    if random.place(8) == 0 {
+        return mutate(random, &[seed.to_vec()]);
+    }
+    let mut bytes = mutate(random, &[seed[8..header].to_vec()]);
+    if random.place(2) == 0 {
+        // Digits are what sizes are made of.
+        let digits: Vec<usize> = (0..bytes.len()).filter(|i| bytes[*i].is_ascii_digit()).collect();
+        if !digits.is_empty() {
+            bytes[digits[random.place(digits.len())]] = b'0' + random.place(10) as u8;
+        }
+    }
+    let mut whole = (bytes.len() as u64).to_le_bytes().to_vec();
+    whole.extend(&bytes);
+    whole.extend(&seed[header..]);
+    whole
+}
+
+/// What is accepted can be built.
+#[cfg(feature = "decode")]
+fn check_pack(bytes: &[u8]) {
+    if let Ok(pack) = effigy::pack::Pack::from_bytes(bytes) {
+        let cpu = tch::Device::Cpu;
+        let _ = (pack.generator(cpu).unwrap(), pack.flow(cpu).unwrap());
+        #[cfg(feature = "analysis")]
+        drop(pack.analysis(cpu));
+    }
+}
+
+#[cfg(feature = "decode")]
+fn fuzz_packs(seed: u64, more: impl Fn(u64) -> bool) {
+    use effigy::pack::fixture;
+    let bytes = fixture::bytes(&fixture::Shape::tiny(), 1).unwrap();
+    let (mut random, mut cases) = (Random(seed), 0);
+    while more(cases) {
+        let changed = pack_target(&mut random, &bytes);
+        // The whole would fill the screen: the header says it all.
+        let shown = changed.len().min(20_000);
+        if std::panic::catch_unwind(|| check_pack(&changed)).is_err() {
+            panic!("found by fuzzing, a pack that begins {:?}", String::from_utf8_lossy(&changed[..shown]));
+        }
+        cases += 1;
+    }
+    println!("packs: {cases} cases");
+}
+
+#[cfg(feature = "decode")]
+#[test]
+fn two_hundred_changed_packs_break_nothing() {
+    fuzz_packs(3, |cases| cases < 200);
+}
+
 #[test]
 fn the_corpus_itself_is_read_without_a_finding() {
     for bytes in corpus("effigy") {
@@ -246,4 +301,6 @@ fn changed_input_breaks_nothing_for_as_long_as_asked() {
     };
     fuzz_streams(seed, until());
     fuzz_identities(seed, until());
+    #[cfg(feature = "decode")]
+    fuzz_packs(seed, until());
 }

@@ -147,7 +147,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> Result<StreamReader<File>> {
+/// A stream from a file, named in errors.
+pub fn open(path: &Path) -> Result<StreamReader<File>> {
     let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
     StreamReader::open(file).map_err(|e| name_file(e, path))
 }

@@ -14,6 +14,7 @@ mod enroll;
 mod evaluate;
 mod exit;
 mod inspect;
+mod join;
 mod output;
 mod pack;
 mod progress;
@@ -64,6 +65,7 @@ enum Command {
     Enroll(enroll::Args),
     Decode(decode::Args),
     Inspect(inspect::Args),
+    Join(join::Args),
     Align(align::Args),
     Evaluate(evaluate::Args),
     Demo(demo::Args),
@@ -81,6 +83,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Enroll(args) => enroll::run(&args, &reporter),
         Command::Decode(args) => decode::run(&args, &reporter),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Join(args) => join::run(&args, &reporter),
         Command::Align(args) => align::run(&args, &reporter),
         Command::Evaluate(args) => evaluate::run(&args, &reporter),
         Command::Demo(args) => demo::run(&args, &reporter),

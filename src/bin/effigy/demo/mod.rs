@@ -8,7 +8,7 @@ mod page;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use effigy::bitstream::{Identity, PacketOptions, StreamIdentity, StreamInfo, StreamReader};
+use effigy::bitstream::{Identity, StreamIdentity, StreamInfo, StreamReader};
 use effigy::decode::Decoder;
 use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions, Tuning};
 use effigy::evaluate::html::Tile;
@@ -22,6 +22,7 @@ use effigy::train::heads::{head_at, render, ClipSpec};
 use effigy::{Error, Result};
 
 use crate::clip::{self, Aligned, Camera, ClipArgs};
+use crate::coding::CodingArgs;
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::decode::Mapping;
 use crate::encode::{header, records, write_stream};
@@ -68,6 +69,8 @@ pub struct Args {
     #[arg(long)]
     no_puppet: bool,
     #[command(flatten)]
+    coding: CodingArgs,
+    #[command(flatten)]
     clip_args: ClipArgs,
     #[command(flatten)]
     fit: FitArgs,
@@ -93,6 +96,7 @@ struct Outcome {
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
+    args.coding.check()?;
     std::fs::create_dir_all(&args.output).map_err(|e| Error::io("create", &args.output, e))?;
     let page_path = args.output.join("index.html");
     let staged = Staged::create(&page_path)?;
@@ -155,9 +159,9 @@ fn code(args: &Args, pack: &Pack, clip: &Aligned, reporter: &Reporter) -> Result
     let bytes = identity.to_bytes()?;
     let path = args.output.join("demo.effigy");
     let reference = StreamIdentity::inline(bytes.clone());
-    let header = header(pack, clip, &identity);
-    let packets = PacketOptions::of(header.coding);
+    let mut header = header(pack, clip, &identity);
     let records = records(&clip.frames, &params);
+    let packets = args.coding.prepare(&mut header, &identity, &records)?;
     let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, None)?;
     staged.commit()?;
     let (identity, params) = read_back(&path)?;
