@@ -19,7 +19,7 @@ const ENOUGH: usize = 8;
 /// Share of them that is slower than the speed limit.
 const USUAL: f64 = 0.99;
 /// Leave to be faster than that.
-const LEAVE: f32 = 1.2;
+const LEAVE: f32 = 1.1;
 /// Share of the way to rest per frame: half of it in 11 frames.
 const FADE: f32 = 0.06;
 /// Frames over which a gap is bridged straight.

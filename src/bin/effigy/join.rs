@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use effigy::bitstream::{Ending, FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamReader, StreamWriter};
+use effigy::bitstream::{Ending, FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
 use effigy::params::PARAMS;
 use effigy::{Error, Result};
 
