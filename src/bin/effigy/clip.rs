@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "encode")]
+use effigy::encode::align::{AlignOptions, Aligner, Shift};
 use effigy::encode::AlignedFrame;
 use effigy::frame::{Frame, TimeBase, TimedFrame};
 use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
@@ -110,6 +112,63 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     Ok(Aligned { camera, frames })
 }
 
+/// The clip with every crop cut anew after `shift`.
+#[cfg(feature = "encode")]
+pub fn cut_again(
+    path: &Path,
+    args: &ClipArgs,
+    saved: Option<&PathBuf>,
+    clip: Aligned,
+    shift: &Shift,
+    progress: &dyn Progress,
+) -> Result<Aligned> {
+    let Aligned { camera, frames } = clip;
+    let mut writer = None;
+    let mut out = Vec::with_capacity(frames.len());
+    progress.begin("cutting the crops again", frames.len() as u64);
+    for (timed, aligned) in ClipReader::open(path, &args.reading())?.zip(&frames) {
+        check(progress)?;
+        let frame = cut_crop(&timed?, aligned, shift)?;
+        if let Some(path) = saved {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                empty => empty.insert(crop_writer(path, frame.frame.width, &camera, frame.pts)?),
+            };
+            writer.write(frame.pts, &frame.frame)?;
+        }
+        out.push(frame);
+        progress.advance(out.len() as u64, "");
+    }
+    progress.end();
+    if out.len() != frames.len() {
+        return Err(Error::Malformed(format!("{}: read again it has other frames", path.display())));
+    }
+    writer.map_or(Ok(()), ClipWriter::finish)?;
+    Ok(Aligned { camera, frames: out })
+}
+
+/// The camera frames at the time stamps of `frames`, which rise.
+#[cfg(feature = "encode")]
+pub fn camera_frames(path: &Path, args: &ClipArgs, frames: &[&AlignedFrame]) -> Result<Vec<TimedFrame>> {
+    let mut out = Vec::with_capacity(frames.len());
+    for timed in ClipReader::open(path, &args.reading())? {
+        let timed = timed?;
+        if frames.get(out.len()).is_some_and(|frame| frame.pts == timed.pts) {
+            out.push(timed);
+        }
+        if out.len() == frames.len() {
+            return Ok(out);
+        }
+    }
+    Err(Error::Malformed(format!("{}: read again it has other frames", path.display())))
+}
+
+/// One crop cut anew.
+#[cfg(feature = "encode")]
+pub fn cut_crop(timed: &TimedFrame, aligned: &AlignedFrame, shift: &Shift) -> Result<AlignedFrame> {
+    effigy::encode::align::cut_again(timed, aligned, shift, AlignOptions::default().blur_outside)
+}
+
 /// A lossless clip of crops that begins with the frame at `origin`.
 fn crop_writer(out: &Path, side: u32, camera: &Camera, origin: i64) -> Result<ClipWriter> {
     let options = WriteOptions { origin, frame_rate: camera.frame_rate, ..WriteOptions::default() };
@@ -143,8 +202,6 @@ fn align(
     references: Vec<Frame>,
     keep: &mut dyn FnMut(AlignedFrame) -> Result<()>,
 ) -> Result<()> {
-    use effigy::encode::align::{AlignOptions, Aligner};
-
     let mut options = AlignOptions { resolution: side, references, ..AlignOptions::default() };
     let mut most = options.lookahead;
     if !options.references.is_empty() {

@@ -101,6 +101,17 @@ fn bar(stage: &str, total: u64) -> ProgressBar {
     bar
 }
 
+/// Says nothing of what it is given, but stops when the user asks.
+#[cfg(feature = "encode")]
+pub struct Muted<'a>(pub &'a Reporter);
+
+#[cfg(feature = "encode")]
+impl Progress for Muted<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
 impl Progress for Reporter {
     fn begin(&self, stage: &str, total: u64) {
         self.end();

@@ -95,7 +95,7 @@ impl References {
 }
 
 /// The median of the surest third of some motions.
-fn middle(mut all: Vec<(Similarity, f64)>) -> Option<Similarity> {
+pub(super) fn middle(mut all: Vec<(Similarity, f64)>) -> Option<Similarity> {
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     all.truncate(all.len().div_ceil(3));
     let part = |pick: fn(&Similarity) -> f64| median(all.iter().map(|(s, _)| pick(s)).collect());
