@@ -152,13 +152,15 @@ fn look_again(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, repo
     let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks)?;
     let options = EncodeOptions { preset: Preset::Fast, ..args.fit.options(&args.device, PresetArg::Fast) };
     let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
-    let mut total = Shift::default();
+    let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
     reporter.begin("compare with the enrolled face", ROUNDS);
     for round in 0..ROUNDS {
         let pairs = cameras.iter().zip(&looks);
         let crops: Vec<AlignedFrame> = pairs.map(|(timed, look)| clip::cut_crop(timed, look, &total)).collect::<Result<_>>()?;
-        let params = search(pack, identity, &crops, None, &options, &Muted(reporter))?;
+        // What was found for a crop is a good start for the same crop a little to the side.
+        let params = search(pack, identity, &crops, found.as_deref(), &options, &Muted(reporter))?;
         let renders = decoder.render_batch(&params)?;
+        found = Some(params);
         let crops: Vec<Frame> = crops.into_iter().map(|c| c.frame).collect();
         let Some(step) = shift(&crops, &renders)? else {
             log::info!("the face hardly agrees with its renders: it stays where it was placed");
