@@ -175,6 +175,10 @@ impl<'a> RangeDecoder<'a> {
         for _ in 0..4 {
             decoder.code = decoder.code << 8 | decoder.next();
         }
+        if decoder.code == u32::MAX {
+            // No encoder comes there: the code lies within the range. As good as too short.
+            decoder.taken = bytes.len() + TAIL + 1;
+        }
         decoder
     }
 

@@ -14,6 +14,8 @@ use effigy::encode::{
     Preset,
 };
 use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
+#[cfg(feature = "encode")]
+use effigy::evaluate::metrics::mse;
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
@@ -153,6 +155,7 @@ fn look_again(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, repo
     let options = EncodeOptions { preset: Preset::Fast, ..args.fit.options(&args.device, PresetArg::Fast) };
     let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
     let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
+    let (mut before, mut error) = (total, f64::INFINITY);
     reporter.begin("compare with the enrolled face", ROUNDS);
     for round in 0..ROUNDS {
         let pairs = cameras.iter().zip(&looks);
@@ -162,6 +165,13 @@ fn look_again(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, repo
         let renders = decoder.render_batch(&params)?;
         found = Some(params);
         let crops: Vec<Frame> = crops.into_iter().map(|c| c.frame).collect();
+        // A move that does not bring crops and renders together was none for the better.
+        let now = crops.iter().zip(&renders).map(|(crop, render)| mse(crop, render)).sum::<Result<f64>>()?;
+        if now > error {
+            total = before;
+            break;
+        }
+        (before, error) = (total, now);
         let Some(step) = shift(&crops, &renders)? else {
             log::info!("the face hardly agrees with its renders: it stays where it was placed");
             break;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, TimedFrame};
 
 /// Share of the face that must agree with its render for a pair to count.
-const AGREES: f64 = 0.5;
+const AGREES: f64 = 0.4;
 /// Largest believable shift, crop units.
 const MOST: f64 = 0.15;
 
@@ -60,7 +60,7 @@ pub fn shift(crops: &[Frame], renders: &[Frame]) -> Result<Option<Shift>> {
         }
     }
     log::info!("second look: {} of {} crops agree with their renders", found.len(), crops.len());
-    if 2 * found.len() < crops.len() {
+    if 4 * found.len() < crops.len() {
         return Ok(None);
     }
     Ok(middle(found).map(Shift))
