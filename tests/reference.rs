@@ -1,0 +1,159 @@
+//! The format's text against its code: `reference/decoder.py` was written from docs/bitstream.md alone and must read what this library writes.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::Random;
+use effigy::bitstream::*;
+use effigy::params::FrameParams;
+
+/// A file of one test's own; removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, bytes: &[u8]) -> Scratch {
+        let path = std::env::temp_dir().join(format!("effigy-reference-{}-{name}", std::process::id()));
+        fs::write(&path, bytes).unwrap();
+        Scratch(path)
+    }
+
+    /// What the second decoder prints; `None` without Python.
+    fn read(&self, command: &str) -> Option<Vec<u8>> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/decoder.py");
+        let Ok(out) = Command::new("python3").args([script, command]).arg(&self.0).output() else {
+            println!("skipped: no python3 here");
+            return None;
+        };
+        assert!(out.status.success(), "{}: {}", self.0.display(), String::from_utf8_lossy(&out.stderr));
+        Some(out.stdout)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// One line per frame, as the second decoder prints them; numbers as bits, because there is more than one way to write them.
+fn table(frames: &[FrameRecord]) -> Vec<Vec<u64>> {
+    let row = |(number, frame): (usize, &FrameRecord)| {
+        let mut row = vec![number as u64, frame.pts as u64];
+        row.extend(frame.params.to_array().iter().map(|v| u64::from(v.to_bits())));
+        row.extend(frame.placement.iter().flat_map(|p| [p.x, p.y, p.side]).map(|v| u64::from(v.to_bits())));
+        row
+    };
+    frames.iter().enumerate().map(row).collect()
+}
+
+fn parsed(csv: &[u8]) -> Vec<Vec<u64>> {
+    let text = String::from_utf8(csv.to_vec()).unwrap();
+    let cell = |(column, cell): (usize, &str)| match column {
+        0 => cell.parse().unwrap(),
+        1 => cell.parse::<i64>().unwrap() as u64,
+        _ => u64::from(cell.parse::<f32>().unwrap().to_bits()),
+    };
+    let row = |line: &str| line.split(',').enumerate().filter(|(_, c)| !c.is_empty()).map(cell).collect();
+    text.lines().skip(1).map(row).collect()
+}
+
+/// Time stamps and numbers are the same; how frames are counted where some are missing is the reader's own affair.
+fn same(theirs: Vec<Vec<u64>>, ours: Vec<Vec<u64>>, what: &str) {
+    for (i, (a, b)) in theirs.iter().zip(&ours).enumerate() {
+        assert_eq!(a[1..], b[1..], "{what}: line {i}");
+    }
+    assert_eq!(theirs.len(), ours.len(), "{what}");
+}
+
+/// What this library reads, lost frames left out but for those that are repeated.
+fn read(bytes: &[u8]) -> Vec<FrameRecord> {
+    let mut reader = StreamReader::open(bytes).unwrap();
+    let mut out = Vec::new();
+    while let Some(packet) = reader.next_packet().unwrap() {
+        let lost = packet.lost_before as usize;
+        out.extend(&packet.repeated[packet.repeated.len().saturating_sub(lost)..]);
+        out.extend(&packet.frames);
+    }
+    out
+}
+
+/// Smooth numbers with jumps, and an identity whose sensitivities set the steps.
+fn clip(random: &mut Random, count: usize, placement: bool) -> (Identity, Vec<FrameRecord>) {
+    let mut identity = random.identity(2, 8);
+    identity.sensitivity = std::array::from_fn(|i| 0.3 + 0.05 * i as f32);
+    identity.rest = FrameParams::default();
+    let mut now = [0f32; 35];
+    let mut pts = 50;
+    let mut frames = Vec::new();
+    for _ in 0..count {
+        let leap = if random.below(15) == 0 { 6.0 } else { 0.15 };
+        now.iter_mut().for_each(|v| *v = 0.9 * *v + leap * random.unit());
+        pts += if random.below(9) == 0 { 1 + random.below(5000) as i64 } else { 1001 };
+        let place =
+            placement.then(|| effigy::params::Placement { x: 300.0 + 9.0 * random.unit(), y: 200.0, side: 150.0 + now[3] });
+        frames.push(FrameRecord { pts, params: FrameParams::from_array(&now), placement: place });
+    }
+    (identity, frames)
+}
+
+#[test]
+fn a_decoder_written_from_the_text_reads_every_number_of_coded_and_raw_streams() {
+    let mut random = Random(21);
+    for case in 0..8u64 {
+        let placement = case % 2 == 0;
+        let (identity, frames) = clip(&mut random, 300 + 40 * case as usize, placement);
+        let mut header = StreamHeader { placement, frame_ticks: 1001, start_pts: 50, ..StreamHeader::default() };
+        if case < 6 {
+            set_quality(&mut header, 40.0 + 10.0 * case as f32, &identity, &frames).unwrap();
+        }
+        let redundancy = [0, 3, 0, 2, 0, 1, 0, 0][case as usize];
+        let options =
+            PacketOptions { redundancy, frames_per_packet: 1 + case as usize * 3, intra: 70, coarseness: case as u8 / 2 };
+        let reference = StreamIdentity::inline(identity.to_bytes().unwrap());
+        let mut writer = StreamWriter::with_options(Vec::new(), header, &reference, options).unwrap();
+        for frame in &frames {
+            writer.write_sound(&[case as u8; 11]).unwrap();
+            writer.write_frame(frame).unwrap();
+        }
+        let (bytes, _) = writer.finish().unwrap();
+        let whole = Scratch::new(&format!("{case}.effigy"), &bytes);
+        let Some(csv) = whole.read("params") else { return };
+        same(parsed(&csv), table(&read(&bytes)), &format!("case {case}"));
+        assert_eq!(whole.read("sound").unwrap(), vec![case as u8; 11 * frames.len()]);
+        // A tenth of the packets is damaged: the others, and what they repeat, must come out alike.
+        let mut damaged = bytes.clone();
+        let front = bytes.len() / 3;
+        for _ in 0..10 {
+            damaged[front + random.below((bytes.len() - front) as u64 - 30) as usize] ^= 1;
+        }
+        let csv = Scratch::new(&format!("{case}-damaged.effigy"), &damaged).read("params").unwrap();
+        same(parsed(&csv), table(&read(&damaged)), &format!("case {case}, damaged"));
+    }
+}
+
+#[test]
+fn a_decoder_written_from_the_text_reads_every_weight_of_identities() {
+    let mut random = Random(22);
+    for case in 0..6 {
+        let identity = random.identity(3, 16);
+        let file = Scratch::new(&format!("{case}.identity"), &identity.to_bytes().unwrap());
+        let Some(text) = file.read("identity") else { return };
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with(&format!("resolution {}", identity.resolution)), "{text}");
+        let rest: Vec<u32> = lines[1].split(' ').skip(1).map(|v| v.parse::<f32>().unwrap().to_bits()).collect();
+        assert_eq!(rest, identity.rest.to_array().map(f32::to_bits));
+        assert_eq!(lines[2], format!("anchors {}", identity.anchors.len()));
+        for (line, tensor) in lines[4..].iter().zip(&identity.tuned) {
+            let weighed = |(i, v): (usize, &i32)| (i64::from(*v) as u64).wrapping_mul(i as u64 % 1_000_003 + 1);
+            let check = tensor.values.iter().enumerate().map(weighed).fold(0u64, u64::wrapping_add);
+            let sum: u64 = tensor.values.iter().map(|v| u64::from(v.unsigned_abs())).sum();
+            let (shape, steps) = (&tensor.shape, &tensor.steps);
+            assert_eq!(*line, format!("{} {shape:?} steps {steps:?} sum of magnitudes {sum} check {check}", tensor.name));
+        }
+        assert_eq!(lines.len(), 4 + identity.tuned.len());
+    }
+}
