@@ -244,7 +244,7 @@ fn sound_comes_along_trimmed_to_the_coded_range() {
         clip_with_sound(&source, &["-c:a", codec]);
         for (name, start) in [("a.mkv", 0.0), ("a.mp4", 0.0), ("b.mkv", 1.0), ("b.mp4", 1.0)] {
             let path = dir.path(name);
-            let audio = Some(AudioSource { path: source.clone(), start, duration: Some(0.8) });
+            let audio = Some(AudioSource { path: source.clone(), start, duration: Some(0.8), matroska: false });
             write(
                 &path,
                 TimeBase { num: 1, den: 25 },

@@ -61,7 +61,7 @@ pub fn set_quality(header: &mut StreamHeader, quality: f32, identity: &Identity,
     Ok(())
 }
 
-/// The best quality at which `frames` take at most `bits_per_second`, everything but header and identity counted; `header` is then
+/// The best quality at which `frames` take at most `bits_per_second`, everything but header, identity and sound counted; `header` is then
 /// prepared for it. Qualities are tried in steps of a half. If even quality 0 takes more, it is 0.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub struct ReceiverInfo {
     pub late: u64,
     /// Packets that came more than once.
     pub duplicates: u64,
-    /// Sound packets that could not be decoded, because one before them was missing.
+    /// Valid packets that could not be decoded, because one before them was missing.
     pub orphans: u64,
     /// Datagrams that are no valid packet, or too far ahead.
     pub refused: u64,

@@ -17,4 +17,4 @@ pub use image::{draw_text, read_png, sheet, write_png};
 pub use probe::{probe, ClipInfo};
 pub use read::{ClipReader, ReadOptions};
 pub use sound::{extract_sound, has_sound, AudioSource, SoundCoding};
-pub use write::{ClipWriter, WriteOptions};
+pub use write::{names_folder, ClipWriter, WriteOptions};

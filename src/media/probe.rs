@@ -47,16 +47,23 @@ pub struct ClipInfo {
 pub fn probe(path: impl AsRef<Path>) -> Result<ClipInfo> {
     let path = path.as_ref();
     check_file(path)?;
-    describe(path, &run_ffprobe(path)?)
+    describe(path, &run_ffprobe(path, &[forced_format(path), &["-show_streams", "-show_format"]].concat())?)
 }
 
 /// Codec of the first sound track of the clip or sound file at `path`, if there is one.
 ///
 /// # Errors
-/// As [`probe`], but nothing is asked of the video.
-pub(super) fn sound_codec(path: &Path) -> Result<Option<String>> {
+/// As [`probe`], but nothing is asked of the video. `format`: arguments that name the container, if it is known.
+pub(super) fn sound_codec(path: &Path, format: &[&str]) -> Result<Option<String>> {
     check_file(path)?;
-    Ok(audio(&run_ffprobe(path)?).and_then(codec))
+    let json = run_ffprobe(path, &[format, &["-show_streams", "-show_format"]].concat())?;
+    Ok(audio(&json).and_then(codec))
+}
+
+/// Whether the Matroska file at `path` has any packet of sound.
+pub(super) fn has_packet(path: &Path) -> Result<bool> {
+    let first = ["-f", "matroska", "-select_streams", "a:0", "-show_packets", "-read_intervals", "%+#1"];
+    Ok(run_ffprobe(path, &first)?["packets"].as_array().is_some_and(|packets| !packets.is_empty()))
 }
 
 /// The first sound track.
@@ -94,14 +101,10 @@ pub(super) fn forced_format(path: &Path) -> &'static [&'static str] {
     }
 }
 
-fn run_ffprobe(path: &Path) -> Result<Value> {
+fn run_ffprobe(path: &Path, arguments: &[&str]) -> Result<Value> {
     let mut command = Command::new("ffprobe");
     command.args(["-hide_banner", "-loglevel", "repeat+level+error"]).args(input_guard());
-    command
-        .args(forced_format(path))
-        .args(["-of", "json", "-show_streams", "-show_format"])
-        .arg(file_url(path))
-        .stdin(Stdio::null());
+    command.args(["-of", "json"]).args(arguments).arg(file_url(path)).stdin(Stdio::null());
     let out = command.output().map_err(|e| not_started(&command, &e))?;
     if !out.status.success() {
         let messages = String::from_utf8_lossy(&out.stderr);

@@ -340,6 +340,11 @@ fn video_options(target: Target) -> &'static [&'static str] {
     }
 }
 
+/// Whether [`ClipWriter`] makes a folder of pictures of this name: no sound goes there.
+pub fn names_folder(path: &Path) -> bool {
+    matches!(target(path), Ok(None))
+}
+
 /// The frame with even sides, None if it has them already.
 fn pad_to_even(frame: &Frame) -> Option<Frame> {
     let (width, height) = (frame.width.next_multiple_of(2), frame.height.next_multiple_of(2));

@@ -149,9 +149,13 @@ pub fn cut_again(
 
 /// The camera frames at the time stamps of `frames`, which rise.
 #[cfg(feature = "encode")]
-pub fn camera_frames(path: &Path, args: &ClipArgs, frames: &[&AlignedFrame]) -> Result<Vec<TimedFrame>> {
+pub fn camera_frames(path: &Path, args: &ClipArgs, frames: &[&AlignedFrame], progress: &dyn Progress) -> Result<Vec<TimedFrame>> {
     let mut out = Vec::with_capacity(frames.len());
+    if frames.is_empty() {
+        return Ok(out);
+    }
     for timed in ClipReader::open(path, &args.reading())? {
+        check(progress)?;
         let timed = timed?;
         if frames.get(out.len()).is_some_and(|frame| frame.pts == timed.pts) {
             out.push(timed);
@@ -163,7 +167,7 @@ pub fn camera_frames(path: &Path, args: &ClipArgs, frames: &[&AlignedFrame]) -> 
     Err(Error::Malformed(format!("{}: read again it has other frames", path.display())))
 }
 
-/// One crop cut anew.
+/// As [`cut_again`], for one frame of the camera.
 #[cfg(feature = "encode")]
 pub fn cut_crop(timed: &TimedFrame, aligned: &AlignedFrame, shift: &Shift) -> Result<AlignedFrame> {
     effigy::encode::align::cut_again(timed, aligned, shift, AlignOptions::default().blur_outside)

@@ -25,7 +25,7 @@ pub struct CodingArgs {
     /// Coded: fineness, 0 to 100; 12.5 points more halve the steps [default: 75]
     #[arg(long, value_name = "Q", value_parser = parse_quality)]
     quality: Option<f32>,
-    /// Coded: the best quality that stays under so many kilobits per second, everything but header and identity counted
+    /// Coded: the best quality that stays under so many kilobits per second, everything but header, identity and sound counted
     #[arg(long, value_name = "KBITS", value_parser = parse_bitrate, conflicts_with = "quality")]
     bitrate: Option<f64>,
     /// Coded: most frames from one intra packet to the next, where seeking and recovery begin [default: 100]

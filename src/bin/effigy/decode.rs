@@ -11,7 +11,7 @@ use effigy::bitstream::{Concealer, Ending, Event, FrameRecord, Identity, SoundPi
 use effigy::decode::{paste, retarget, Decoder};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
-use effigy::media::{has_sound, probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions};
+use effigy::media::{has_sound, names_folder, probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
@@ -38,8 +38,8 @@ const BATCH: usize = 8;
 /// Width of the soft border when pasting back, share of the crop's side.
 const FEATHER: f32 = 0.08;
 
-/// Most bytes of sound that may be missing in one place.
-const MAX_HOLE: u64 = 64 << 20;
+/// Most bytes of sound that may be missing, all places together.
+const MAX_MISSING: u64 = 16 << 20;
 
 /// Render a stream as video
 #[derive(clap::Args)]
@@ -112,11 +112,13 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         std::iter::once(&args.input).chain(&args.identity).chain(&args.paste).chain(&args.sound).map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     check_writable(&args.output)?;
-    let survey = survey(args)?;
+    let survey = survey(args, reporter)?;
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
     let mut sink = Sink::new(args, &survey)?;
+    // The clip's writer has taken what it needs of it.
+    let survey = Survey { sound: None, ..survey };
     let mut reader = open(&args.input)?;
     let begun = Instant::now();
     reporter.begin("rendering", survey.info.frames);
@@ -154,13 +156,14 @@ pub fn open(path: &Path) -> Result<StreamReader<File>> {
 }
 
 /// Reads the whole stream once, which is cheap, to know its length and to warn of damage before the work.
-fn survey(args: &Args) -> Result<Survey> {
+fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
     let path = args.input.as_path();
     let mut reader = open(path)?;
     let (mut first, mut last) = (None, 0);
-    let wanted = !args.mute && args.sound.is_none() && args.paste.is_none();
+    let mut wanted = !args.mute && args.sound.is_none() && args.paste.is_none() && !names_folder(&args.output);
     let mut sound: Option<SoundFile> = None;
     while let Some(event) = reader.next_event()? {
+        check(progress)?;
         match event {
             Event::Packet(packet) => {
                 for frame in &packet.frames {
@@ -173,7 +176,8 @@ fn survey(args: &Args) -> Result<Survey> {
                     Some(file) => file,
                     None => SoundFile::create(&args.output)?,
                 };
-                sound = Some(file.put(&piece)?);
+                sound = file.put(&piece)?;
+                wanted = sound.is_some();
             }
             _ => {}
         }
@@ -203,27 +207,30 @@ fn survey(args: &Args) -> Result<Survey> {
 struct SoundFile {
     file: Staged,
     length: u64,
+    /// Bytes of it that never came.
+    missing: u64,
 }
 
 impl SoundFile {
     fn create(output: &Path) -> Result<Self> {
-        Ok(SoundFile { file: Staged::create(&output.with_extension("sound"))?, length: 0 })
+        Ok(SoundFile { file: Staged::create(&output.with_extension("sound"))?, length: 0, missing: 0 })
     }
 
     /// Adds a piece. What is missing before it becomes zeros, which readers of Matroska pass over; what was there before is kept.
-    fn put(mut self, piece: &SoundPiece) -> Result<Self> {
+    /// `None` if too much is missing for the rest to be of use.
+    fn put(mut self, piece: &SoundPiece) -> Result<Option<Self>> {
         let missing = piece.position.saturating_sub(self.length);
         let known = (self.length.saturating_sub(piece.position) as usize).min(piece.bytes.len());
-        if missing > MAX_HOLE {
-            return Err(Error::Limit(format!(
-                "the stream's sound: {missing} bytes missing, at most {MAX_HOLE} allowed; try --mute"
-            )));
+        self.missing += missing;
+        if self.missing > MAX_MISSING {
+            log::warn!("the stream's sound is left out: {} bytes of it are missing", self.missing);
+            return Ok(None);
         }
         let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut self.file)
             .and_then(|_| self.file.write_all(&piece.bytes[known..]));
         written.map_err(|e| Error::io("write", self.file.temporary(), e))?;
         self.length += missing + (piece.bytes.len() - known) as u64;
-        Ok(self)
+        Ok(Some(self))
     }
 }
 
@@ -336,13 +343,14 @@ fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Pa
 fn sound(path: &Path, zero: i64, survey: &Survey) -> AudioSource {
     let tick = f64::from(survey.header.time_base.num) / f64::from(survey.header.time_base.den);
     let length = survey.last - survey.first + i64::from(survey.header.frame_ticks);
-    AudioSource { path: path.to_path_buf(), start: (survey.first - zero) as f64 * tick, duration: Some(length as f64 * tick) }
+    let start = (survey.first - zero) as f64 * tick;
+    AudioSource { path: path.to_path_buf(), start, duration: Some(length as f64 * tick), matroska: false }
 }
 
 /// The stream's own sound, if it can be used: pictures without it are better than none.
 fn own_sound(own: &SoundFile, survey: &Survey) -> Option<AudioSource> {
-    let source = sound(own.file.temporary(), survey.header.start_pts, survey);
-    match has_sound(&source.path) {
+    let source = AudioSource { matroska: true, ..sound(own.file.temporary(), survey.header.start_pts, survey) };
+    match has_sound(&source) {
         Ok(true) => Some(source),
         Ok(false) => None,
         Err(e) => {

@@ -17,7 +17,7 @@ use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
 #[cfg(feature = "encode")]
 use effigy::evaluate::metrics::mse;
 use effigy::frame::Frame;
-use effigy::limits::MAX_IDENTITY_BYTES;
+use effigy::limits::{MAX_IDENTITY_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
@@ -112,6 +112,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let again = !references.is_empty();
     let crops = clip::Crops { side: side(&pack), saved: args.aligned.as_ref().filter(|_| !again), references };
     let clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
+    let sound = sound(args, &clip)?;
     let begun = Instant::now();
     let clip = match &known {
         Some(identity) if again => look_again(args, &pack, identity, clip, reporter)?,
@@ -125,7 +126,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
-    let sound = sound(args, &clip, &mut header)?;
+    header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
+    let sound = sound.map(|(file, _)| file);
     let (staged, info) = write_stream(staged, header, &reference, &records, packets, sound.as_ref().map(Staged::temporary))?;
     // Named only when both are complete.
     if let Some(saved) = saved {
@@ -151,13 +153,14 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
 fn look_again(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, reporter: &Reporter) -> Result<Aligned> {
     let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
     let looks: Vec<&AlignedFrame> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
-    let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks)?;
+    let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks, reporter)?;
     let options = EncodeOptions { preset: Preset::Fast, ..args.fit.options(&args.device, PresetArg::Fast) };
     let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
     let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
     let (mut before, mut error) = (total, f64::INFINITY);
     reporter.begin("compare with the enrolled face", ROUNDS);
-    for round in 0..ROUNDS {
+    // Without a frame in which the face was surely followed there is nothing to compare.
+    for round in (0..ROUNDS).take_while(|_| !looks.is_empty()) {
         let pairs = cameras.iter().zip(&looks);
         let crops: Vec<AlignedFrame> = pairs.map(|(timed, look)| clip::cut_crop(timed, look, &total)).collect::<Result<_>>()?;
         // What was found for a crop is a good start for the same crop a little to the side.
@@ -172,6 +175,9 @@ fn look_again(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, repo
             break;
         }
         (before, error) = (total, now);
+        if round + 1 == ROUNDS {
+            break;
+        }
         let Some(step) = shift(&crops, &renders)? else {
             log::info!("the face hardly agrees with its renders: it stays where it was placed");
             break;
@@ -191,8 +197,8 @@ fn look_again(_: &Args, _: &Pack, _: &Identity, clip: Aligned, _: &Reporter) -> 
     Ok(clip)
 }
 
-/// The sound of the coded range in a file of its own, which goes when it is dropped; the header says what it is.
-fn sound(args: &Args, clip: &Aligned, header: &mut StreamHeader) -> Result<Option<Staged>> {
+/// The sound of the coded range in a file of its own, which goes when it is dropped, and its codec.
+fn sound(args: &Args, clip: &Aligned) -> Result<Option<(Staged, String)>> {
     let coding = match args.sound {
         SoundArg::Copy => SoundCoding::Copy,
         SoundArg::Opus => SoundCoding::Opus,
@@ -202,13 +208,18 @@ fn sound(args: &Args, clip: &Aligned, header: &mut StreamHeader) -> Result<Optio
     if args.clip.is_dir() {
         return Ok(None);
     }
-    let tick = f64::from(header.time_base.num) / f64::from(header.time_base.den);
-    let length = last.pts - first.pts + i64::from(header.frame_ticks);
-    let source = AudioSource { path: args.clip.clone(), start: first.pts as f64 * tick, duration: Some(length as f64 * tick) };
+    let base = clip.camera.time_base;
+    let tick = f64::from(base.num) / f64::from(base.den);
+    let length = last.pts - first.pts + i64::from(usual_ticks(&clip.frames));
+    let (start, duration) = (first.pts as f64 * tick, Some(length as f64 * tick));
+    let source = AudioSource { path: args.clip.clone(), start, duration, matroska: false };
     let file = Staged::create(&args.output.with_extension("sound"))?;
     let Some(codec) = extract_sound(&source, coding, file.temporary())? else { return Ok(None) };
-    header.metadata.insert("sound".into(), codec);
-    Ok(Some(file))
+    let bytes = std::fs::metadata(file.temporary()).map_err(|e| Error::io("read", file.temporary(), e))?.len();
+    if bytes > MAX_SOUND_BYTES {
+        return Err(Error::Limit(format!("{bytes} bytes of sound, at most {MAX_SOUND_BYTES} allowed; try --sound opus")));
+    }
+    Ok(Some((file, codec)))
 }
 
 /// An enrolled person as their own generator draws them: where it expects the face.
@@ -278,11 +289,6 @@ pub fn encode(
 
 /// The stream's header for a clip, in raw16; the grid of time stamps is the most frequent distance of two frames.
 pub fn header(pack: &Pack, clip: &Aligned, identity: &Identity) -> StreamHeader {
-    let mut counts = BTreeMap::new();
-    for pair in clip.frames.windows(2) {
-        *counts.entry(pair[1].pts.saturating_sub(pair[0].pts)).or_insert(0u64) += 1;
-    }
-    let usual = counts.into_iter().max_by_key(|(_, n)| *n).map_or(1, |(ticks, _)| ticks);
     let mut metadata = identity.metadata.clone();
     metadata.insert("encoder".into(), format!("effigy {}", env!("CARGO_PKG_VERSION")));
     StreamHeader {
@@ -290,7 +296,7 @@ pub fn header(pack: &Pack, clip: &Aligned, identity: &Identity) -> StreamHeader 
         resolution: side(pack),
         time_base: clip.camera.time_base,
         start_pts: clip.frames.first().map_or(0, |f| f.pts),
-        frame_ticks: u32::try_from(usual).unwrap_or(1).max(1),
+        frame_ticks: usual_ticks(&clip.frames),
         camera_width: clip.camera.width,
         camera_height: clip.camera.height,
         placement: true,
@@ -300,13 +306,23 @@ pub fn header(pack: &Pack, clip: &Aligned, identity: &Identity) -> StreamHeader 
     }
 }
 
+/// The most frequent distance of two frames, ticks.
+fn usual_ticks(frames: &[AlignedFrame]) -> u32 {
+    let mut counts = BTreeMap::new();
+    for pair in frames.windows(2) {
+        *counts.entry(pair[1].pts.saturating_sub(pair[0].pts)).or_insert(0u64) += 1;
+    }
+    let usual = counts.into_iter().max_by_key(|(_, n)| *n).map_or(1, |(ticks, _)| ticks);
+    u32::try_from(usual).unwrap_or(1).max(1)
+}
+
 /// The frames as the stream takes them.
 pub fn records(frames: &[AlignedFrame], params: &[FrameParams]) -> Vec<FrameRecord> {
     let pairs = frames.iter().zip(params);
     pairs.map(|(frame, params)| FrameRecord { pts: frame.pts, params: *params, placement: Some(frame.placement) }).collect()
 }
 
-/// Bytes of sound that are gathered before they are written.
+/// Bytes of sound that are written together.
 const SOUND_PIECE: usize = 8 << 10;
 
 /// Writes the whole stream, and with it the file `sound`, each part of it before the frames that it is heard with.
@@ -344,11 +360,11 @@ impl Sound {
         Ok(Sound { path: path.to_path_buf(), file, length, written: 0 })
     }
 
-    /// Writes until no whole piece of the first `share` of the file is missing; all of it for 1.
+    /// Writes whole pieces until the first `share` of the file is written.
     fn write_up_to<W: Write>(&mut self, writer: &mut StreamWriter<W>, share: f64) -> Result<()> {
         let due = if share < 1.0 { (self.length as f64 * share) as u64 } else { self.length };
-        while self.written < due && (due - self.written >= SOUND_PIECE as u64 || share >= 1.0) {
-            let mut piece = vec![0; SOUND_PIECE.min((due - self.written) as usize)];
+        while self.written < due {
+            let mut piece = vec![0; SOUND_PIECE.min((self.length - self.written) as usize)];
             self.file.read_exact(&mut piece).map_err(|e| Error::io("read", &self.path, e))?;
             writer.write_sound(&piece)?;
             self.written += piece.len() as u64;

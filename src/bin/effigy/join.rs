@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use effigy::bitstream::{Ending, FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
+use effigy::bitstream::{Coding, Ending, FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
 use effigy::params::PARAMS;
+use effigy::progress::{check, Progress};
 use effigy::{Error, Result};
 
 use crate::decode::open;
@@ -16,8 +17,9 @@ const EXAMPLES: &str = "\
 Examples:
   effigy join morning.effigy noon.effigy -o day.effigy
 
-All streams must be of the same pack, identity, coding and clock: parts of one clip (encode --identity --start), or clips of one person. Time
-stamps that go on behind the stream before are kept; others are moved so that they follow it at once. Sound is left out.";
+All streams must have the same pack, identity, coding, quality, clock and camera size: parts of one clip (encode --identity --start), or clips of one
+person before one camera. Time stamps that go on behind the stream before are kept; others are moved so that they follow it at once. Packets become as those of
+the first stream. Sound is left out.";
 
 /// Put streams of one identity one after the other
 #[derive(clap::Args)]
@@ -42,19 +44,20 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let mut identity = first.identity().clone();
     for path in &inputs[1..] {
         let other = open(path)?;
-        check(&header, &identity, other.header(), other.identity(), path)?;
+        compare(&header, &identity, other.header(), other.identity(), path)?;
+        header.synthetic |= other.header().synthetic;
         if identity.bytes.is_none() {
             identity = other.identity().clone();
         }
     }
-    let options = PacketOptions::of(header.coding);
+    let options = packets(inputs[0], header.coding)?;
     let mut out = Joined {
         last: None,
         ticks: i64::from(header.frame_ticks),
         writer: StreamWriter::with_options(staged, header, &identity, options)?,
     };
     for path in &inputs {
-        out.take(path)?;
+        out.take(path, reporter)?;
     }
     let (staged, info) = out.writer.finish()?;
     staged.commit()?;
@@ -63,8 +66,19 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     Ok(())
 }
 
+/// Packets as the stream at `path` has them: as many frames in each, and as many repeated.
+fn packets(path: &Path, coding: Coding) -> Result<PacketOptions> {
+    let mut reader = open(path)?;
+    let mut options = PacketOptions { frames_per_packet: 1, ..PacketOptions::of(coding) };
+    while let Some(packet) = reader.next_packet()? {
+        options.frames_per_packet = options.frames_per_packet.max(packet.frames.len());
+        options.redundancy = options.redundancy.max(packet.repeated.len());
+    }
+    Ok(options)
+}
+
 /// `Err`, with what differs, if the stream at `path` cannot follow one of `header` and `identity`.
-fn check(
+fn compare(
     header: &StreamHeader,
     identity: &StreamIdentity,
     other: &StreamHeader,
@@ -101,11 +115,15 @@ struct Joined {
 
 impl Joined {
     /// All frames of the stream at `path`.
-    fn take(&mut self, path: &Path) -> Result<()> {
+    fn take(&mut self, path: &Path, progress: &dyn Progress) -> Result<()> {
         let mut reader = open(path)?;
         let mut moved = None;
         while let Some(packet) = reader.next_packet()? {
-            for frame in packet.frames {
+            check(progress)?;
+            // Of lost frames, those that the packet repeats.
+            let again = packet.repeated.len().min(packet.lost_before as usize);
+            let repeated = packet.repeated[packet.repeated.len() - again..].iter().copied();
+            for frame in repeated.chain(packet.frames) {
                 let by = *moved.get_or_insert_with(|| match self.last {
                     Some(last) if frame.pts <= last => last + self.ticks - frame.pts,
                     _ => 0,
