@@ -154,24 +154,16 @@ fn a_clip_keeps_its_sound_in_time_with_its_pictures() {
     // 24 frames at 30000/1001; a tone that sets in at 0.45 s.
     room.clip("mute.mkv", SIDE, 24);
     let tone = "aevalsrc=exprs=if(gte(t\\,0.45)\\,0.8*sin(2*PI*700*t)\\,0):s=44100:d=0.8";
-    for (name, codec) in [("aac.mkv", "aac"), ("pcm.mkv", "pcm_s16le")] {
+    // The last two: a clip whose clock begins at 3 s, and a sound track that begins a quarter of a second late.
+    for (name, codec, late, clock) in [
+        ("aac.mkv", "aac", "0", "0"),
+        ("pcm.mkv", "pcm_s16le", "0", "0"),
+        ("clock.mkv", "aac", "0", "3"),
+        ("late.mkv", "aac", "0.25", "0"),
+    ] {
         let mut command = Command::new("ffmpeg");
-        command.args([
-            "-v",
-            "error",
-            "-i",
-            "mute.mkv",
-            "-f",
-            "lavfi",
-            "-i",
-            tone,
-            "-map_metadata",
-            "0",
-            "-c:v",
-            "copy",
-            "-c:a",
-            codec,
-        ]);
+        command.args(["-v", "error", "-i", "mute.mkv", "-itsoffset", late, "-f", "lavfi", "-i", tone, "-map_metadata", "0"]);
+        command.args(["-c:v", "copy", "-c:a", codec, "-output_ts_offset", clock]);
         assert!(command.arg(name).current_dir(&room.0).status().unwrap().success());
     }
     let frame = TICKS as f64 / 30_000.0;
@@ -179,9 +171,13 @@ fn a_clip_keeps_its_sound_in_time_with_its_pictures() {
         room.ok(&format!("encode {clip} --aligned-input --pack pack.safetensors {QUICK} --tuning none {rest}"));
     };
     // The second one begins with frame 6, at 0.2 s.
-    for (clip, rest, begins) in
-        [("aac.mkv", "", 0.0), ("pcm.mkv", "--start 0.19 --sound copy", 6.0 * frame), ("pcm.mkv", "--sound opus", 0.0)]
-    {
+    for (clip, rest, begins) in [
+        ("aac.mkv", "", 0.0),
+        ("pcm.mkv", "--start 0.19 --sound copy", 6.0 * frame),
+        ("pcm.mkv", "--sound opus", 0.0),
+        ("clock.mkv", "", 0.0),
+        ("late.mkv", "", 0.0),
+    ] {
         encode(clip, &format!("-o a.effigy {rest}"));
         let facts = json(&room.ok("inspect a.effigy --json"));
         assert!(facts["sound_bytes"].as_u64().unwrap() > 2000, "{facts}");
@@ -189,7 +185,8 @@ fn a_clip_keeps_its_sound_in_time_with_its_pictures() {
         for output in ["a.mkv", "a.mp4"] {
             room.ok(&format!("decode a.effigy --pack pack.safetensors -o {output} {DECODE}"));
             let heard = first_sound(&room.path(output)).unwrap();
-            assert!((heard - (0.45 - begins)).abs() < frame, "{clip} {rest} {output}: heard at {heard}");
+            let late = if clip == "late.mkv" { 0.25 } else { 0.0 };
+            assert!((heard - (0.45 + late - begins)).abs() < frame, "{clip} {rest} {output}: heard at {heard}");
         }
     }
     room.ok(&format!("decode a.effigy --pack pack.safetensors -o b.mp4 --mute {DECODE}"));

@@ -242,7 +242,7 @@ fn check_pack(bytes: &[u8]) {
         let cpu = tch::Device::Cpu;
         let _ = (pack.generator(cpu).unwrap(), pack.flow(cpu).unwrap());
         #[cfg(feature = "analysis")]
-        drop(pack.analysis(cpu));
+        assert_eq!(pack.analysis(cpu).is_ok(), pack.config().analysis.is_some());
     }
 }
 

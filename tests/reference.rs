@@ -102,6 +102,7 @@ fn clip(random: &mut Random, count: usize, placement: bool) -> (Identity, Vec<Fr
 #[test]
 fn a_decoder_written_from_the_text_reads_every_number_of_coded_and_raw_streams() {
     let mut random = Random(21);
+    let mut lost = 0;
     for case in 0..8u64 {
         let placement = case % 2 == 0;
         let (identity, frames) = clip(&mut random, 300 + 40 * case as usize, placement);
@@ -123,15 +124,20 @@ fn a_decoder_written_from_the_text_reads_every_number_of_coded_and_raw_streams()
         let Some(csv) = whole.read("params") else { return };
         same(parsed(&csv), table(&read(&bytes)), &format!("case {case}"));
         assert_eq!(whole.read("sound").unwrap(), vec![case as u8; 11 * frames.len()]);
-        // A tenth of the packets is damaged: the others, and what they repeat, must come out alike.
+        // Ten places are damaged: packets that are left, and what they repeat, must come out alike.
         let mut damaged = bytes.clone();
         let front = bytes.len() / 3;
         for _ in 0..10 {
             damaged[front + random.below((bytes.len() - front) as u64 - 30) as usize] ^= 1;
         }
+        let mut reader = StreamReader::open(&damaged[..]).unwrap();
+        while reader.next_packet().unwrap().is_some() {}
+        assert!(reader.info().damaged > 0, "case {case}");
+        lost += reader.info().lost_frames;
         let csv = Scratch::new(&format!("{case}-damaged.effigy"), &damaged).read("params").unwrap();
         same(parsed(&csv), table(&read(&damaged)), &format!("case {case}, damaged"));
     }
+    assert!(lost > 100, "{lost} frames lost in all cases");
 }
 
 #[test]
@@ -147,6 +153,11 @@ fn a_decoder_written_from_the_text_reads_every_weight_of_identities() {
         let rest: Vec<u32> = lines[1].split(' ').skip(1).map(|v| v.parse::<f32>().unwrap().to_bits()).collect();
         assert_eq!(rest, identity.rest.to_array().map(f32::to_bits));
         assert_eq!(lines[2], format!("anchors {}", identity.anchors.len()));
+        let latent = &Identity::from_bytes(&fs::read(&file.0).unwrap()).unwrap().latent;
+        let sum: f64 = latent.data.iter().map(|v| f64::from(*v)).sum();
+        let (size, theirs) = lines[3].split_once(" sum ").unwrap();
+        assert_eq!(size, format!("latent {} x {}", latent.rows, latent.dim));
+        assert!((theirs.parse::<f64>().unwrap() - sum).abs() < 1e-6 * sum.abs().max(1.0), "{theirs}, {sum}");
         for (line, tensor) in lines[4..].iter().zip(&identity.tuned) {
             let weighed = |(i, v): (usize, &i32)| (i64::from(*v) as u64).wrapping_mul(i as u64 % 1_000_003 + 1);
             let check = tensor.values.iter().enumerate().map(weighed).fold(0u64, u64::wrapping_add);

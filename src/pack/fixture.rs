@@ -184,8 +184,8 @@ fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
         style_dim: shape.style_dim,
         identity_dim: 8,
         classes: 12,
-        parser_width: 8,
-        top_down: Vec::new(),
+        parser_width: 0,
+        top_down: vec![6, 8, 8, 10],
         encoder_sees_trunk: false,
     };
     shape.analysis.then_some(super::AnalysisConfig::Built(net))
