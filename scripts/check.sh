@@ -44,7 +44,7 @@ features() {
 
 lint() {
     local set args
-    for set in none decode analysis default; do
+    for set in none decode capi analysis default; do
         read -ra args < <(features "$set"; echo)
         printf 'clippy: features %s\n' "$set"
         cargo clippy --all-targets "${args[@]}" -- -D warnings || return 1
