@@ -44,7 +44,7 @@ features() {
 
 lint() {
     local set args
-    for set in none decode analysis default; do
+    for set in none decode capi analysis default; do
         read -ra args < <(features "$set"; echo)
         printf 'clippy: features %s\n' "$set"
         cargo clippy --all-targets "${args[@]}" -- -D warnings || return 1
@@ -66,7 +66,8 @@ header() {
     echo '#include "effigy.h"' | c++ -std=c++11 "${strict[@]}" -x c++ -
 }
 
-# The C programs must build without warnings and start with an empty environment.
+# The C and C++ programs must build without warnings, the C++ header also without exceptions, and start with an empty environment. What
+# they do is tested by tests/capi.rs and tests/capi_programs.rs, with the Python binding where there is numpy.
 c_programs() {
     local target program out
     cargo build || return 1
@@ -76,6 +77,12 @@ c_programs() {
         cc -std=c99 -Wall -Wextra -pedantic -Werror -I include "$program" -o "$out/$(basename "$program" .c)" \
             -L "$target" -leffigy -Wl,-rpath,"$(realpath "$target")" || return 1
     done
+    for program in bindings/cpp/*.cpp; do
+        c++ -std=c++11 -Wall -Wextra -pedantic -Werror -I include -I bindings/cpp "$program" \
+            -o "$out/$(basename "$program" .cpp)" -L "$target" -leffigy -Wl,-rpath,"$(realpath "$target")" || return 1
+    done
+    echo '#include "effigy.hpp"' | c++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -I include -I bindings/cpp \
+        -DEFFIGY_NO_EXCEPTIONS -fno-exceptions -x c++ - || return 1
     env -i "$out/decode_ppm" --version || return 1
     if env -i "$out/decode_ppm" no-such.safetensors no-such.effigy "$out"; then
         echo 'decode_ppm: expected a failure for a missing pack'

@@ -115,6 +115,7 @@ fn properties(stream: *mut StreamHandle) -> StreamProperties {
         decoded: 0,
         damaged: 0,
         lost: 0,
+        concealed: 0,
     };
     assert_eq!(unsafe { effigy_stream_info(stream, &mut info) }, Status::Ok, "{}", last_error());
     info
@@ -168,7 +169,7 @@ fn unfit_arguments_are_refused_and_take_no_frame() {
     let mut rgb = vec![0; 32 * 96];
     let mut next = |stride: usize, size: usize| unsafe { effigy_stream_next(stream, rgb.as_mut_ptr(), stride, size, null_mut()) };
     assert_eq!(next(95, 32 * 96), Status::Misuse);
-    assert_eq!(last_error(), "stride is 95, expected at least 96 for 32 pixels");
+    assert_eq!(last_error(), "plane 0: stride is 95, expected at least 96");
     assert_eq!(next(96, 32 * 96 - 1), Status::Misuse);
     assert_eq!(next(usize::MAX, 32 * 96), Status::Misuse);
     assert_eq!(unsafe { effigy_stream_next(stream, null_mut(), 96, 32 * 96, null_mut()) }, Status::Null);
@@ -244,7 +245,7 @@ fn streams_that_cannot_be_decoded_say_why() {
 }
 
 #[test]
-fn a_damaged_packet_is_passed_over_and_counted() {
+fn a_damaged_packet_is_passed_over_counted_and_its_frame_made_up() {
     let fixture = Fixture::new("damage");
     let mut bytes = fixture.stream.clone();
     let second_packet = {
@@ -264,9 +265,9 @@ fn a_damaged_packet_is_passed_over_and_counted() {
             times.push(pts);
         }
     }
-    assert_eq!(times, [7, 11]);
+    assert_eq!(times, [7, 9, 11]);
     let info = properties(stream);
-    assert_eq!((info.damaged, info.lost, info.decoded), (1, 1, 2));
+    assert_eq!((info.damaged, info.lost, info.decoded, info.concealed), (1, 1, 3, 1));
     unsafe {
         effigy_stream_free(stream);
         effigy_pack_free(pack);

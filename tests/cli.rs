@@ -240,6 +240,17 @@ fn an_identity_can_travel_apart_and_be_used_again() {
 }
 
 #[test]
+fn the_live_preset_reads_an_enrolled_person_and_nobody_else() {
+    let room = Room::new("live");
+    room.encode("-o first.effigy --save-identity me.identity");
+    let live = "--aligned-input --pack pack.safetensors --preset live --precision fp32 --device cpu --threads 1 --quiet";
+    room.ok(&format!("encode crops.mkv {live} --identity me.identity -o live.effigy"));
+    assert_eq!(json(&room.ok("inspect live.effigy --json"))["frames"], FRAMES);
+    room.fails(&format!("encode crops.mkv {live} -o out.effigy"), 2, "needs an enrolled person");
+    room.fails(&format!("enroll crops.mkv {live} -o out.identity"), 2, "needs an enrolled person");
+}
+
+#[test]
 fn streams_of_one_identity_are_joined_without_touching_a_number() {
     let room = Room::new("join");
     room.encode("-o a.effigy --save-identity me.identity");

@@ -51,6 +51,10 @@ pub struct Receiver {
     /// The frame that is due; none before the first.
     due: Option<u64>,
     concealing: bool,
+    /// Whether a packet has come that needs others before it.
+    chained: bool,
+    /// Frames in the packet that came last.
+    packet_frames: u64,
     info: ReceiverInfo,
 }
 
@@ -65,6 +69,8 @@ impl Receiver {
             ready: BTreeMap::new(),
             due: None,
             concealing: false,
+            chained: false,
+            packet_frames: 1,
             info: ReceiverInfo::default(),
         }
     }
@@ -72,6 +78,28 @@ impl Receiver {
     /// Counts so far.
     pub fn info(&self) -> ReceiverInfo {
         self.info
+    }
+
+    /// Number of the frame that [`Receiver::play`] gives next; nothing before the first packet.
+    pub fn next_frame(&self) -> Option<u64> {
+        self.due.or_else(|| self.waiting.keys().next().copied())
+    }
+
+    /// Number behind the last frame that has come in a packet and waits to be shown; nothing while none waits.
+    pub fn known_until(&self) -> Option<u64> {
+        let ready = self.ready.keys().next_back().map(|number| number + 1);
+        let waiting = self.waiting.values().map(|fields| fields.place()).map(|(sequence, count)| sequence + count).max();
+        ready.max(waiting)
+    }
+
+    /// Frames in the packet that came last; 1 before the first.
+    pub fn packet_frames(&self) -> u64 {
+        self.packet_frames
+    }
+
+    /// Whether frames are being made up that only an intra packet can end, and none has come: ask the sender for one.
+    pub fn needs_intra(&self) -> bool {
+        self.concealing && self.chained && !self.waiting.values().any(Fields::intra)
     }
 
     /// Takes a datagram: one record. Records other than packets are passed over.
@@ -97,6 +125,7 @@ impl Receiver {
         }
         let fields = read_fields(&self.header, &datagram[body])?;
         let (sequence, count) = fields.place();
+        (self.chained, self.packet_frames) = (self.chained || !fields.intra(), count);
         let first = self.due.or_else(|| self.waiting.keys().next().copied()).unwrap_or(sequence);
         if self.due.is_some_and(|due| sequence + count <= due) {
             self.info.late += 1;

@@ -53,21 +53,41 @@ fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic without a message")
 }
 
+/// As [`guard`] for a call on a handle, which keeps the message of a failure too.
+pub(super) fn guard_on<T>(
+    handle: Option<&mut Handle<T>>,
+    argument: &str,
+    body: impl FnOnce(&mut T) -> Result<Status, Failure>,
+) -> Status {
+    let Some(handle) = handle else { return guard(|| Err(null(argument))) };
+    let status = guard(|| handle.run(body));
+    if (status as i32) < 0 {
+        handle.message = with_last_message(str::to_owned);
+    }
+    status
+}
+
 /// A value behind a C pointer, refusing work once a call on it has panicked half-way.
 pub(super) struct Handle<T> {
     value: T,
     busy: bool,
+    message: String,
 }
 
 impl<T> Handle<T> {
     pub(super) fn new(value: T) -> Self {
-        Handle { value, busy: false }
+        Handle { value, busy: false, message: String::new() }
+    }
+
+    /// The message of the last failure of [`guard_on`].
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// Runs `work` on the value. A panic in `work` leaves the handle marked, and later calls fail as misuse.
-    pub(super) fn run<R>(&mut self, work: impl FnOnce(&mut T) -> Result<R, Error>) -> Result<R, Error> {
+    pub(super) fn run<R, E: From<Error>>(&mut self, work: impl FnOnce(&mut T) -> Result<R, E>) -> Result<R, E> {
         if self.busy {
-            return Err(Error::Misuse("this handle is broken by an earlier internal error: free it".into()));
+            return Err(Error::Misuse("this handle is broken by an earlier internal error: free it".into()).into());
         }
         self.busy = true;
         let result = work(&mut self.value);
@@ -104,9 +124,10 @@ mod tests {
     #[test]
     fn a_handle_refuses_work_after_a_panic() {
         let mut handle = Handle::new(1);
-        assert_eq!(handle.run(|value| Ok(*value)).unwrap(), 1);
-        let status = guard(|| handle.run(|_| -> Result<Status, Error> { panic!("half-way") }).map_err(Failure::from));
+        assert_eq!(handle.run(|value| Ok::<_, Error>(*value)).unwrap(), 1);
+        let status = guard_on(Some(&mut handle), "handle", |_| panic!("half-way"));
         assert_eq!(status, Status::Panic);
+        assert_eq!(handle.message(), "internal error: half-way");
         assert!(matches!(handle.run(|value| Ok(*value)), Err(Error::Misuse(_))));
     }
 }

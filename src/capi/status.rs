@@ -11,6 +11,8 @@ pub enum Status {
     Ok = 0,
     /// The stream is over; nothing was written.
     End = 1,
+    /// Nothing to hand out yet: give more first. Nothing was written.
+    Again = 2,
     /// A file or a pipe could not be read or written.
     Io = -1,
     /// The bytes do not follow their format: damaged, or something else.
@@ -34,9 +36,10 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Status; 12] = [
+    const ALL: [Status; 13] = [
         Status::Ok,
         Status::End,
+        Status::Again,
         Status::Io,
         Status::Malformed,
         Status::Unsupported,
@@ -59,6 +62,7 @@ impl Status {
         match self {
             Status::Ok => c"ok",
             Status::End => c"end of stream",
+            Status::Again => c"nothing yet",
             Status::Io => c"input or output failed",
             Status::Malformed => c"malformed input",
             Status::Unsupported => c"unsupported input",
@@ -97,14 +101,14 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(Status::from_number(status as i32), Some(status));
         }
-        assert_eq!(Status::from_number(2), None);
+        assert_eq!(Status::from_number(3), None);
         assert_eq!(Status::from_number(i32::MIN), None);
     }
 
     #[test]
     fn success_is_not_negative_and_failure_is() {
         for status in Status::ALL {
-            assert_eq!((status as i32) < 0, !matches!(status, Status::Ok | Status::End), "{status:?}");
+            assert_eq!((status as i32) < 0, !matches!(status, Status::Ok | Status::End | Status::Again), "{status:?}");
         }
     }
 }

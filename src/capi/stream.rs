@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use super::entry::StreamProperties;
-use crate::bitstream::{FrameRecord, Identity, StreamReader};
+use crate::bitstream::{Concealer, Identity, Origin, ShownFrame, StreamReader};
 use crate::decode::{DecodeOptions, Decoder};
 use crate::frame::TimedFrame;
 use crate::pack::Pack;
@@ -18,8 +18,10 @@ pub struct Stream {
     reader: StreamReader<Box<dyn Read + Send>>,
     decoder: Decoder,
     /// Frames of the packet read last that are not rendered yet.
-    waiting: VecDeque<FrameRecord>,
+    waiting: VecDeque<ShownFrame>,
+    concealer: Concealer,
     decoded: u64,
+    concealed: u64,
 }
 
 impl Stream {
@@ -52,7 +54,8 @@ impl Stream {
             return Err(Error::Malformed(format!("stream: resolution {stream}, but its identity has {own}")));
         }
         let decoder = Decoder::new(pack, &identity, &DecodeOptions::default())?;
-        Ok(Stream { reader, decoder, waiting: VecDeque::new(), decoded: 0 })
+        let concealer = Concealer::new(reader.header(), &identity.rest);
+        Ok(Stream { reader, decoder, waiting: VecDeque::new(), concealer, decoded: 0, concealed: 0 })
     }
 
     /// What is known so far; `size` is left to the caller. The number of frames is known once the last one is out.
@@ -69,21 +72,24 @@ impl Stream {
             decoded: self.decoded,
             damaged: counts.damaged,
             lost: counts.lost_frames,
+            concealed: self.concealed,
         }
     }
 
-    /// The next frame, nothing at the end. Damaged packets are passed over.
+    /// The next frame, nothing at the end. Damaged packets are passed over, and what is missing between two others is
+    /// made up.
     ///
     /// # Errors
     /// Input/output and device. The frame that failed is gone; the next call goes on behind it.
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
         while self.waiting.is_empty() {
             let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
-            self.waiting.extend(packet.frames);
+            self.waiting.extend(self.concealer.fill(&packet));
         }
-        let Some(record) = self.waiting.pop_front() else { return Ok(None) };
+        let Some(ShownFrame { frame: record, origin }) = self.waiting.pop_front() else { return Ok(None) };
         let frame = self.decoder.render(&record.params)?;
         self.decoded += 1;
+        self.concealed += u64::from(origin != Origin::Received);
         Ok(Some(TimedFrame { pts: record.pts, frame }))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
 //! (sensitivities) -> `start` (first guess) -> `pose` -> `expression`. `differences` (the weights that `tune` moves), `crops`, `loss`,
-//! `model` and `rows` serve them.
+//! `model` and `rows` serve them. `live` takes the short way of a call: `align` -> `start`, nothing searched.
 //!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
@@ -14,6 +14,7 @@ mod differences;
 mod expression;
 mod identity;
 mod invert;
+mod live;
 mod loss;
 mod model;
 mod pose;
@@ -33,6 +34,9 @@ use crate::params::{FrameParams, Placement, EXPRESSIONS};
 use crate::progress::Progress;
 use crops::Crops;
 use differences::Differences;
+#[cfg(feature = "encode")]
+pub use live::LiveEncoder;
+pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING};
 use loss::Judge;
 use model::{from_table, latent_plain, latent_tensor, to_table, Model};
 use std::collections::BTreeMap;
@@ -59,6 +63,8 @@ pub struct AlignedFrame {
 /// How much work the encoder may do. Steps of tuning do not grow with the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
+    /// What a call allows: nothing is searched, each frame is read once, as by [`LiveReader`]. Not for [`enroll`].
+    Live,
     /// A preview: a third of the tuning steps of `medium`, half of those of the search.
     Fast,
     /// The default.
@@ -130,6 +136,7 @@ impl EncodeOptions {
 
     fn plan(&self) -> Plan {
         let (fit_steps, tune_steps, pose_steps, expression_steps) = match self.preset {
+            Preset::Live => (0, 0, 0, 0),
             Preset::Fast => (100, 700, 8, 24),
             Preset::Medium => (150, 2000, 12, 48),
             Preset::Best => (300, 6000, 20, 100),
@@ -205,6 +212,9 @@ impl Bench {
 
 /// Fits a person to some footage: identity latent, tuned weights, sensitivities, rest state.
 pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, progress: &dyn Progress) -> Result<Enrolled> {
+    if options.preset == Preset::Live {
+        return Err(Error::Misuse("the preset live fits nothing: it needs a person who is enrolled already".into()));
+    }
     let bytes = options.bytes()?;
     let bench = Bench::new(pack, options)?;
     let plan = options.plan();
@@ -274,6 +284,9 @@ pub fn search(
     options: &EncodeOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<FrameParams>> {
+    if options.preset == Preset::Live {
+        return live::read_all(pack, identity, frames, options, progress);
+    }
     let bench = Bench::new(pack, options)?;
     let plan = options.plan();
     let crops = Crops::new(frames, pack.config().generator.resolution, bench.device)?;

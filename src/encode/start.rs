@@ -8,6 +8,7 @@ use super::loss::Judge;
 use super::model::{Model, COLUMNS};
 use crate::error::Result;
 use crate::net::ops::{from_vec, Calc};
+use crate::net::Analysis;
 use crate::progress::{check, Progress};
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -15,6 +16,51 @@ use tch::{no_grad, Device, Kind, Tensor};
 const SAMPLES: usize = 384;
 /// Ridge term, relative to the features' mean square.
 const RIDGE: f64 = 0.02;
+
+/// What a person's pictures tell of the numbers: a linear map, learned from renders alone.
+#[derive(Debug)]
+pub(super) struct Start {
+    map: Tensor,
+    centre: Tensor,
+    /// Bounds of what is read, `[1, 34]`: the anchors' own with some margin.
+    low: Tensor,
+    high: Tensor,
+}
+
+impl Start {
+    /// Learns the map for the person of `latent`, from anchors `[n, 34]`.
+    pub(super) fn learn(
+        model: &Model,
+        net: &Analysis,
+        latent: &Tensor,
+        anchors: &Tensor,
+        progress: &dyn Progress,
+    ) -> Result<Start> {
+        progress.begin("learn the start", SAMPLES as u64);
+        let rows = mixtures(anchors)?;
+        let mut seen = Vec::new();
+        let batch = 2 * super::batch(model.generator.config().resolution.min(256)) as i64;
+        for first in (0..SAMPLES as i64).step_by(batch as usize) {
+            check(progress)?;
+            let part = rows.f_slice(0, first, first + batch, 1)?;
+            seen.push(no_grad(|| hidden(net, model.kind, &model.glimpse(latent, &part)?))?);
+            progress.advance((first + batch) as u64, "");
+        }
+        progress.end();
+        let centre = rows.f_mean_dim([0i64].as_slice(), true, Kind::Float)?;
+        let map = ridge(&Tensor::f_cat(&seen, 0)?, &rows.minus(&centre)?)?;
+        let (low, _) = anchors.f_min_dim(0, true)?;
+        let (high, _) = anchors.f_max_dim(0, true)?;
+        let margin = high.minus(&low)?.scale(0.3)?;
+        Ok(Start { map, centre, low: low.minus(&margin)?, high: high.plus(&margin)? })
+    }
+
+    /// The numbers `[B, 34]` of crops `[B, 3, R, R]` in [-1, 1].
+    pub(super) fn read(&self, net: &Analysis, kind: Kind, images: &Tensor) -> Result<Tensor> {
+        let read = no_grad(|| hidden(net, kind, images)?.f_matmul(&self.map)?.plus(&self.centre))?;
+        Ok(read.f_maximum(&self.low)?.f_minimum(&self.high)?)
+    }
+}
 
 /// `[frames, 34]` for crops of the person of `latent`, from anchors `[n, 34]`.
 pub(super) fn guess(
@@ -25,32 +71,14 @@ pub(super) fn guess(
     anchors: &Tensor,
     progress: &dyn Progress,
 ) -> Result<Tensor> {
-    progress.begin("learn the start", SAMPLES as u64);
-    let rows = mixtures(anchors)?;
-    let mut seen = Vec::new();
-    let batch = 2 * super::batch(model.generator.config().resolution.min(256)) as i64;
-    for first in (0..SAMPLES as i64).step_by(batch as usize) {
-        check(progress)?;
-        seen.push(no_grad(|| hidden(judge, &model.glimpse(latent, &rows.f_slice(0, first, first + batch, 1)?)?))?);
-        progress.advance((first + batch) as u64, "");
-    }
-    progress.end();
-    let seen = Tensor::f_cat(&seen, 0)?;
-    let centre = rows.f_mean_dim([0i64].as_slice(), true, Kind::Float)?;
-    let map = ridge(&seen, &rows.minus(&centre)?)?;
-    let mut out = Vec::new();
-    for picks in crops.chunks(16) {
-        out.push(no_grad(|| hidden(judge, &crops.pick(&picks)?)?.f_matmul(&map)?.plus(&centre))?);
-    }
-    let (low, _) = anchors.f_min_dim(0, true)?;
-    let (high, _) = anchors.f_max_dim(0, true)?;
-    let margin = high.minus(&low)?.scale(0.3)?;
-    Ok(Tensor::f_cat(&out, 0)?.f_maximum(&low.minus(&margin)?)?.f_minimum(&high.plus(&margin)?)?)
+    let start = Start::learn(model, judge.net, latent, anchors, progress)?;
+    let parts = crops.chunks(16).into_iter().map(|picks| start.read(judge.net, judge.kind, &crops.pick(&picks)?));
+    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
 /// Features with a column of ones.
-fn hidden(judge: &Judge, images: &Tensor) -> Result<Tensor> {
-    let h = judge.net.summary(&judge.net.view(images, judge.kind)?)?;
+fn hidden(net: &Analysis, kind: Kind, images: &Tensor) -> Result<Tensor> {
+    let h = net.summary(&net.view(images, kind)?)?;
     let ones = Tensor::f_ones([h.size()[0], 1], (Kind::Float, h.device()))?;
     Ok(Tensor::f_cat(&[h, ones], 1)?)
 }

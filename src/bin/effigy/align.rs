@@ -48,7 +48,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         Some(side) => side,
         None => side(&args.pack.load()?),
     };
-    let clip = clip::load(&args.clip, &part, Crops { side, saved: Some(&args.output), references: Vec::new() }, reporter)?;
+    let clip =
+        clip::load(&args.clip, &part, Crops { side, saved: Some(&args.output), references: Vec::new(), live: false }, reporter)?;
     let keys = clip.frames.iter().filter(|f| f.key).count();
     let lost = clip.frames.iter().filter(|f| f.confidence <= 0.0).count();
     let count = clip.frames.len();

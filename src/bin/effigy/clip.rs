@@ -71,11 +71,13 @@ pub struct Crops<'a> {
     pub saved: Option<&'a PathBuf>,
     /// Crops of the same face, to be placed as; may be empty.
     pub references: Vec<Frame>,
+    /// Whether no frame may wait for a later one.
+    pub live: bool,
 }
 
 /// Reads and aligns a clip.
 pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress) -> Result<Aligned> {
-    let side = crops.side;
+    let (side, saved) = (crops.side, crops.saved);
     let reader = ClipReader::open(path, &args.reading())?;
     let info = reader.info();
     let total = args.frames.or(info.frames).unwrap_or(0);
@@ -86,7 +88,7 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     progress.begin(stage, total);
     let keep = &mut |frame: AlignedFrame| -> Result<()> {
         check(progress)?;
-        if let Some(out) = crops.saved {
+        if let Some(out) = saved {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 empty => empty.insert(crop_writer(out, side, &camera, frame.pts)?),
@@ -100,7 +102,7 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     if args.aligned_input {
         read_crops(reader, side, keep)?;
     } else {
-        align(reader, side, crops.references, keep)?;
+        align(reader, crops, keep)?;
     }
     progress.end();
     if frames.is_empty() {
@@ -200,15 +202,12 @@ pub fn as_aligned(pts: i64, frame: Frame, key: bool) -> AlignedFrame {
 }
 
 #[cfg(feature = "encode")]
-fn align(
-    mut reader: ClipReader,
-    side: u32,
-    references: Vec<Frame>,
-    keep: &mut dyn FnMut(AlignedFrame) -> Result<()>,
-) -> Result<()> {
-    let mut options = AlignOptions { resolution: side, references, ..AlignOptions::default() };
+fn align(mut reader: ClipReader, crops: Crops, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+    let mut options = AlignOptions { resolution: crops.side, references: crops.references, ..AlignOptions::default() };
     let mut most = options.lookahead;
-    if !options.references.is_empty() {
+    if crops.live {
+        (options.lookahead, most) = (1, 1);
+    } else if !options.references.is_empty() {
         // Somebody who is known is found by any frame that resembles what is known of them.
         options.lookahead = KNOWN_LOOKAHEAD;
         let (width, height) = (reader.info().width, reader.info().height);
@@ -231,7 +230,7 @@ fn align(
 }
 
 #[cfg(not(feature = "encode"))]
-fn align(_: ClipReader, _: u32, _: Vec<Frame>, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+fn align(_: ClipReader, _: Crops, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
     Err(no_alignment())
 }
 

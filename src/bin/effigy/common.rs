@@ -103,6 +103,8 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 /// Amount of work by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum PresetArg {
+    /// What a call allows: nothing is searched; needs an enrolled identity
+    Live,
     /// A preview: a third of the tuning, half of the search
     Fast,
     /// The usual
@@ -126,6 +128,7 @@ impl PresetArg {
     /// As it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            PresetArg::Live => "live",
             PresetArg::Fast => "fast",
             PresetArg::Medium => "medium",
             PresetArg::Best => "best",
@@ -172,10 +175,21 @@ pub struct FitArgs {
 }
 
 impl FitArgs {
+    /// `Err` for the preset `live` where there is no identity that it could use.
+    pub fn check_known(&self, known: bool) -> Result<()> {
+        match self.preset {
+            Some(PresetArg::Live) if !known => Err(Error::Misuse(
+                "--preset live fits nothing: it needs an enrolled person (effigy encode --identity FILE)".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The library's settings; `usual`: the preset if none was named.
     pub fn options(&self, device: &DeviceArgs, usual: PresetArg) -> EncodeOptions {
         EncodeOptions {
             preset: match self.preset.unwrap_or(usual) {
+                PresetArg::Live => Preset::Live,
                 PresetArg::Fast => Preset::Fast,
                 PresetArg::Medium => Preset::Medium,
                 PresetArg::Best => Preset::Best,

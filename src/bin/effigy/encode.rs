@@ -13,7 +13,7 @@ use effigy::encode::{
     align::{shift, Shift},
     Preset,
 };
-use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions};
+use effigy::encode::{draw_enrolled, enroll, search, AlignedFrame, EncodeOptions};
 #[cfg(feature = "encode")]
 use effigy::evaluate::metrics::mse;
 use effigy::frame::Frame;
@@ -37,6 +37,7 @@ Examples:
   effigy encode call.mp4 -o call.effigy
   effigy encode call.mp4 -o call.effigy --preset best --start 2.5 --frames 250
   effigy encode today.mp4 -o today.effigy --identity me.identity     tunes nothing: much faster
+  effigy encode today.mp4 -o today.effigy --identity me.identity --preset live     searches nothing either
   effigy encode crops.mkv --aligned-input -o crops.effigy
 
 Units: times in seconds of the clip, sizes in bytes (1 kB = 1000). The stream keeps the clip's exact time stamps,\nand its sound.";
@@ -106,11 +107,13 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
     let references = match &known {
-        Some(identity) if !args.clip_args.aligned_input => faces(&pack, identity, &args.device, reporter)?,
+        Some(identity) if !args.clip_args.aligned_input => draw_enrolled(&pack, identity, &args.device.decoding(), reporter)?,
         _ => Vec::new(),
     };
-    let again = !references.is_empty();
-    let crops = clip::Crops { side: side(&pack), saved: args.aligned.as_ref().filter(|_| !again), references };
+    // Nothing is looked at twice on a call.
+    let live = args.fit.preset == Some(PresetArg::Live);
+    let again = !references.is_empty() && !live;
+    let crops = clip::Crops { side: side(&pack), saved: args.aligned.as_ref().filter(|_| !again), references, live };
     let clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
     let sound = sound(args, &clip)?;
     let begun = Instant::now();
@@ -222,24 +225,11 @@ fn sound(args: &Args, clip: &Aligned) -> Result<Option<(Staged, String)>> {
     Ok(Some((file, codec)))
 }
 
-/// An enrolled person as their own generator draws them: where it expects the face.
-fn faces(pack: &Pack, identity: &Identity, device: &DeviceArgs, progress: &dyn Progress) -> Result<Vec<Frame>> {
-    let mut decoder = Decoder::new(pack, identity, &device.decoding())?;
-    progress.begin("draw the enrolled face", 1 + identity.anchors.len() as u64);
-    let mut out = Vec::new();
-    for state in std::iter::once(&identity.rest).chain(&identity.anchors) {
-        effigy::progress::check(progress)?;
-        out.push(decoder.render(state)?);
-        progress.advance(out.len() as u64, "");
-    }
-    progress.end();
-    Ok(out)
-}
-
 /// What can be known to fail before any work.
 fn check(args: &Args) -> Result<()> {
     clip::check_build(&args.clip_args)?;
     args.coding.check()?;
+    args.fit.check_known(args.identity.is_some())?;
     let inputs: Vec<&Path> = std::iter::once(args.clip.as_path()).chain(args.identity.as_deref()).collect();
     for output in [Some(&args.output), args.save_identity.as_ref(), args.aligned.as_ref()].into_iter().flatten() {
         distinct(output, &inputs)?;

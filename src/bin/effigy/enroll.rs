@@ -41,13 +41,14 @@ pub struct Args {
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     clip::check_build(&args.clip_args)?;
+    args.fit.check_known(false)?;
     let inputs: Vec<&Path> = args.input.iter().map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     let staged = Staged::create(&args.output)?;
     let pack = args.pack.load()?;
     let mut frames = Vec::new();
     for input in inputs {
-        let crops = clip::Crops { side: side(&pack), saved: None, references: Vec::new() };
+        let crops = clip::Crops { side: side(&pack), saved: None, references: Vec::new(), live: false };
         frames.extend(clip::load(input, &args.clip_args, crops, reporter)?.frames);
     }
     let enrolled = enroll(&pack, &frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;

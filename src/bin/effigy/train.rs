@@ -326,7 +326,7 @@ fn personal(args: &PersonalArgs, reporter: &Reporter) -> Result<()> {
     let side = crate::common::side(&effigy::pack::Pack::load(&path)?);
     let mut clips = Vec::new();
     for input in &args.input {
-        let crops = clip::Crops { side, saved: None, references: Vec::new() };
+        let crops = clip::Crops { side, saved: None, references: Vec::new(), live: false };
         let aligned = clip::load(input, &args.clip_args, crops, reporter)?;
         clips.push(aligned.frames.into_iter().map(|f| f.frame).collect());
     }

@@ -110,6 +110,8 @@ pub struct Aligner {
     velocity: Similarity,
     votes: VecDeque<Similarity>,
     misses: u32,
+    /// The crop was placed by the eyes although known crops tell the place better: none has resembled the face yet.
+    unsure: bool,
     summary: AlignSummary,
 }
 
@@ -144,6 +146,7 @@ impl Aligner {
             velocity: Similarity::IDENTITY,
             votes: VecDeque::new(),
             misses: 0,
+            unsure: false,
             summary: AlignSummary::default(),
         })
     }
@@ -178,6 +181,7 @@ impl Aligner {
                     Some(pose) => pose,
                     None => {
                         log::warn!("the face does not look like the enrolled one: its crop is placed by its eyes");
+                        self.unsure = true;
                         pose
                     }
                 }
@@ -219,8 +223,11 @@ impl Aligner {
             self.start(std::slice::from_ref(timed))?;
         }
         let grey = warp::grey(&timed.frame)?;
-        let step = self.follow(&grey)?;
+        let mut step = self.follow(&grey)?;
         self.summary.frames += 1;
+        if self.unsure && step.confidence > 0.5 && self.summary.frames.is_multiple_of(WATCH_EVERY) {
+            step.key |= self.settle(&grey)?;
+        }
         self.summary.keys += u64::from(step.key);
         let track = self.track.expect("start above has either set it or failed");
         if step.confidence > 0.5 && self.summary.frames.is_multiple_of(WATCH_EVERY) {
@@ -371,6 +378,7 @@ impl Aligner {
             true => None,
             false => self.references.place(&mut self.register, &[(grey, pose)])?,
         };
+        self.unsure = known.is_none() && !self.references.is_empty();
         self.restart(grey, known.map_or(pose, |known| pose.moved(&known.motion)))?;
         Ok(Step { key: true, confidence: 0.5 })
     }
@@ -388,6 +396,18 @@ impl Aligner {
         }
         self.summary.lost += 1;
         Step { key: false, confidence: 0.0 }
+    }
+
+    /// Moves a crop that was placed by the eyes to where the known crops have the face, as soon as a frame resembles one of them: a jump
+    /// once is better than a face beside its place for long.
+    fn settle(&mut self, grey: &Mat) -> Result<bool> {
+        let pose = self.track.expect("push has started the track").moved(&self.drift);
+        let attempt = self.summary.frames / WATCH_EVERY;
+        let Some(motion) = self.references.find(&mut self.register, grey, &pose, attempt as usize)? else { return Ok(false) };
+        log::info!("the face was recognised at frame {}: its crop is placed as enrolled", self.summary.frames);
+        self.restart(grey, pose.moved(&motion))?;
+        self.unsure = false;
+        Ok(true)
     }
 
     /// Notes where the face should be in the crop: as on the known crops, or with the eyes where the detector expects them.

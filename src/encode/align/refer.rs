@@ -18,6 +18,8 @@ const SEEN: f64 = 0.25;
 const AGREES: f64 = 0.4;
 /// Share of the face that must agree for a place to count while the face is followed.
 const SURE: f64 = 0.6;
+/// Share of the face that must agree for a crop placed by the eyes to be moved.
+const FOUND: f64 = 0.5;
 /// Largest believable error of the detector, crop units, and the sizes that are tried: eyes cast down or a frown make its boxes larger.
 const MOST_ERROR: f64 = 0.3;
 const SCALES: [f64; 3] = [1.0, 1.15, 0.87];
@@ -73,6 +75,20 @@ impl References {
         }
         let share = fine.iter().map(|(_, sure)| *sure).fold(0.0, f64::max);
         Ok(middle(fine).map(|motion| Known { motion, share }))
+    }
+
+    /// As [`References::place`] for one frame while it is followed, at a cost that a call can bear: one size a time, another with each
+    /// `attempt`.
+    pub(super) fn find(
+        &self,
+        register: &mut Register,
+        grey: &Mat,
+        pose: &CropPose,
+        attempt: usize,
+    ) -> Result<Option<Similarity>> {
+        let start = pose.moved(&Similarity { scale: SCALES[attempt % SCALES.len()], ..Similarity::IDENTITY });
+        let Some((rough, _)) = self.best(register, grey, &start, SEEN)? else { return Ok(None) };
+        Ok(self.best(register, grey, &rough, FOUND)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
     /// Motion from `pose` to where the face lies on the references, if it surely is like one of them.

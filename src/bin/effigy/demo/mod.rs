@@ -97,6 +97,7 @@ struct Outcome {
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     args.coding.check()?;
+    args.fit.check_known(false)?;
     std::fs::create_dir_all(&args.output).map_err(|e| Error::io("create", &args.output, e))?;
     let page_path = args.output.join("index.html");
     let staged = Staged::create(&page_path)?;
@@ -120,7 +121,12 @@ fn source(args: &Args, pack: &Pack, progress: &dyn Progress) -> Result<Aligned> 
             clip::check_build(part)?;
             let frames = Some(part.frames.unwrap_or(CLIP_FRAMES));
             let chosen = ClipArgs { start: part.start, frames, aligned_input: part.aligned_input };
-            clip::load(path, &chosen, clip::Crops { side: side(pack), saved: None, references: Vec::new() }, progress)
+            clip::load(
+                path,
+                &chosen,
+                clip::Crops { side: side(pack), saved: None, references: Vec::new(), live: false },
+                progress,
+            )
         }
         None => {
             let frames = part.frames.unwrap_or(SYNTHETIC_FRAMES).clamp(1, 100_000);

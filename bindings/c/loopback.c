@@ -1,0 +1,312 @@
+/*
+ * Encodes a clip of an enrolled person live, loses some packets on purpose, decodes the rest and writes what a receiver would see.
+ *
+ *     loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] [--threads N]
+ *              PACK IDENTITY < IN.y4m > OUT.y4m
+ *
+ * The input is Y4M with 8-bit 4:2:0, or with --rgb raw RGB of that size at 25 frames per second; with --aligned it is the upright
+ * crop already, of exactly the identity's resolution. A camera clip can be piped in:
+ *
+ *     ffmpeg -i clip.mp4 -pix_fmt yuv420p -f yuv4mpegpipe - | loopback --loss 5 PACK IDENTITY > out.y4m
+ *
+ * Build: cc -I include bindings/c/loopback.c -L target/release -leffigy -Wl,-rpath,"$PWD/target/release" -o loopback
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "effigy.h"
+#include "y4m.h"
+
+typedef struct {
+    int aligned, rgb;
+    unsigned width, height, rate_num, rate_den;
+    double loss;
+    unsigned redundancy, threads;
+    unsigned long seed;
+    const char *pack, *identity;
+} options;
+
+typedef struct {
+    effigy_pack *pack;
+    effigy_identity *identity;
+    effigy_encoder *encoder;
+    effigy_decoder *decoder;
+    effigy_picture camera, shown;
+    unsigned long frames, no_face, packets, lost, bytes, shown_frames, requests;
+} session;
+
+static int failed(const char *what, effigy_status status)
+{
+    char message[512] = "";
+
+    effigy_last_error(message, sizeof message);
+    fprintf(stderr, "loopback: %s: %s (%s)\n", what, effigy_status_text(status), message);
+    return 1;
+}
+
+/* A repeatable random number, 0 to less than 1. */
+static double chance(unsigned long *seed)
+{
+    *seed = (*seed * 1103515245UL + 12345UL) & 0x7fffffffUL;
+    return (double)(*seed >> 8) / (double)(1UL << 23);
+}
+
+/* Takes size and frame rate from the input. */
+static int read_head(options *chosen)
+{
+    y4m_head head;
+    const char *wrong = y4m_read_head(stdin, &head);
+
+    if (wrong != NULL) {
+        fprintf(stderr, "loopback: input: %s\n", wrong);
+        return 1;
+    }
+    chosen->width = head.width;
+    chosen->height = head.height;
+    chosen->rate_num = head.rate_num;
+    chosen->rate_den = head.rate_den;
+    return 0;
+}
+
+/* Reads the next picture: 1 if there is one, 0 at the end. */
+static int read_picture(const options *chosen, effigy_picture *picture)
+{
+    return chosen->rgb ? fread(picture->planes[0], 1, picture->sizes[0], stdin) == picture->sizes[0] : y4m_read(stdin, picture);
+}
+
+/* The picture that is read into; 0 without memory. */
+static int make_camera(const options *chosen, effigy_picture *picture)
+{
+    if (!y4m_make(picture, chosen->width, chosen->height)) {
+        return 0;
+    }
+    if (chosen->rgb) {
+        free(picture->planes[0]);
+        picture->format = EFFIGY_FORMAT_RGB24;
+        picture->strides[0] = 3 * (size_t)chosen->width;
+        picture->sizes[0] = picture->strides[0] * chosen->height;
+        picture->planes[0] = malloc(picture->sizes[0]);
+    }
+    return picture->planes[0] != NULL;
+}
+
+/* Writes every frame that is due. */
+static int show(session *call)
+{
+    effigy_status status;
+
+    while ((status = effigy_decoder_receive(call->decoder, &call->shown, NULL)) == EFFIGY_STATUS_OK) {
+        call->shown_frames++;
+        if (!y4m_write(stdout, &call->shown)) {
+            perror("loopback: output");
+            return 1;
+        }
+    }
+    return status == EFFIGY_STATUS_AGAIN || status == EFFIGY_STATUS_END ? 0 : failed("receive a frame", status);
+}
+
+/* What a network does with a packet, and what the receiver makes of it. */
+static int transmit(const options *chosen, session *call, unsigned long *seed, const unsigned char *packet, size_t size)
+{
+    effigy_status status = EFFIGY_STATUS_OK;
+    int32_t wanted = 0;
+
+    call->packets++;
+    call->bytes += (unsigned long)size;
+    if (chance(seed) * 100.0 < chosen->loss) {
+        call->lost++;
+        /* With redundancy the next packet repeats what is missing; without, somebody has to make it up. */
+        if (chosen->redundancy == 0) {
+            status = effigy_decoder_send(call->decoder, NULL, 0);
+        }
+    } else {
+        status = effigy_decoder_send(call->decoder, packet, size);
+    }
+    if (status != EFFIGY_STATUS_OK) {
+        return failed("send to the decoder", status);
+    }
+    if (show(call) != 0) {
+        return 1;
+    }
+    status = effigy_decoder_needs_intra(call->decoder, &wanted);
+    if (status == EFFIGY_STATUS_OK && wanted) {
+        call->requests++;
+        status = effigy_encoder_request_intra(call->encoder);
+    }
+    return status == EFFIGY_STATUS_OK ? 0 : failed("ask for an intra packet", status);
+}
+
+/* Encodes the whole input. */
+static int run(const options *chosen, session *call)
+{
+    static unsigned char packet[EFFIGY_MAX_PACKET];
+    unsigned long seed = chosen->seed;
+    effigy_status status;
+    size_t size;
+
+    while (read_picture(chosen, &call->camera)) {
+        call->camera.pts = (int64_t)call->frames++;
+        status = effigy_encoder_send(call->encoder, &call->camera, NULL);
+        if (status == EFFIGY_STATUS_NO_CONTENT) {
+            call->no_face++;
+            continue;
+        }
+        if (status != EFFIGY_STATUS_OK) {
+            return failed("encode", status);
+        }
+        while ((status = effigy_encoder_receive(call->encoder, packet, sizeof packet, &size, NULL)) == EFFIGY_STATUS_OK) {
+            if (transmit(chosen, call, &seed, packet, size) != 0) {
+                return 1;
+            }
+        }
+        if (status != EFFIGY_STATUS_AGAIN) {
+            return failed("receive a packet", status);
+        }
+    }
+    status = effigy_decoder_flush(call->decoder);
+    return status == EFFIGY_STATUS_OK ? show(call) : failed("flush", status);
+}
+
+/* Makes encoder and decoder, hands the stream's header from one to the other, and prepares the pictures. */
+static int set_up(options *chosen, session *call)
+{
+    effigy_encoder_settings settings;
+    effigy_stream_header_info info;
+    unsigned char *header;
+    effigy_status status;
+    size_t length = 0;
+
+    if ((status = effigy_pack_load(chosen->pack, &call->pack)) != EFFIGY_STATUS_OK) {
+        return failed(chosen->pack, status);
+    }
+    if ((status = effigy_identity_load(chosen->identity, &call->identity)) != EFFIGY_STATUS_OK) {
+        return failed(chosen->identity, status);
+    }
+    status = effigy_encoder_settings_init(&settings, sizeof settings);
+    settings.camera_width = chosen->width;
+    settings.camera_height = chosen->height;
+    settings.time_base_num = chosen->rate_den;
+    settings.time_base_den = chosen->rate_num;
+    settings.frame_ticks = 1;
+    settings.redundancy = chosen->redundancy;
+    settings.aligned = chosen->aligned;
+    settings.threads = chosen->threads; /* of the whole process: the decoder has them too */
+    if (status == EFFIGY_STATUS_OK) {
+        status = effigy_encoder_new(call->pack, call->identity, &settings, NULL, NULL, &call->encoder);
+    }
+    if (status != EFFIGY_STATUS_OK) {
+        return failed("encoder", status);
+    }
+    if ((status = effigy_decoder_new(call->pack, call->identity, NULL, &call->decoder)) != EFFIGY_STATUS_OK) {
+        return failed("decoder", status);
+    }
+    status = effigy_encoder_header(call->encoder, NULL, 0, &length);
+    header = status == EFFIGY_STATUS_OK ? malloc(length) : NULL;
+    if (header == NULL) {
+        return failed("header", status);
+    }
+    status = effigy_encoder_header(call->encoder, header, length, &length);
+    if (status == EFFIGY_STATUS_OK) {
+        status = effigy_decoder_open(call->decoder, header, length);
+    }
+    free(header);
+    info.size = sizeof info;
+    if (status != EFFIGY_STATUS_OK || (status = effigy_decoder_info(call->decoder, &info)) != EFFIGY_STATUS_OK) {
+        return failed("header", status);
+    }
+    if (!make_camera(chosen, &call->camera) || !y4m_make(&call->shown, info.resolution, info.resolution)) {
+        fprintf(stderr, "loopback: no memory for pictures\n");
+        return 1;
+    }
+    y4m_write_head(stdout, info.resolution, chosen->rate_num, chosen->rate_den);
+    return 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] "
+                    "[--threads N] PACK IDENTITY\n");
+    return 2;
+}
+
+static int parse(int count, char **arguments, options *chosen)
+{
+    int at;
+
+    for (at = 1; at < count && strncmp(arguments[at], "--", 2) == 0; at++) {
+        const char *name = arguments[at], *value = at + 1 < count ? arguments[at + 1] : "";
+
+        if (strcmp(name, "--aligned") == 0) {
+            chosen->aligned = 1;
+            continue;
+        }
+        if (strcmp(name, "--rgb") == 0 && sscanf(value, "%ux%u", &chosen->width, &chosen->height) == 2 &&
+            chosen->width > 0 && chosen->height > 0 && chosen->width <= 16384 && chosen->height <= 16384) {
+            chosen->rgb = 1;
+        } else if (strcmp(name, "--loss") == 0) {
+            chosen->loss = atof(value);
+        } else if (strcmp(name, "--redundancy") == 0) {
+            chosen->redundancy = (unsigned)strtoul(value, NULL, 10);
+        } else if (strcmp(name, "--threads") == 0) {
+            chosen->threads = (unsigned)strtoul(value, NULL, 10);
+        } else if (strcmp(name, "--seed") == 0) {
+            chosen->seed = strtoul(value, NULL, 10);
+        } else {
+            return usage();
+        }
+        at++;
+    }
+    if (count - at != 2) {
+        return usage();
+    }
+    chosen->pack = arguments[at];
+    chosen->identity = arguments[at + 1];
+    return 0;
+}
+
+static void report(const session *call)
+{
+    effigy_decoder_statistics counts;
+
+    counts.size = sizeof counts;
+    if (effigy_decoder_get_statistics(call->decoder, &counts) != EFFIGY_STATUS_OK) {
+        return;
+    }
+    fprintf(stderr, "loopback: %lu frames (%lu without a face), %lu packets of %.1f bytes, %lu lost, %lu intra asked for\n", call->frames,
+            call->no_face, call->packets, call->packets > 0 ? (double)call->bytes / (double)call->packets : 0.0, call->lost, call->requests);
+    fprintf(stderr, "loopback: %lu frames shown: %lu received, %lu repeated, %lu made up\n", call->shown_frames,
+            (unsigned long)counts.received, (unsigned long)counts.repeated, (unsigned long)counts.concealed);
+}
+
+int main(int count, char **arguments)
+{
+    options chosen = {0, 0, 0, 0, 25, 1, 0.0, 0, 0, 1, NULL, NULL};
+    session call;
+    int result;
+
+    memset(&call, 0, sizeof call);
+    if (effigy_abi_version() / 1000 != EFFIGY_ABI_VERSION / 1000) {
+        fprintf(stderr, "loopback: made for interface %d, the library has %u\n", EFFIGY_ABI_VERSION, (unsigned)effigy_abi_version());
+        return 1;
+    }
+    if ((result = parse(count, arguments, &chosen)) != 0 || (!chosen.rgb && (result = read_head(&chosen)) != 0)) {
+        return result;
+    }
+    result = set_up(&chosen, &call);
+    if (result == 0) {
+        result = run(&chosen, &call);
+        report(&call);
+    }
+    effigy_encoder_free(call.encoder);
+    effigy_decoder_free(call.decoder);
+    effigy_identity_free(call.identity);
+    effigy_pack_free(call.pack);
+    free(call.camera.planes[0]);
+    free(call.shown.planes[0]);
+    if (fflush(stdout) != 0) {
+        perror("loopback: output");
+        result = 1;
+    }
+    return result;
+}

@@ -1,0 +1,310 @@
+//! Decoding for a C caller who has packets. Input: the bytes of a stream's front, then datagrams of one record each, or the news that one
+//! is lost. Output: RGB pictures, each with its time stamp, where it comes from and where it belongs in the camera picture.
+//!
+//! Two ways to keep time. *By packets*: each packet, or lost packet, makes its frames due, and [`Player::next`] hands them out. *By a
+//! clock*: [`Player::play`] gives the frame that is due now, whatever has come.
+
+use crate::bitstream::{
+    identity_hash, Event, FrameRecord, Identity, Origin, Parser, Receiver, ReceiverInfo, ShownFrame, StreamHeader, MAX_AHEAD,
+    MAX_RECORD_BYTES,
+};
+use crate::decode::{retarget, DecodeOptions, Decoder};
+use crate::frame::Frame;
+use crate::limits::MAX_IDENTITY_BYTES;
+use crate::pack::Pack;
+use crate::params::FrameParams;
+use crate::{Error, Result};
+
+/// A person as C callers hold them: the identity and the hash that streams name it by.
+pub struct Person {
+    /// The identity.
+    pub identity: Identity,
+    /// Its file, as it was read or would be written.
+    pub bytes: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl Person {
+    /// From the bytes of an identity file.
+    ///
+    /// # Errors
+    /// Malformed, unsupported or over a limit.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Person> {
+        if bytes.len() > MAX_IDENTITY_BYTES {
+            return Err(Error::Limit(format!("identity of {} bytes, at most {MAX_IDENTITY_BYTES} are read", bytes.len())));
+        }
+        Ok(Person { identity: Identity::from_bytes(bytes)?, bytes: bytes.to_vec(), hash: identity_hash(bytes) })
+    }
+}
+
+/// What a call for a frame gives.
+pub enum Next {
+    /// A frame, and its picture unless none was wanted.
+    Frame(Box<ShownFrame>, Option<Frame>),
+    /// None yet.
+    Again,
+    /// None any more.
+    End,
+}
+
+/// A decoder fed with packets.
+pub struct Player {
+    decoder: Decoder,
+    pack: [u8; 32],
+    ranges: Vec<[f32; 2]>,
+    /// Hash and calm face of the identity the stream was made with.
+    own: ([u8; 32], FrameParams),
+    /// Calm face of another person who is shown in its place.
+    puppet: Option<FrameParams>,
+    link: Option<Link>,
+}
+
+/// A stream that has begun.
+struct Link {
+    header: StreamHeader,
+    receiver: Receiver,
+    /// Frames before this number are due.
+    owed: u64,
+    closed: bool,
+}
+
+impl Player {
+    /// A decoder for streams of `person`.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn new(pack: &Pack, person: &Person, options: &DecodeOptions) -> Result<Player> {
+        Ok(Player {
+            decoder: Decoder::new(pack, &person.identity, options)?,
+            pack: pack.hash(),
+            ranges: pack.config().ranges.clone(),
+            own: (person.hash, person.identity.rest),
+            puppet: None,
+            link: None,
+        })
+    }
+
+    /// Begins the stream with this front: header and identity reference, whole.
+    ///
+    /// # Errors
+    /// Malformed, unsupported or over a limit in the front; misuse for a stream of another pack or person.
+    pub fn open(&mut self, front: &[u8]) -> Result<()> {
+        let mut parser = Parser::new();
+        parser.push(front);
+        let incomplete = || Error::Malformed(format!("stream header: {} bytes are not the whole of it", front.len()));
+        let Some(Event::Header(header)) = parser.poll()? else { return Err(incomplete()) };
+        let Some(Event::Identity(identity)) = parser.poll()? else { return Err(incomplete()) };
+        if header.pack != self.pack {
+            return Err(Error::Misuse("the stream was made with another pack than this decoder has".into()));
+        }
+        if identity.hash != self.own.0 {
+            return Err(Error::Misuse("the stream was made for another identity than this decoder was given".into()));
+        }
+        if header.resolution != self.decoder.resolution() {
+            let (stream, own) = (header.resolution, self.decoder.resolution());
+            return Err(Error::Malformed(format!("stream: resolution {stream}, but its identity has {own}")));
+        }
+        self.begin(*header);
+        Ok(())
+    }
+
+    fn begin(&mut self, header: StreamHeader) {
+        let receiver = Receiver::new(header.clone(), &self.own.1);
+        self.link = Some(Link { header, receiver, owed: 0, closed: false });
+    }
+
+    fn link(&mut self) -> Result<&mut Link> {
+        self.link.as_mut().ok_or_else(|| Error::Misuse("the decoder has no stream yet: open it with the stream's header".into()))
+    }
+
+    /// Takes a packet.
+    ///
+    /// # Errors
+    /// As [`Receiver::push`]; the decoder goes on as before. Misuse before [`Player::open`]; limit while too many frames are due.
+    pub fn send(&mut self, datagram: &[u8]) -> Result<()> {
+        let link = self.link()?;
+        if datagram.len() > MAX_RECORD_BYTES {
+            return Err(Error::Limit(format!("packet of {} bytes, at most {MAX_RECORD_BYTES} allowed", datagram.len())));
+        }
+        link.room()?;
+        link.receiver.push(datagram)?;
+        link.closed = false;
+        link.owed = link.owed.max(link.receiver.known_until().unwrap_or(0));
+        Ok(())
+    }
+
+    /// A packet is lost and nothing will be waited for: so many frames as the last one had are made up.
+    ///
+    /// # Errors
+    /// Misuse before [`Player::open`]; limit while too many frames are due.
+    pub fn conceal(&mut self) -> Result<()> {
+        let link = self.link()?;
+        link.room()?;
+        if let Some(next) = link.receiver.next_frame() {
+            link.owed = link.owed.max(next) + link.receiver.packet_frames();
+        }
+        Ok(())
+    }
+
+    /// No packet will follow for now: once the frames that are due are out, [`Player::next`] says so.
+    ///
+    /// # Errors
+    /// Misuse before [`Player::open`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.link()?.closed = true;
+        Ok(())
+    }
+
+    /// Forgets all packets and starts the same stream anew, at whatever packet comes next.
+    ///
+    /// # Errors
+    /// Misuse before [`Player::open`].
+    pub fn reset(&mut self) -> Result<()> {
+        let header = self.link()?.header.clone();
+        self.begin(header);
+        Ok(())
+    }
+
+    /// The next frame that packets have made due.
+    ///
+    /// # Errors
+    /// Misuse before [`Player::open`]; device: the frame is gone, the next call goes on behind it.
+    pub fn next(&mut self, picture: bool) -> Result<Next> {
+        let link = self.link()?;
+        match link.receiver.next_frame() {
+            Some(next) if next < link.owed => self.play(picture),
+            _ if link.closed => Ok(Next::End),
+            _ => Ok(Next::Again),
+        }
+    }
+
+    /// The frame that is due now by the caller's clock; none before the first packet.
+    ///
+    /// # Errors
+    /// As [`Player::next`].
+    pub fn play(&mut self, picture: bool) -> Result<Next> {
+        let Some(shown) = self.link()?.receiver.play() else { return Ok(Next::Again) };
+        let frame = picture.then(|| self.render(&shown.frame)).transpose()?;
+        Ok(Next::Frame(Box::new(shown), frame))
+    }
+
+    fn render(&mut self, record: &FrameRecord) -> Result<Frame> {
+        let params = match &self.puppet {
+            Some(rest) => retarget(&record.params, &self.own.1, rest, &self.ranges),
+            None => record.params,
+        };
+        self.decoder.render(&params)
+    }
+
+    /// Shows another person from here on, moved by the stream's; or the stream's own again. On failure nothing changes.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`]; misuse for another pack.
+    pub fn swap(&mut self, pack: &Pack, person: &Person) -> Result<()> {
+        if pack.hash() != self.pack {
+            return Err(Error::Misuse("this decoder was made with another pack".into()));
+        }
+        self.decoder.swap_identity(pack, &person.identity)?;
+        self.puppet = (person.hash != self.own.0).then_some(person.identity.rest);
+        Ok(())
+    }
+
+    /// Side of the pictures, pixels.
+    pub fn resolution(&self) -> u32 {
+        self.decoder.resolution()
+    }
+
+    /// The header of the stream.
+    ///
+    /// # Errors
+    /// Misuse before [`Player::open`].
+    pub fn header(&self) -> Result<&StreamHeader> {
+        self.link
+            .as_ref()
+            .map(|link| &link.header)
+            .ok_or_else(|| Error::Misuse("the decoder has no stream yet: open it with the stream's header".into()))
+    }
+
+    /// Counts since the stream began or was reset, and frames that are due.
+    pub fn counts(&self) -> (ReceiverInfo, u64) {
+        let counts = |link: &Link| (link.receiver.info(), link.waiting());
+        self.link.as_ref().map(counts).unwrap_or_default()
+    }
+
+    /// Whether the picture stays made up until the sender sends an intra packet.
+    pub fn needs_intra(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.receiver.needs_intra())
+    }
+}
+
+impl Link {
+    fn waiting(&self) -> u64 {
+        self.receiver.next_frame().map_or(0, |next| self.owed.saturating_sub(next))
+    }
+
+    /// Frames that nobody fetches must not pile up.
+    fn room(&self) -> Result<()> {
+        match self.waiting() {
+            0..MAX_AHEAD => Ok(()),
+            frames => Err(Error::Limit(format!("{frames} frames are due: receive them before the next packet"))),
+        }
+    }
+}
+
+/// Where a frame comes from, in numbers.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameOrigin {
+    /// From its own packet.
+    Received = 0,
+    /// Its packet is lost; a later one repeats it coarsely.
+    Repeated = 1,
+    /// Made up.
+    Concealed = 2,
+}
+
+impl From<Origin> for FrameOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Received => FrameOrigin::Received,
+            Origin::Repeated => FrameOrigin::Repeated,
+            Origin::Concealed => FrameOrigin::Concealed,
+        }
+    }
+}
+
+/// Where and how to compute, from the numbers of a C caller: device 0 any, 1 the processor, 2 and up CUDA 0 and up; precision 0 the
+/// fastest, 1 single, 2 bfloat16, 3 half; threads 0: as they are.
+///
+/// # Errors
+/// Misuse for other numbers.
+pub fn computing(device: i32, precision: i32, threads: u32) -> Result<DecodeOptions> {
+    use crate::decode::{DeviceChoice, Precision};
+    let device = match device {
+        0 => DeviceChoice::Auto,
+        1 => DeviceChoice::Cpu,
+        n @ 2.. => DeviceChoice::Cuda(n as usize - 2),
+        n => return Err(Error::Misuse(format!("device {n}: 0 or more allowed"))),
+    };
+    let precision = match precision {
+        0 => Precision::Auto,
+        1 => Precision::Single,
+        2 => Precision::BFloat16,
+        3 => Precision::Half,
+        n => return Err(Error::Misuse(format!("precision {n}: 0 to 3 are known"))),
+    };
+    if threads > 1024 {
+        return Err(Error::Misuse(format!("{threads} threads: at most 1024 allowed")));
+    }
+    let threads = (threads > 0).then_some(threads as usize);
+    Ok(DecodeOptions { device, precision, threads, ..DecodeOptions::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_player_may_move_between_threads() {
+        fn movable<T: Send>() {}
+        movable::<super::Player>();
+    }
+}

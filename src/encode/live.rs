@@ -1,0 +1,284 @@
+//! Live encoder: one camera frame in, its numbers and placement out, at once.
+//!
+//! Input: camera frames of an enrolled person, in order (or aligned crops, for [`LiveReader`]). Output: yaw, pitch, roll in degrees,
+//! alpha, and the crop's placement in camera pixels. Feed-forward only: alignment, one pass of the analysis network, the linear map of
+//! `start` and a smoother. No frame waits for another. Source: ours; the paper searches each frame.
+
+use super::crops::Crops;
+use super::model::{from_table, latent_tensor, to_table, Model};
+use super::start::{self, Start};
+use super::{AlignedFrame, Bench, EncodeOptions};
+use crate::bitstream::{FrameRecord, Identity};
+use crate::decode::{tuned_generator, DecodeOptions, Decoder, DeviceChoice, Precision};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::net::Analysis;
+use crate::pack::Pack;
+use crate::params::FrameParams;
+use crate::progress::{check, Progress};
+use tch::{Device, Kind};
+
+/// Share of the last frame's numbers that the smoother keeps, unless said otherwise.
+pub const LIVE_SMOOTHING: f32 = 0.3;
+
+/// Settings of the live encoder.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// Share of the last frame's yaw, pitch and alpha that is kept, 0 (none) to less than 1: it calms noise and delays motion by
+    /// `smoothing / (1 - smoothing)` frames. Roll and placement come smooth from the alignment.
+    pub smoothing: f32,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Number format of the convolutions.
+    pub precision: Precision,
+    /// CPU threads of the process; its setting stays if not given.
+    pub threads: Option<usize>,
+    /// Start of all randomness.
+    pub seed: u64,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        LiveOptions {
+            smoothing: LIVE_SMOOTHING,
+            device: DeviceChoice::default(),
+            precision: Precision::default(),
+            threads: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What was read from one camera frame.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveFrame {
+    /// As a stream takes it.
+    pub record: FrameRecord,
+    /// 1: face surely followed; 0: face lost, last placement held.
+    pub confidence: f32,
+}
+
+/// Reads the numbers of aligned crops of one person.
+#[derive(Debug)]
+pub struct LiveReader {
+    net: Analysis,
+    start: Start,
+    device: Device,
+    kind: Kind,
+    side: i64,
+    smoothing: f32,
+    last: Option<FrameParams>,
+}
+
+impl LiveReader {
+    /// Learns how this person looks: renders some hundred mixtures of the identity's anchors, which takes seconds.
+    ///
+    /// # Errors
+    /// Misuse for an identity of another pack or a smoothing out of range; unsupported for a pack without analysis networks;
+    /// cancelled; device.
+    pub fn new(pack: &Pack, identity: &Identity, options: &LiveOptions, progress: &dyn Progress) -> Result<Self> {
+        if !(0.0..1.0).contains(&options.smoothing) {
+            return Err(Error::Misuse(format!("smoothing {}: 0 to less than 1 allowed", options.smoothing)));
+        }
+        let encoding = EncodeOptions {
+            device: options.device,
+            precision: options.precision,
+            threads: options.threads,
+            seed: options.seed,
+            ..EncodeOptions::default()
+        };
+        let bench = Bench::new(pack, &encoding)?;
+        let model: Model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
+        let latent = latent_tensor(&identity.latent, bench.device)?;
+        let anchors = match identity.anchors.len() {
+            0 | 1 => start::drawn(&pack.config().ranges, bench.device)?,
+            _ => to_table(&identity.anchors, bench.device)?,
+        };
+        let start = Start::learn(&model, &bench.net, &latent, &anchors, progress)?;
+        Ok(LiveReader {
+            start,
+            device: bench.device,
+            kind: bench.kind,
+            net: bench.net,
+            side: pack.config().generator.resolution,
+            smoothing: options.smoothing,
+            last: None,
+        })
+    }
+
+    /// The numbers of the next crop, R x R.
+    ///
+    /// # Errors
+    /// Misuse for a crop of another size; device.
+    pub fn read(&mut self, crop: &AlignedFrame) -> Result<FrameParams> {
+        let crops = Crops::new(std::slice::from_ref(crop), self.side, self.device)?;
+        let table = self.start.read(&self.net, self.kind, &crops.pick(&[0])?)?;
+        let read = from_table(&table, std::iter::once(crop.roll))?.remove(0);
+        let params = match &self.last {
+            Some(last) => smoothed(last, &read, self.smoothing),
+            None => read,
+        };
+        self.last = Some(params);
+        Ok(params)
+    }
+
+    /// Forgets the frames so far: the next one is taken as it is.
+    pub fn restart(&mut self) {
+        self.last = None;
+    }
+}
+
+/// One pole; roll is the crop's own and stays what it is.
+fn smoothed(last: &FrameParams, read: &FrameParams, keep: f32) -> FrameParams {
+    let (last, now) = (last.to_array(), read.to_array());
+    let mixed = std::array::from_fn(|i| now[i] + keep * (last[i] - now[i]));
+    FrameParams { roll: read.roll, ..FrameParams::from_array(&mixed) }
+}
+
+/// All frames of a clip as a call would code them.
+pub(super) fn read_all(
+    pack: &Pack,
+    identity: &Identity,
+    frames: &[AlignedFrame],
+    options: &EncodeOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<FrameParams>> {
+    let live = LiveOptions {
+        device: options.device,
+        precision: options.precision,
+        threads: options.threads,
+        seed: options.seed,
+        ..LiveOptions::default()
+    };
+    let mut reader = LiveReader::new(pack, identity, &live, progress)?;
+    progress.begin("read", frames.len() as u64);
+    let mut out = Vec::with_capacity(frames.len());
+    for frame in frames {
+        check(progress)?;
+        out.push(reader.read(frame)?);
+        progress.advance(out.len() as u64, "");
+    }
+    progress.end();
+    Ok(out)
+}
+
+/// An enrolled person at rest and in the anchors' states, as their own generator draws them: where it expects the face. For
+/// `AlignOptions::references`.
+///
+/// # Errors
+/// As [`Decoder::new`]; cancelled.
+pub fn draw_enrolled(pack: &Pack, identity: &Identity, options: &DecodeOptions, progress: &dyn Progress) -> Result<Vec<Frame>> {
+    let mut decoder = Decoder::new(pack, identity, options)?;
+    progress.begin("draw the enrolled face", 1 + identity.anchors.len() as u64);
+    let mut out = Vec::new();
+    for state in std::iter::once(&identity.rest).chain(&identity.anchors) {
+        check(progress)?;
+        out.push(decoder.render(state)?);
+        progress.advance(out.len() as u64, "");
+    }
+    progress.end();
+    Ok(out)
+}
+
+/// Codes the camera frames of one enrolled person.
+#[cfg(feature = "encode")]
+pub struct LiveEncoder {
+    aligner: super::align::Aligner,
+    reader: LiveReader,
+}
+
+#[cfg(feature = "encode")]
+impl LiveEncoder {
+    /// Draws the enrolled face for the aligner and learns to read it; seconds.
+    ///
+    /// # Errors
+    /// As [`LiveReader::new`]; device when OpenCV's cascade files are missing.
+    pub fn new(pack: &Pack, identity: &Identity, options: &LiveOptions, progress: &dyn Progress) -> Result<Self> {
+        let decoding = DecodeOptions {
+            device: options.device,
+            precision: options.precision,
+            threads: options.threads,
+            ..DecodeOptions::default()
+        };
+        let align = super::align::AlignOptions {
+            resolution: identity.resolution,
+            lookahead: 1,
+            references: draw_enrolled(pack, identity, &decoding, progress)?,
+            ..super::align::AlignOptions::default()
+        };
+        let reader = LiveReader::new(pack, identity, options, progress)?;
+        Ok(LiveEncoder { aligner: super::align::Aligner::new(&align)?, reader })
+    }
+
+    /// The numbers and the placement of the next frame.
+    ///
+    /// # Errors
+    /// No content while no face has been seen yet: go on with the next frame. A face lost later holds its last placement. Device.
+    pub fn push(&mut self, frame: &crate::frame::TimedFrame) -> Result<LiveFrame> {
+        let crop = self.aligner.push(frame)?;
+        let params = self.reader.read(&crop)?;
+        let record = FrameRecord { pts: frame.pts, params, placement: Some(crop.placement) };
+        Ok(LiveFrame { record, confidence: crop.confidence })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::fixture;
+    use crate::params::Placement;
+    use crate::progress::Silent;
+
+    fn crop(pts: i64, frame: Frame) -> AlignedFrame {
+        let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
+        AlignedFrame { pts, frame, roll: 1.5, placement, key: pts == 0, confidence: 1.0 }
+    }
+
+    fn reader(smoothing: f32) -> (LiveReader, Decoder) {
+        let pack = fixture::tiny(1).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap();
+        let options =
+            LiveOptions { smoothing, device: DeviceChoice::Cpu, precision: Precision::Single, ..LiveOptions::default() };
+        let decoding = DecodeOptions { device: DeviceChoice::Cpu, precision: Precision::Single, ..DecodeOptions::default() };
+        let reader = LiveReader::new(&pack, &identity, &options, &Silent).unwrap();
+        (reader, Decoder::new(&pack, &identity, &decoding).unwrap())
+    }
+
+    #[test]
+    fn the_smoother_keeps_its_share_of_the_past_and_the_roll_of_the_present() {
+        let last = FrameParams { yaw: 10.0, roll: 5.0, ..FrameParams::default() };
+        let read = FrameParams { yaw: 20.0, roll: -5.0, ..FrameParams::default() };
+        let mixed = smoothed(&last, &read, 0.25);
+        assert_eq!((mixed.yaw, mixed.roll), (17.5, -5.0));
+        assert_eq!(smoothed(&last, &read, 0.0), read);
+    }
+
+    #[test]
+    fn a_frame_is_read_the_same_whatever_came_before_unless_it_is_smoothed() {
+        let (mut reader, mut decoder) = reader(0.0);
+        let turned = decoder.render(&FrameParams { yaw: 15.0, ..FrameParams::default() }).unwrap();
+        let rest = decoder.render(&FrameParams::default()).unwrap();
+        let alone = reader.read(&crop(0, turned.clone())).unwrap();
+        reader.read(&crop(1, rest)).unwrap();
+        assert_eq!(reader.read(&crop(2, turned.clone())).unwrap(), alone);
+        assert_eq!(alone.roll, 1.5);
+        reader.smoothing = 0.5;
+        reader.last = Some(FrameParams::default());
+        assert_eq!(reader.read(&crop(3, turned.clone())).unwrap().yaw, 0.5 * alone.yaw);
+        reader.restart();
+        assert_eq!(reader.read(&crop(4, turned)).unwrap(), alone);
+    }
+
+    #[test]
+    fn settings_and_crops_that_do_not_fit_are_refused() {
+        let pack = fixture::tiny(1).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap();
+        for smoothing in [1.0, -0.1, f32::NAN] {
+            let options = LiveOptions { smoothing, ..LiveOptions::default() };
+            assert!(matches!(LiveReader::new(&pack, &identity, &options, &Silent), Err(Error::Misuse(_))), "{smoothing}");
+        }
+        let (mut reader, _) = reader(0.0);
+        let small = Frame::filled(16, 16, [0; 3]).unwrap();
+        assert!(matches!(reader.read(&crop(0, small)), Err(Error::Misuse(_))));
+    }
+}

@@ -1,0 +1,183 @@
+//! The programs of `bindings` on a small pack: they build without warnings and do what they say, in an empty environment.
+#![cfg(feature = "analysis")]
+#![cfg(feature = "capi")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use effigy::bitstream::{FrameRecord, StreamHeader, StreamIdentity, StreamWriter};
+use effigy::decode::{DecodeOptions, Decoder};
+use effigy::frame::{Frame, TimeBase};
+use effigy::pack::{fixture, Pack};
+use effigy::params::FrameParams;
+
+/// Frames of the test stream.
+const FRAMES: usize = 12;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder of a test's own with `pack`, `identity` and `stream`.
+struct Room(PathBuf);
+
+impl Room {
+    fn new(name: &str) -> Room {
+        let folder = std::env::temp_dir().join(format!("effigy-programs-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        fixture::write_tiny(folder.join("pack"), 1).unwrap();
+        let pack = Pack::load(folder.join("pack")).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap().to_bytes().unwrap();
+        std::fs::write(folder.join("identity"), &identity).unwrap();
+        let header = StreamHeader {
+            pack: pack.hash(),
+            resolution: 32,
+            time_base: TimeBase { num: 1, den: 25 },
+            ..StreamHeader::default()
+        };
+        let mut writer = StreamWriter::new(Vec::new(), header, &StreamIdentity::inline(identity)).unwrap();
+        for number in 0..FRAMES {
+            let record = FrameRecord { pts: number as i64, params: params(number), placement: None };
+            writer.write_frame(&record).unwrap();
+        }
+        std::fs::write(folder.join("stream"), writer.finish().unwrap().0).unwrap();
+        Room(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// What the stream shows.
+    fn crops(&self) -> Vec<Frame> {
+        let pack = Pack::load(self.path("pack")).unwrap();
+        let mut decoder = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
+        (0..FRAMES).map(|number| decoder.render(&params(number)).unwrap()).collect()
+    }
+
+    /// Builds a program against the library under test, which lies beside the test's own program.
+    fn build(&self, source: &str) -> PathBuf {
+        let libraries = libraries();
+        let program = self.path("program");
+        let (compiler, dialect) = if source.ends_with(".cpp") { ("c++", "-std=c++11") } else { ("cc", "-std=c99") };
+        let built = Command::new(compiler)
+            .args([dialect, "-Wall", "-Wextra", "-pedantic", "-Werror", "-I"])
+            .arg(root().join("include"))
+            .arg("-I")
+            .arg(root().join("bindings/cpp"))
+            .arg(root().join("bindings").join(source))
+            .arg("-o")
+            .arg(&program)
+            .arg("-L")
+            .arg(&libraries)
+            .arg("-leffigy")
+            .arg(format!("-Wl,-rpath,{}", libraries.display()))
+            .output()
+            .expect("compilers are part of the set-up");
+        // Cargo names this library the same for every feature set, and does not notice when another set replaced it.
+        let hint = "if functions are missing, the library is of another feature set: touch src/lib.rs";
+        assert!(built.status.success(), "{hint}\n{}", String::from_utf8_lossy(&built.stderr));
+        program
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn libraries() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+fn params(number: usize) -> FrameParams {
+    FrameParams { yaw: 2.0 * number as f32, pitch: -2.5, ..FrameParams::default() }
+}
+
+/// Runs a program in an empty environment with `input` on its standard input.
+fn run(program: &Path, arguments: &[&str], files: &[PathBuf], input: Vec<u8>) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .args(files)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let feed = std::thread::spawn(move || {
+        // A program that fails early does not read all of it.
+        let _ = pipe.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    feed.join().unwrap();
+    output
+}
+
+/// Pictures of a Y4M file with 4:2:0.
+fn y4m_pictures(bytes: &[u8], side: usize) -> Vec<&[u8]> {
+    let start = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes[start..].chunks_exact(6 + side * side * 3 / 2).map(|frame| &frame[6..]).collect()
+}
+
+#[test]
+fn loopback_codes_crops_through_a_network_that_loses_packets() {
+    let room = Room::new("loopback");
+    let program = room.build("c/loopback.c");
+    let raw: Vec<u8> = room.crops().iter().flat_map(|frame| frame.data.clone()).collect();
+    let files = [room.path("pack"), room.path("identity")];
+    for extra in [&[][..], &["--loss", "30", "--redundancy", "2"], &["--loss", "30"]] {
+        let arguments = [&["--aligned", "--threads", "1", "--rgb", "32x32"][..], extra].concat();
+        let done = run(&program, &arguments, &files, raw.clone());
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{words}");
+        assert!(done.stdout.starts_with(b"YUV4MPEG2 W32 H32 F25:1 "));
+        let shown = y4m_pictures(&done.stdout, 32).len();
+        match extra.is_empty() {
+            true => assert!(shown == FRAMES && words.contains("12 received, 0 repeated, 0 made up"), "{words}"),
+            // Losses at the very end leave nothing that would show them.
+            false => assert!(shown + 3 >= FRAMES && !words.contains(" 0 lost"), "{words}"),
+        }
+        assert!(words.contains(&format!("{FRAMES} frames (0 without a face)")), "{words}");
+    }
+    let failed = run(&program, &["--rgb", "32x32"], &[PathBuf::from("no-such-pack"), files[1].clone()], Vec::new());
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("no-such-pack"));
+    assert_eq!(run(&program, &["--what"], &[], Vec::new()).status.code(), Some(2));
+}
+
+#[test]
+fn the_c_plus_plus_example_codes_a_stream_again() {
+    let room = Room::new("cpp");
+    let program = room.build("cpp/loop.cpp");
+    let done = run(&program, &[], &[room.path("pack"), room.path("identity"), room.path("stream")], Vec::new());
+    let words = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // Packets 4, 8 and 12 are lost; nothing comes behind the last.
+    assert_eq!(words, "11 frames: 9 received, 2 repeated, 0 made up\n");
+    let failed = run(&program, &[], &[PathBuf::from("x"), PathBuf::from("y"), PathBuf::from("z")], Vec::new());
+    assert_eq!(failed.status.code(), Some(1));
+}
+
+#[test]
+fn the_python_binding_passes_its_own_tests_where_there_is_numpy() {
+    let numpy = Command::new("python3").args(["-c", "import numpy"]).output();
+    if !numpy.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no python3 with numpy");
+        return;
+    }
+    let room = Room::new("python");
+    let done = Command::new("python3")
+        .args(["-W", "error", "-m", "unittest", "discover", "-s"])
+        .arg(root().join("bindings/python/tests"))
+        .env("PYTHONPATH", root().join("bindings/python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("EFFIGY_LIBRARY", libraries().join("libeffigy.so"))
+        .env("EFFIGY_TEST_FOLDER", &room.0)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
