@@ -64,6 +64,7 @@ const KNOWN_MOST: usize = 96;
 const KNOWN_BYTES: usize = 256 << 20;
 
 /// How the crops shall be.
+#[cfg_attr(not(feature = "encode"), allow(dead_code))]
 pub struct Crops<'a> {
     /// Pixels of their side.
     pub side: u32,

@@ -7,16 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
-use effigy::decode::Decoder;
-#[cfg(feature = "encode")]
-use effigy::encode::{
-    align::{shift, Shift},
-    Preset,
-};
 use effigy::encode::{draw_enrolled, enroll, search, AlignedFrame, EncodeOptions};
-#[cfg(feature = "encode")]
-use effigy::evaluate::metrics::mse;
-use effigy::frame::Frame;
 use effigy::limits::{MAX_IDENTITY_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
 use effigy::pack::Pack;
@@ -28,8 +19,6 @@ use crate::clip::{self, Aligned, ClipArgs};
 use crate::coding::CodingArgs;
 use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{check_writable, distinct, Staged};
-#[cfg(feature = "encode")]
-use crate::progress::Muted;
 use crate::progress::{duration, Reporter};
 
 const EXAMPLES: &str = "\
@@ -47,7 +36,7 @@ Units: times in seconds of the clip, sizes in bytes (1 kB = 1000). The stream ke
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Video of one person (anything ffmpeg reads), a folder of PNG or a picture
-    clip: PathBuf,
+    pub clip: PathBuf,
     /// Stream to write
     #[arg(short, long, value_name = "OUT.effigy")]
     output: PathBuf,
@@ -62,29 +51,21 @@ pub struct Args {
     detached: bool,
     /// Also write the aligned crops: the reference for `effigy evaluate`
     #[arg(long, value_name = "OUT.mkv")]
-    aligned: Option<PathBuf>,
+    pub aligned: Option<PathBuf>,
     /// The clip's sound: as it is, coded anew at 32 kbit/s, or none. It counts apart from the bytes per frame
     #[arg(long, value_enum, value_name = "SOUND", default_value = "copy")]
     sound: SoundArg,
     #[command(flatten)]
     coding: CodingArgs,
     #[command(flatten)]
-    clip_args: ClipArgs,
+    pub clip_args: ClipArgs,
     #[command(flatten)]
-    fit: FitArgs,
+    pub fit: FitArgs,
     #[command(flatten)]
     pack: PackArgs,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub device: DeviceArgs,
 }
-
-/// Frames whose renders are compared, how often at most, and the movement at which the crops sit well enough (0.3 pixels at 128).
-#[cfg(feature = "encode")]
-const LOOKS: usize = 12;
-#[cfg(feature = "encode")]
-const ROUNDS: u64 = 4;
-#[cfg(feature = "encode")]
-const ENOUGH: f64 = 0.0025;
 
 /// What becomes of the sound.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -118,7 +99,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let sound = sound(args, &clip)?;
     let begun = Instant::now();
     let clip = match &known {
-        Some(identity) if again => look_again(args, &pack, identity, clip, reporter)?,
+        #[cfg(feature = "encode")]
+        Some(identity) if again => crate::again::look(args, &pack, identity, clip, reporter)?,
         _ => clip,
     };
     let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
@@ -149,55 +131,6 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         duration(spent),
     ));
     Ok(())
-}
-
-/// The crops moved to where the identity draws the face: its renders of some frames tell by how much they are off.
-#[cfg(feature = "encode")]
-fn look_again(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, reporter: &Reporter) -> Result<Aligned> {
-    let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
-    let looks: Vec<&AlignedFrame> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
-    let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks, reporter)?;
-    let options = EncodeOptions { preset: Preset::Fast, ..args.fit.options(&args.device, PresetArg::Fast) };
-    let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
-    let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
-    let (mut before, mut error) = (total, f64::INFINITY);
-    reporter.begin("compare with the enrolled face", ROUNDS);
-    // Without a frame in which the face was surely followed there is nothing to compare.
-    for round in (0..ROUNDS).take_while(|_| !looks.is_empty()) {
-        let pairs = cameras.iter().zip(&looks);
-        let crops: Vec<AlignedFrame> = pairs.map(|(timed, look)| clip::cut_crop(timed, look, &total)).collect::<Result<_>>()?;
-        // What was found for a crop is a good start for the same crop a little to the side.
-        let params = search(pack, identity, &crops, found.as_deref(), &options, &Muted(reporter))?;
-        let renders = decoder.render_batch(&params)?;
-        found = Some(params);
-        let crops: Vec<Frame> = crops.into_iter().map(|c| c.frame).collect();
-        // A move that does not bring crops and renders together was none for the better.
-        let now = crops.iter().zip(&renders).map(|(crop, render)| mse(crop, render)).sum::<Result<f64>>()?;
-        if now > error {
-            total = before;
-            break;
-        }
-        (before, error) = (total, now);
-        if round + 1 == ROUNDS {
-            break;
-        }
-        let Some(step) = shift(&crops, &renders)? else {
-            log::info!("the face hardly agrees with its renders: it stays where it was placed");
-            break;
-        };
-        total = total.then(&step);
-        reporter.advance(round + 1, &format!("moved by {:.1} % of the crop", 100.0 * step.size()));
-        if step.size() < ENOUGH {
-            break;
-        }
-    }
-    reporter.end();
-    clip::cut_again(&args.clip, &args.clip_args, args.aligned.as_ref(), clip, &total, reporter)
-}
-
-#[cfg(not(feature = "encode"))]
-fn look_again(_: &Args, _: &Pack, _: &Identity, clip: Aligned, _: &Reporter) -> Result<Aligned> {
-    Ok(clip)
 }
 
 /// The sound of the coded range in a file of its own, which goes when it is dropped, and its codec.

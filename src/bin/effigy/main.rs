@@ -3,6 +3,8 @@
 //! Input: arguments. Output: files, results on standard output, progress and one-line errors on standard error, an exit code.
 //! One file per subcommand; `docs/command.md` is the reference.
 
+#[cfg(feature = "encode")]
+mod again;
 mod align;
 mod clip;
 mod coding;
