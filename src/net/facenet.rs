@@ -33,7 +33,7 @@ pub struct FaceNetConfig {
     #[serde(default)]
     pub parser_width: i64,
     /// Channels of the top-down path at `input`, `input/2`, ..., one per level of the trunk: it carries what the coarse levels know back
-    /// to the fine ones. The parser reads its finest level, the predictor its level of [`NUMBERS_SIDE`]. Empty in older packs, whose
+    /// to the fine ones. The parser reads its finest level, the predictor its level of 32 x 32. Empty in older packs, whose
     /// parser has a plainer path and whose predictor reads the trunk's last level: that one hardly sees lips and lids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_down: Vec<i64>,

@@ -116,7 +116,7 @@ mod tests {
         let (wanted, mut now) = (at(&right), at(&right.moved(&off)));
         let mut total = Shift::default();
         for _ in 0..2 {
-            let step = shift(&[now.frame.clone()], &[wanted.frame.clone()]).unwrap().unwrap();
+            let step = shift(std::slice::from_ref(&now.frame), std::slice::from_ref(&wanted.frame)).unwrap().unwrap();
             total = total.then(&step);
             now = cut_again(&camera, &at(&right.moved(&off)), &total, false).unwrap();
         }
