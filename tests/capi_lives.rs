@@ -39,10 +39,13 @@ fn handles_that_are_made_and_ended_again_and_again_leave_nothing() {
         unsafe { effigy_decoder_free(decoder) };
     };
     (0..10).for_each(|_| life());
-    let before = resident();
-    (0..lives()).for_each(|_| life());
-    let grown = resident().saturating_sub(before);
-    eprintln!("{grown} bytes more after {} lives", lives());
+    // The allocator and its threads take memory in their own time: what a life leaves behind it leaves in every stretch.
+    let mut least = u64::MAX;
+    for _ in 0..4 {
+        let before = resident();
+        (0..lives()).for_each(|_| life());
+        least = least.min(resident().saturating_sub(before));
+    }
     // One life's pack and decoder hold more than 200 kB: 40 of them that stay would show.
-    assert!(grown < 4 << 20, "{grown} bytes more after {} lives", lives());
+    assert!(least < 4 << 20, "at least {least} bytes more after each {} lives", lives());
 }
