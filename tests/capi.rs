@@ -3,6 +3,9 @@
 // Reason: raw pointers are what is tested.
 #![allow(unsafe_code)]
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::ffi::{c_char, CStr, CString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -15,6 +18,7 @@ use effigy::decode::{DecodeOptions, Decoder};
 use effigy::frame::{Frame, TimeBase};
 use effigy::pack::{fixture, Pack};
 use effigy::params::FrameParams;
+use program::compile;
 
 /// Frames of the test stream.
 const FRAMES: usize = 3;
@@ -275,28 +279,6 @@ fn a_damaged_packet_is_passed_over_counted_and_its_frame_made_up() {
 }
 
 /// Builds a program of bindings/c against the library under test, which lies beside the test's own program.
-fn build(folder: &Path) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let libraries = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    let program = folder.join("decode_ppm");
-    let built = Command::new("cc")
-        .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-I"])
-        .arg(root.join("include"))
-        .arg(root.join("bindings/c/decode_ppm.c"))
-        .arg("-o")
-        .arg(&program)
-        .arg("-L")
-        .arg(&libraries)
-        .arg("-leffigy")
-        .arg(format!("-Wl,-rpath,{}", libraries.display()))
-        .output()
-        .expect("a C compiler is part of the set-up");
-    // Cargo names this library the same for every feature set, and does not notice when another set replaced it.
-    let hint = "if functions are missing, the library is of another feature set: touch src/lib.rs";
-    assert!(built.status.success(), "{hint}\n{}", String::from_utf8_lossy(&built.stderr));
-    program
-}
-
 fn run(program: &Path, arguments: &[&Path]) -> Output {
     Command::new(program).args(arguments).env_clear().output().unwrap()
 }
@@ -304,7 +286,8 @@ fn run(program: &Path, arguments: &[&Path]) -> Output {
 #[test]
 fn the_c_example_writes_the_same_pictures_in_an_empty_environment() {
     let fixture = Fixture::new("example");
-    let program = build(&fixture.folder);
+    let program = fixture.folder.join("decode_ppm");
+    compile("bindings/c/decode_ppm.c", &program);
     let folder = &fixture.folder;
     let done = run(&program, &[&folder.join("pack"), &folder.join("stream"), folder]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

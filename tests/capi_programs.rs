@@ -2,6 +2,9 @@
 #![cfg(feature = "analysis")]
 #![cfg(feature = "capi")]
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,6 +14,7 @@ use effigy::decode::{DecodeOptions, Decoder};
 use effigy::frame::{Frame, TimeBase};
 use effigy::pack::{fixture, Pack};
 use effigy::params::FrameParams;
+use program::{compile, libraries};
 
 /// Frames of the test stream.
 const FRAMES: usize = 12;
@@ -58,26 +62,8 @@ impl Room {
 
     /// Builds a program against the library under test, which lies beside the test's own program.
     fn build(&self, source: &str) -> PathBuf {
-        let libraries = libraries();
         let program = self.path("program");
-        let (compiler, dialect) = if source.ends_with(".cpp") { ("c++", "-std=c++11") } else { ("cc", "-std=c99") };
-        let built = Command::new(compiler)
-            .args([dialect, "-Wall", "-Wextra", "-pedantic", "-Werror", "-I"])
-            .arg(root().join("include"))
-            .arg("-I")
-            .arg(root().join("bindings/cpp"))
-            .arg(root().join("bindings").join(source))
-            .arg("-o")
-            .arg(&program)
-            .arg("-L")
-            .arg(&libraries)
-            .arg("-leffigy")
-            .arg(format!("-Wl,-rpath,{}", libraries.display()))
-            .output()
-            .expect("compilers are part of the set-up");
-        // Cargo names this library the same for every feature set, and does not notice when another set replaced it.
-        let hint = "if functions are missing, the library is of another feature set: touch src/lib.rs";
-        assert!(built.status.success(), "{hint}\n{}", String::from_utf8_lossy(&built.stderr));
+        compile(source, &program);
         program
     }
 }
@@ -86,10 +72,6 @@ impl Drop for Room {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-fn libraries() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
 }
 
 fn params(number: usize) -> FrameParams {
@@ -126,7 +108,7 @@ fn y4m_pictures(bytes: &[u8], side: usize) -> Vec<&[u8]> {
 #[test]
 fn loopback_codes_crops_through_a_network_that_loses_packets() {
     let room = Room::new("loopback");
-    let program = room.build("c/loopback.c");
+    let program = room.build("bindings/c/loopback.c");
     let raw: Vec<u8> = room.crops().iter().flat_map(|frame| frame.data.clone()).collect();
     let files = [room.path("pack"), room.path("identity")];
     for extra in [&[][..], &["--loss", "30", "--redundancy", "2"], &["--loss", "30"]] {
@@ -152,7 +134,7 @@ fn loopback_codes_crops_through_a_network_that_loses_packets() {
 #[test]
 fn the_c_plus_plus_example_codes_a_stream_again() {
     let room = Room::new("cpp");
-    let program = room.build("cpp/loop.cpp");
+    let program = room.build("bindings/cpp/loop.cpp");
     let done = run(&program, &[], &[room.path("pack"), room.path("identity"), room.path("stream")], Vec::new());
     let words = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

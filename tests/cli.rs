@@ -329,6 +329,39 @@ fn a_clip_without_a_face_is_told_apart_from_a_failure() {
     room.fails(&format!("encode grey.mkv --pack pack.safetensors -o out.effigy {QUICK}"), 7, "no face");
 }
 
+/// The crops that are written are those of the stream's placements, also after a known face was looked at a second time.
+#[cfg(feature = "encode")]
+#[test]
+fn a_known_face_in_a_camera_clip_is_placed_and_cut() {
+    use effigy::bitstream::StreamReader;
+    use effigy::encode::align::{cut_again, Shift};
+    use effigy::encode::AlignedFrame;
+    use effigy::frame::TimedFrame;
+
+    let room = Room::new("known");
+    room.ok(
+        "train heads -o sheet.png --rows 1 --columns 1 --size 32 --clip head.mkv --camera 320x240 --frames 4 --seed 5 --quiet",
+    );
+    room.ok(&format!("enroll head.mkv --frames 2 --pack pack.safetensors --tuning none -o me.identity {QUICK}"));
+    let known = "--identity me.identity --pack pack.safetensors -o a.effigy --aligned crops.mkv";
+    room.ok(&format!("encode head.mkv {known} {QUICK}"));
+    let mut stream = StreamReader::open(BufReader::new(fs::File::open(room.path("a.effigy")).unwrap())).unwrap();
+    let mut records = Vec::new();
+    while let Some(packet) = stream.next_packet().unwrap() {
+        records.extend(packet.frames);
+    }
+    let (camera, crops) = (clip(&room.path("head.mkv")), clip(&room.path("crops.mkv")));
+    assert_eq!((records.len(), crops.len()), (camera.len(), camera.len()));
+    for ((record, (pts, frame)), (_, crop)) in records.iter().zip(camera).zip(crops) {
+        let placement = record.placement.unwrap();
+        let placed = AlignedFrame { roll: record.params.roll, placement, ..AlignedFrame::whole(pts, crop.clone(), false) };
+        let cut = cut_again(&TimedFrame { pts, frame }, &placed, &Shift::default(), true).unwrap();
+        let worst = cut.frame.data.iter().zip(&crop.data).map(|(a, b)| a.abs_diff(*b)).max();
+        // The stream rounds placements to a 64th of a pixel.
+        assert!(record.pts == pts && worst < Some(8), "{worst:?}");
+    }
+}
+
 #[cfg(not(feature = "encode"))]
 #[test]
 fn a_build_without_alignment_says_so() {

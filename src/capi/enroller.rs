@@ -37,7 +37,6 @@ mod present {
     use super::*;
     use crate::encode::{enroll, AlignedFrame, EncodeOptions, Preset};
     use crate::limits::MAX_FRAMES_TRAINED;
-    use crate::params::Placement;
 
     /// Pictures gathered for an identity.
     pub struct Enroller {
@@ -93,8 +92,7 @@ mod present {
                 let (w, h) = (frame.width, frame.height);
                 return Err(Error::Misuse(format!("aligned crop of {w} x {h}: this pack has {side} x {side}")));
             }
-            let placement = Placement { x: side as f32 / 2.0, y: side as f32 / 2.0, side: side as f32 };
-            Ok(AlignedFrame { pts, frame, roll: 0.0, placement, key: pts == 0, confidence: 1.0 })
+            Ok(AlignedFrame::whole(pts, frame, pts == 0))
         }
 
         #[cfg(feature = "encode")]

@@ -51,7 +51,6 @@ mod present {
     use crate::bitstream::{set_quality, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
     use crate::encode::{AlignedFrame, LiveOptions, LiveReader};
     use crate::frame::TimeBase;
-    use crate::params::Placement;
     use crate::progress::Progress;
     use crate::Error;
     use std::collections::VecDeque;
@@ -194,12 +193,9 @@ mod present {
         fn read(&mut self, timed: TimedFrame) -> Result<crate::encode::LiveFrame> {
             match self {
                 Eye::Crops(reader) => {
-                    let side = timed.frame.width as f32;
-                    let placement = Placement { x: side / 2.0, y: side / 2.0, side };
-                    let TimedFrame { pts, frame } = timed;
-                    let crop = AlignedFrame { pts, frame, roll: 0.0, placement, key: false, confidence: 1.0 };
+                    let crop = AlignedFrame::whole(timed.pts, timed.frame, false);
                     let params = reader.read(&crop)?;
-                    let record = crate::bitstream::FrameRecord { pts, params, placement: Some(placement) };
+                    let record = crate::bitstream::FrameRecord { pts: crop.pts, params, placement: Some(crop.placement) };
                     Ok(crate::encode::LiveFrame { record, confidence: 1.0 })
                 }
                 #[cfg(feature = "encode")]

@@ -77,9 +77,6 @@ impl LiveReader {
     /// Misuse for an identity of another pack or a smoothing out of range; unsupported for a pack without analysis networks;
     /// cancelled; device.
     pub fn new(pack: &Pack, identity: &Identity, options: &LiveOptions, progress: &dyn Progress) -> Result<Self> {
-        if !(0.0..1.0).contains(&options.smoothing) {
-            return Err(Error::Misuse(format!("smoothing {}: 0 to less than 1 allowed", options.smoothing)));
-        }
         let encoding = EncodeOptions {
             device: options.device,
             precision: options.precision,
@@ -87,7 +84,14 @@ impl LiveReader {
             seed: options.seed,
             ..EncodeOptions::default()
         };
-        let bench = Bench::new(pack, &encoding)?;
+        LiveReader::learn(pack, identity, &encoding, options.smoothing, progress)
+    }
+
+    fn learn(pack: &Pack, identity: &Identity, options: &EncodeOptions, smoothing: f32, progress: &dyn Progress) -> Result<Self> {
+        if !(0.0..1.0).contains(&smoothing) {
+            return Err(Error::Misuse(format!("smoothing {smoothing}: 0 to less than 1 allowed")));
+        }
+        let bench = Bench::new(pack, options)?;
         let model: Model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
         let latent = latent_tensor(&identity.latent, bench.device)?;
         let anchors = match identity.anchors.len() {
@@ -101,7 +105,7 @@ impl LiveReader {
             kind: bench.kind,
             net: bench.net,
             side: pack.config().generator.resolution,
-            smoothing: options.smoothing,
+            smoothing,
             last: None,
         })
     }
@@ -143,14 +147,7 @@ pub(super) fn read_all(
     options: &EncodeOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<FrameParams>> {
-    let live = LiveOptions {
-        device: options.device,
-        precision: options.precision,
-        threads: options.threads,
-        seed: options.seed,
-        ..LiveOptions::default()
-    };
-    let mut reader = LiveReader::new(pack, identity, &live, progress)?;
+    let mut reader = LiveReader::learn(pack, identity, options, LIVE_SMOOTHING, progress)?;
     progress.begin("read", frames.len() as u64);
     let mut out = Vec::with_capacity(frames.len());
     for frame in frames {

@@ -60,6 +60,15 @@ pub struct AlignedFrame {
     pub confidence: f32,
 }
 
+impl AlignedFrame {
+    /// A crop that is its own camera frame: upright, filling it, surely placed. `key`: nothing came before it.
+    pub fn whole(pts: i64, frame: Frame, key: bool) -> Self {
+        let side = frame.width as f32;
+        let placement = Placement { x: side / 2.0, y: side / 2.0, side };
+        AlignedFrame { pts, frame, roll: 0.0, placement, key, confidence: 1.0 }
+    }
+}
+
 /// How much work the encoder may do. Steps of tuning do not grow with the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {

@@ -11,7 +11,6 @@ use effigy::net::styleflow::StyleFlowConfig;
 use effigy::net::GeneratorConfig;
 use effigy::pack::fixture::rule;
 use effigy::pack::Pack;
-use effigy::params::Placement;
 use effigy::progress::{Progress, Silent};
 use effigy::Error;
 use serde_json::Value as Json;
@@ -165,8 +164,7 @@ fn crops(pack: &Pack) -> Vec<AlignedFrame> {
             let mut params = effigy::params::FrameParams { yaw: 4.0 * i as f32, ..Default::default() };
             params.alpha[3] = 0.2 * i as f32;
             let frame = decoder.render(&params).unwrap();
-            let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
-            AlignedFrame { pts: i, frame, roll: 0.0, placement, key: i == 0, confidence: 1.0 }
+            AlignedFrame::whole(i, frame, i == 0)
         })
         .collect()
 }

@@ -25,15 +25,20 @@ const ENOUGH: f64 = 0.0025;
 pub fn look(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, reporter: &Reporter) -> Result<Aligned> {
     let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
     let looks: Vec<&AlignedFrame> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
-    let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks, reporter)?;
+    let total = if looks.is_empty() { Shift::default() } else { compare(args, pack, identity, &looks, reporter)? };
+    clip::cut_again(&args.clip, &args.clip_args, args.aligned.as_ref(), clip, &total, reporter)
+}
+
+/// By how much all crops are off, as `looks` tell, at least one frame in which the face was surely followed.
+fn compare(args: &Args, pack: &Pack, identity: &Identity, looks: &[&AlignedFrame], reporter: &Reporter) -> Result<Shift> {
+    let cameras = clip::camera_frames(&args.clip, &args.clip_args, looks, reporter)?;
     let options = EncodeOptions { preset: Preset::Fast, ..args.fit.options(&args.device, PresetArg::Fast) };
     let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
     let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
     let (mut before, mut error) = (total, f64::INFINITY);
     reporter.begin("compare with the enrolled face", ROUNDS);
-    // Without a frame in which the face was surely followed there is nothing to compare.
-    for round in (0..ROUNDS).take_while(|_| !looks.is_empty()) {
-        let pairs = cameras.iter().zip(&looks);
+    for round in 0..ROUNDS {
+        let pairs = cameras.iter().zip(looks);
         let crops: Vec<AlignedFrame> = pairs.map(|(timed, look)| clip::cut_crop(timed, look, &total)).collect::<Result<_>>()?;
         // What was found for a crop is a good start for the same crop a little to the side.
         let params = search(pack, identity, &crops, found.as_deref(), &options, &Muted(reporter))?;
@@ -61,5 +66,5 @@ pub fn look(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, report
         }
     }
     reporter.end();
-    clip::cut_again(&args.clip, &args.clip_args, args.aligned.as_ref(), clip, &total, reporter)
+    Ok(total)
 }

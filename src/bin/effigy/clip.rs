@@ -9,7 +9,6 @@ use effigy::encode::align::{AlignOptions, Aligner, Shift};
 use effigy::encode::AlignedFrame;
 use effigy::frame::{Frame, TimeBase, TimedFrame};
 use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
-use effigy::params::Placement;
 use effigy::progress::{check, Progress};
 use effigy::{Error, Result};
 
@@ -78,24 +77,18 @@ pub struct Crops<'a> {
 
 /// Reads and aligns a clip.
 pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress) -> Result<Aligned> {
-    let (side, saved) = (crops.side, crops.saved);
+    let side = crops.side;
     let reader = ClipReader::open(path, &args.reading())?;
     let info = reader.info();
     let total = args.frames.or(info.frames).unwrap_or(0);
     let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
-    let mut writer = None;
+    let mut saved = CropFile::new(crops.saved, camera);
     let mut frames = Vec::new();
     let stage = if args.aligned_input { "reading crops" } else { "aligning" };
     progress.begin(stage, total);
     let keep = &mut |frame: AlignedFrame| -> Result<()> {
         check(progress)?;
-        if let Some(out) = saved {
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                empty => empty.insert(crop_writer(out, side, &camera, frame.pts)?),
-            };
-            writer.write(frame.pts, &frame.frame)?;
-        }
+        saved.write(&frame)?;
         frames.push(frame);
         progress.advance(frames.len() as u64, "");
         Ok(())
@@ -109,9 +102,7 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     if frames.is_empty() {
         return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
     }
-    if let Some(writer) = writer {
-        writer.finish()?;
-    }
+    saved.finish()?;
     Ok(Aligned { camera, frames })
 }
 
@@ -126,19 +117,18 @@ pub fn cut_again(
     progress: &dyn Progress,
 ) -> Result<Aligned> {
     let Aligned { camera, frames } = clip;
-    let mut writer = None;
+    let mut saved = CropFile::new(saved, camera);
+    if *shift == Shift::default() {
+        frames.iter().try_for_each(|frame| saved.write(frame))?;
+        saved.finish()?;
+        return Ok(Aligned { camera, frames });
+    }
     let mut out = Vec::with_capacity(frames.len());
     progress.begin("cutting the crops again", frames.len() as u64);
     for (timed, aligned) in ClipReader::open(path, &args.reading())?.zip(&frames) {
         check(progress)?;
         let frame = cut_crop(&timed?, aligned, shift)?;
-        if let Some(path) = saved {
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                empty => empty.insert(crop_writer(path, frame.frame.width, &camera, frame.pts)?),
-            };
-            writer.write(frame.pts, &frame.frame)?;
-        }
+        saved.write(&frame)?;
         out.push(frame);
         progress.advance(out.len() as u64, "");
     }
@@ -146,7 +136,7 @@ pub fn cut_again(
     if out.len() != frames.len() {
         return Err(Error::Malformed(format!("{}: read again it has other frames", path.display())));
     }
-    writer.map_or(Ok(()), ClipWriter::finish)?;
+    saved.finish()?;
     Ok(Aligned { camera, frames: out })
 }
 
@@ -176,10 +166,34 @@ pub fn cut_crop(timed: &TimedFrame, aligned: &AlignedFrame, shift: &Shift) -> Re
     effigy::encode::align::cut_again(timed, aligned, shift, AlignOptions::default().blur_outside)
 }
 
-/// A lossless clip of crops that begins with the frame at `origin`.
-fn crop_writer(out: &Path, side: u32, camera: &Camera, origin: i64) -> Result<ClipWriter> {
-    let options = WriteOptions { origin, frame_rate: camera.frame_rate, ..WriteOptions::default() };
-    ClipWriter::create(out, side, side, camera.time_base, &options)
+/// A lossless clip of crops that begins with the first of them; nothing without a path.
+struct CropFile<'a> {
+    path: Option<&'a PathBuf>,
+    camera: Camera,
+    writer: Option<ClipWriter>,
+}
+
+impl<'a> CropFile<'a> {
+    fn new(path: Option<&'a PathBuf>, camera: Camera) -> Self {
+        CropFile { path, camera, writer: None }
+    }
+
+    fn write(&mut self, crop: &AlignedFrame) -> Result<()> {
+        let Some(path) = self.path else { return Ok(()) };
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => {
+                let (width, height, time_base) = (crop.frame.width, crop.frame.height, self.camera.time_base);
+                let options = WriteOptions { origin: crop.pts, frame_rate: self.camera.frame_rate, ..WriteOptions::default() };
+                empty.insert(ClipWriter::create(path, width, height, time_base, &options)?)
+            }
+        };
+        writer.write(crop.pts, &crop.frame)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.writer.map_or(Ok(()), ClipWriter::finish)
+    }
 }
 
 /// Crops as they are: upright, filling their own camera frame.
@@ -190,16 +204,9 @@ fn read_crops(reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) 
             let (w, h) = (frame.width, frame.height);
             return Err(Error::Misuse(format!("aligned input must be {side} x {side} for this pack, not {w} x {h}")));
         }
-        keep(as_aligned(pts, frame, i == 0))?;
+        keep(AlignedFrame::whole(pts, frame, i == 0))?;
     }
     Ok(())
-}
-
-/// A crop that is its own camera frame.
-pub fn as_aligned(pts: i64, frame: Frame, key: bool) -> AlignedFrame {
-    let side = frame.width as f32;
-    let placement = Placement { x: side / 2.0, y: side / 2.0, side };
-    AlignedFrame { pts, frame, roll: 0.0, placement, key, confidence: 1.0 }
 }
 
 #[cfg(feature = "encode")]

@@ -142,7 +142,7 @@ fn synthetic(seed: u64, frames: u64, side: u32, progress: &dyn Progress) -> Resu
     let mut crops = Vec::new();
     for i in 0..frames {
         check(progress)?;
-        crops.push(clip::as_aligned(i as i64, render(&head_at(&spec, i), side).frame, i == 0));
+        crops.push(AlignedFrame::whole(i as i64, render(&head_at(&spec, i), side).frame, i == 0));
         progress.advance(i + 1, "");
     }
     progress.end();
