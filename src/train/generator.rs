@@ -2,7 +2,8 @@
 //!
 //! The encoder reads w from the first picture of a pair, disturbed; the second picture's true angles and expression are given; the
 //! generator must draw it. So w holds what both pictures share, the person, and whatever the numbers of the heads do not name
-//! (the fall of the hair, the room). Expression enters only through the 32 reserved StyleSpace channels, the angles only through
+//! (the fall of the hair, the room). Every second head's w is the mapping network's of the numbers behind it instead: no encoder has
+//! to have seen glasses for the generator to learn them, and the encoder is drawn to these w. Expression enters only through the 32 reserved StyleSpace channels, the angles only through
 //! the pose flow. Losses: absolute difference weighed by region, the perceptual distance of the analysis network, and
 //! the strength of fine texture. The first part of the stage draws at `COARSE_SIDE`, the rest at full size and against an adversary.
 
@@ -24,8 +25,8 @@ use tch::{Kind, Tensor};
 const PERCEPTUAL: f64 = 0.04;
 /// Weight of the texture's strength. Absolute differences alone make an average of all hair that could be there.
 const TEXTURE: f64 = 1.0;
-/// Weight of the mapping network's own loss; nothing else depends on it.
-const MAPPING: f64 = 0.1;
+/// Weight of the distance between the encoder's w and the mapping network's: the former is drawn to the latter.
+const NAMED: f64 = 0.1;
 /// Rate at the start of the stage.
 const RATE: f64 = 4e-3;
 /// Extra rate of the mapping layers, whose multiplier is 0.01.
@@ -71,12 +72,26 @@ impl Model<'_> {
         self.generator.synthesis_to(side, &self.generator.offset(&styles, &batch.expression, self.channels)?, kind)
     }
 
-    /// How far the mapping network's w of the heads' numbers, filled up with zeros, is from `w`.
-    fn mapped(&self, condition: &Tensor, w: &Tensor, heads: i64) -> Result<Tensor> {
-        let (condition, w) = (condition.f_slice(0, 0, heads, 1)?, w.f_slice(0, 0, heads, 1)?);
+    /// The mapping network's w `[B, dim]` of the numbers of heads `[B, CONDITION]`, filled up with zeros.
+    fn named(&self, condition: &Tensor) -> Result<Tensor> {
         let missing = self.generator.config().style_dim - CONDITION as i64;
-        let mapped = self.generator.map(&condition.f_constant_pad_nd([0, missing])?)?;
-        mapped.minus(&w.f_detach()?)?.f_square()?.average()
+        self.generator.map(&condition.f_constant_pad_nd([0, missing])?)
+    }
+
+    /// w `[B, dim]` to draw an example with, and how far the encoder is from the mapping network. Every second head is named by its numbers,
+    /// all other pictures are read.
+    fn inverted(&self, example: &Example, kind: Kind) -> Result<(Tensor, Tensor)> {
+        let Example { sources, targets, heads } = example;
+        let read = self.w(sources, kind)?;
+        if *heads == 0 {
+            return Ok((read, Tensor::f_zeros([], (Kind::Float, sources.device()))?));
+        }
+        let named = self.named(&targets.condition.f_slice(0, 0, *heads, 1)?)?;
+        let gap = read.f_slice(0, 0, *heads, 1)?.minus(&named.f_detach()?)?.f_square()?.average()?;
+        let rows = (0..read.size()[0])
+            .map(|i| if i < *heads && i % 2 == 0 { named.f_get(i) } else { read.f_get(i) })
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok((Tensor::f_stack(&rows, 0)?, gap))
     }
 
     pub(super) fn weights(&self) -> Result<Weights> {
@@ -213,8 +228,8 @@ pub(super) fn descend(
     rate: f64,
     run: &Run,
 ) -> Result<([Tensor; 3], f64)> {
-    let Example { sources, targets, heads } = example;
-    let w = model.w(sources, run.kind)?;
+    let targets = &example.targets;
+    let (w, gap) = model.inverted(example, run.kind)?;
     let fake = model.render(&model.generator.broadcast(&w, None)?, targets, targets.images.size()[2], run.kind)?;
     // The gradient on the pictures first: the adversary's share is measured against it.
     let picture = fake.f_detach()?.set_requires_grad(true);
@@ -229,7 +244,7 @@ pub(super) fn descend(
     }
     // Its gradient on the pictures is `pull`.
     let carrier = fake.times(&pull)?.f_sum(Kind::Float)?;
-    let mut total = carrier.plus(&model.mapped(&targets.condition, &w, *heads)?.scale(MAPPING)?)?;
+    let mut total = carrier.plus(&gap.scale(NAMED)?)?;
     if let Some(more) = more {
         total = total.plus(&more)?;
     }
@@ -238,17 +253,18 @@ pub(super) fn descend(
     Ok((parts.map(|part| part.detach()), told))
 }
 
-/// `preview.png` in the state folder: what the encoder saw, over what was to be drawn, over what was drawn.
+/// `preview.png` in the state folder: what the encoder saw, over what was to be drawn, over what was drawn from that, over what was drawn
+/// from the heads' own numbers.
 fn preview(model: &Model, heads: &HeadSet, side: i64, run: &Run) -> Result<()> {
     let picks: Vec<i64> = (0..8.min(heads.len() / 2)).map(|i| 2 * i).collect();
     let others: Vec<i64> = picks.iter().map(|i| i + 1).collect();
     let sources = heads.pick(&others, side, run.device)?.images;
     let targets = heads.pick(&picks, side, run.device)?;
-    let fake = tch::no_grad(|| -> Result<Tensor> {
-        let w_plus = model.generator.broadcast(&model.w(&sources, run.kind)?, None)?;
-        model.render(&w_plus, &targets, side, run.kind)
+    let draw = |w: &Tensor| model.render(&model.generator.broadcast(w, None)?, &targets, side, run.kind);
+    let (read, named) = tch::no_grad(|| -> Result<(Tensor, Tensor)> {
+        Ok((draw(&model.w(&sources, run.kind)?)?, draw(&model.named(&targets.condition)?)?))
     })?;
-    let rows = [to_frames(&sources)?, to_frames(&targets.images)?, to_frames(&fake)?];
+    let rows = [to_frames(&sources)?, to_frames(&targets.images)?, to_frames(&read)?, to_frames(&named)?];
     let rows: Vec<Vec<&crate::frame::Frame>> = rows.iter().map(|row| row.iter().collect()).collect();
     let sheet = crate::media::sheet(&rows, 2)?;
     crate::media::write_png(run.options.state.join("preview.png"), &sheet, true)
