@@ -218,6 +218,19 @@ fn two_seconds_without_packets_fade_to_rest_and_back_without_a_jump() {
 }
 
 #[test]
+fn an_interruption_before_anything_is_known_of_the_face_is_bridged_calmly_too() {
+    let frames = clip(4, 150);
+    let (header, packets, _) = datagrams(&frames, live(2));
+    let usual = percentile(changes(&header, &frames));
+    for begin in [1, 3, 5, 8, 12] {
+        let (shown, _) = play(&header, &packets, 0, |i| if (begin..begin + 50).contains(&i) { vec![] } else { vec![0] });
+        let moved = changes(&header, &shown.iter().map(|s| s.frame).collect::<Vec<_>>());
+        let most = moved[begin - 1..].iter().copied().fold(0.0, f64::max);
+        assert!(most <= 1.5 * usual, "from frame {begin}: {most} against {usual}");
+    }
+}
+
+#[test]
 fn a_lost_packet_of_a_chain_costs_the_frames_up_to_the_next_intra_packet() {
     let frames = clip(5, 120);
     let (header, packets, _) = datagrams(&frames, live(0));

@@ -14,8 +14,10 @@ use crate::params::{FrameParams, Placement, PARAMS};
 pub const MAX_CONCEALED: u32 = 250;
 /// Changes that are remembered to know how fast the face moves.
 const MEMORY: usize = 256;
-/// Fewer changes than this say nothing about how fast it moves.
+/// Fewer changes than this say nothing about how fast it moves; then it may move as a calm face does: so many steps per frame in the root mean
+/// square over all numbers, and so many for one of them.
 const ENOUGH: usize = 8;
+const CALM: (f32, f32) = (1.5, 4.0);
 /// Share of them that is slower than the speed limit.
 const USUAL: f64 = 0.99;
 /// Leave to be faster than that.
@@ -149,20 +151,21 @@ impl Concealer {
 
     /// From `now` towards `wanted`, at most as far as the face moves by itself: each number, and all together.
     fn towards(&self, now: &[f32; PARAMS], wanted: &[f32; PARAMS], patience: f32) -> [f32; PARAMS] {
-        if self.changes.len() < ENOUGH {
-            return *wanted;
-        }
-        let fast = |size: &dyn Fn(&[f32; PARAMS]) -> f32| {
+        let fast = |size: &dyn Fn(&[f32; PARAMS]) -> f32, calm: f32| {
+            if self.changes.len() < ENOUGH {
+                return calm * patience;
+            }
             let mut sizes: Vec<f32> = self.changes.iter().map(size).collect();
             let at = ((sizes.len() - 1) as f64 * USUAL) as usize;
             *sizes.select_nth_unstable_by(at, f32::total_cmp).1 * LEAVE * patience
         };
         let mut change: [f32; PARAMS] = std::array::from_fn(|i| {
-            let most = fast(&|change| change[i].abs()).max(LEAST * self.steps[i]);
+            let most = fast(&|change| change[i].abs(), CALM.1 * self.steps[i]).max(LEAST * self.steps[i]);
             (wanted[i] - now[i]).clamp(-most, most)
         });
         let together = self.size(&change);
-        let most = fast(&|change| self.size(change)).max(LEAST * (PARAMS as f32).sqrt());
+        let all = (PARAMS as f32).sqrt();
+        let most = fast(&|change| self.size(change), CALM.0 * all).max(LEAST * all);
         if together > most {
             change.iter_mut().for_each(|v| *v *= most / together);
         }
