@@ -1,8 +1,9 @@
 # Short names for the usual work; scripts/ does it. CLIP names the video for `make demo` (empty: the demo's own), FOR the seconds of `make fuzz`.
 
-.PHONY: build setup test bench fuzz demo clean help
+.PHONY: build setup test bench fuzz demo install clean help
 CLIP ?=
 FOR ?= 600
+PREFIX ?= /usr/local
 
 build: setup ## set up, then build the release command and libraries
 	cargo build --release
@@ -22,6 +23,9 @@ fuzz: setup ## change streams, identities and packs at random for a time each: m
 demo: setup ## build, then encode and decode a clip and show the figures: make demo CLIP=face.mp4
 	cargo build --release
 	cargo run --release --quiet -- demo $(if $(CLIP),'$(CLIP)')
+
+install: setup ## library, header, pkg-config file, command and pack: make install PREFIX=/usr/local (DECODER_ONLY=1: no encoder)
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' DECODER_ONLY='$(DECODER_ONLY)' scripts/install.sh
 
 clean: ## remove build products and the demo's output; libtorch stays in the cache folder
 	cargo clean

@@ -13,7 +13,8 @@ fn main() {
         return;
     }
     let linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
-    if linux {
+    // cargo-c names the library after its version.
+    if linux && env::var_os("CARGO_CFG_CARGO_C").is_none() {
         // Without a soname a program linked by path would remember that path. It carries no version while the C interface
         // is young: programs ask effigy_abi_version() instead.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libeffigy.so");

@@ -17,7 +17,7 @@ const MEMORY: usize = 256;
 /// Fewer changes than this say nothing about how fast it moves; then it may move as a calm face does: so many steps per frame in the root mean
 /// square over all numbers, and so many for one of them.
 const ENOUGH: usize = 8;
-const CALM: (f32, f32) = (1.5, 4.0);
+const CALM: (f32, f32) = (2.5, 6.0);
 /// Share of them that is slower than the speed limit.
 const USUAL: f64 = 0.99;
 /// Leave to be faster than that.
