@@ -86,7 +86,11 @@ fn render(scene: Scene, motion: Motion, n: i64) -> TimedFrame {
 }
 
 fn align(frames: &[TimedFrame]) -> Vec<AlignedFrame> {
-    let mut aligner = Aligner::new(&AlignOptions::default()).unwrap();
+    align_with(&AlignOptions::default(), frames)
+}
+
+fn align_with(options: &AlignOptions, frames: &[TimedFrame]) -> Vec<AlignedFrame> {
+    let mut aligner = Aligner::new(options).unwrap();
     aligner.start(&frames[..frames.len().min(10)]).unwrap();
     frames.iter().map(|f| aligner.push(f).unwrap()).collect()
 }
@@ -132,10 +136,13 @@ fn the_crop_has_ffhq_framing() {
 #[test]
 fn a_still_head_gives_still_crops() {
     let frames: Vec<_> = (0..20).map(|n| render(head, STILL, n)).collect();
-    let crops = align(&frames);
-    let jitter = rms(crops[1..].iter().map(|c| error(&crops[0], STILL, c, STILL)));
-    assert!(jitter <= 0.1, "jitter {jitter} px at 256");
-    assert!(crops[1..].iter().all(|c| !c.key && c.confidence > 0.9));
+    for quick in [false, true] {
+        let crops = align_with(&AlignOptions { quick, ..AlignOptions::default() }, &frames);
+        let jitter = rms(crops[1..].iter().map(|c| error(&crops[0], STILL, c, STILL)));
+        println!("quick {quick}: {jitter:.3} px");
+        assert!(jitter <= 0.1, "jitter {jitter} px at 256");
+        assert!(crops[1..].iter().all(|c| !c.key && c.confidence > 0.9));
+    }
 }
 
 #[test]
@@ -149,9 +156,12 @@ fn in_plane_motion_is_recovered() {
         }
     };
     let frames: Vec<_> = (0..40).map(|n| render(head, motion(n), n)).collect();
-    let crops = align(&frames);
-    let worst = rms(crops[1..].iter().map(|c| error(&crops[0], motion(0), c, motion(c.pts))));
-    assert!(worst <= 0.5, "RMS {worst} px at 256");
+    for quick in [false, true] {
+        let crops = align_with(&AlignOptions { quick, ..AlignOptions::default() }, &frames);
+        let worst = rms(crops[1..].iter().map(|c| error(&crops[0], motion(0), c, motion(c.pts))));
+        println!("quick {quick}: {worst:.3} px");
+        assert!(worst <= 0.5, "RMS {worst} px at 256");
+    }
 }
 
 #[test]

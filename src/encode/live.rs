@@ -200,6 +200,7 @@ impl LiveEncoder {
         let align = super::align::AlignOptions {
             resolution: identity.resolution,
             lookahead: 1,
+            quick: true,
             references: draw_enrolled(pack, identity, &decoding, progress)?,
             ..super::align::AlignOptions::default()
         };

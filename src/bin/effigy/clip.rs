@@ -214,7 +214,7 @@ fn align(mut reader: ClipReader, crops: Crops, keep: &mut dyn FnMut(AlignedFrame
     let mut options = AlignOptions { resolution: crops.side, references: crops.references, ..AlignOptions::default() };
     let mut most = options.lookahead;
     if crops.live {
-        (options.lookahead, most) = (1, 1);
+        (options.lookahead, options.quick, most) = (1, true, 1);
     } else if !options.references.is_empty() {
         // Somebody who is known is found by any frame that resembles what is known of them.
         options.lookahead = KNOWN_LOOKAHEAD;

@@ -47,7 +47,7 @@ pub fn shift(crops: &[Frame], renders: &[Frame]) -> Result<Option<Shift>> {
     if crops.len() != renders.len() {
         return Err(Error::Misuse(format!("{} crops, {} renders", crops.len(), renders.len())));
     }
-    let mut register = Register::new()?;
+    let mut register = Register::new(false)?;
     let mut found = Vec::new();
     for (crop, render) in crops.iter().zip(renders) {
         let side = f64::from(crop.width.min(crop.height));

@@ -28,7 +28,7 @@ use crate::frame::{Frame, TimedFrame};
 use crate::limits::MAX_RESOLUTION;
 use detect::{median, median_point, Detector, Eyes, FaceBox, EYES_IN_BOX};
 use geometry::{CropPose, Point, Similarity, EYE_DISTANCE};
-use refer::References;
+use refer::{References, Turn};
 use register::{Fit, Key, Register};
 
 /// At least this share of the face must move with a key frame for it to stay the key.
@@ -74,11 +74,13 @@ pub struct AlignOptions {
     pub blur_outside: bool,
     /// Crops of this very face, such as pictures of an enrolled identity: the crop is placed as they are. Empty: FFHQ framing.
     pub references: Vec<Frame>,
+    /// For calls: flow in coarser steps, a fifth of the time per frame, and one of the references looked at per frame.
+    pub quick: bool,
 }
 
 impl Default for AlignOptions {
     fn default() -> Self {
-        AlignOptions { resolution: 256, lookahead: 10, cascades: None, blur_outside: true, references: Vec::new() }
+        AlignOptions { resolution: 256, lookahead: 10, cascades: None, blur_outside: true, references: Vec::new(), quick: false }
     }
 }
 
@@ -133,7 +135,7 @@ impl Aligner {
                 options.resolution
             )));
         }
-        let register = Register::new()?;
+        let register = Register::new(options.quick)?;
         Ok(Aligner {
             options: options.clone(),
             detector: Detector::load(options.cascades.as_deref())?,
@@ -225,12 +227,13 @@ impl Aligner {
         let grey = warp::grey(&timed.frame)?;
         let mut step = self.follow(&grey)?;
         self.summary.frames += 1;
-        if self.unsure && step.confidence > 0.5 && self.summary.frames.is_multiple_of(WATCH_EVERY) {
+        let watch = step.confidence > 0.5 && (self.options.quick || self.summary.frames.is_multiple_of(WATCH_EVERY));
+        if self.unsure && watch {
             step.key |= self.settle(&grey)?;
         }
         self.summary.keys += u64::from(step.key);
         let track = self.track.expect("start above has either set it or failed");
-        if step.confidence > 0.5 && self.summary.frames.is_multiple_of(WATCH_EVERY) {
+        if watch {
             self.watch(&grey, &track)?;
         }
         self.correct();
@@ -402,24 +405,32 @@ impl Aligner {
     /// once is better than a face beside its place for long.
     fn settle(&mut self, grey: &Mat) -> Result<bool> {
         let pose = self.track.expect("push has started the track").moved(&self.drift);
-        let attempt = self.summary.frames / WATCH_EVERY;
-        let Some(motion) = self.references.find(&mut self.register, grey, &pose, attempt as usize)? else { return Ok(false) };
+        let turn = self.turn();
+        let Some(motion) = self.references.find(&mut self.register, grey, &pose, turn)? else { return Ok(false) };
         log::info!("the face was recognised at frame {}: its crop is placed as enrolled", self.summary.frames);
         self.restart(grey, pose.moved(&motion))?;
         self.unsure = false;
         Ok(true)
     }
 
+    /// Which look at the references this is.
+    fn turn(&self) -> Turn {
+        match self.options.quick {
+            true => Turn::One(self.summary.frames as usize),
+            false => Turn::All((self.summary.frames / WATCH_EVERY) as usize),
+        }
+    }
+
     /// Notes where the face should be in the crop: as on the known crops, or with the eyes where the detector expects them.
     fn watch(&mut self, grey: &Mat, track: &CropPose) -> Result<()> {
-        let pose = track.moved(&self.drift);
+        let (pose, turn) = (track.moved(&self.drift), self.turn());
         let wanted = if self.references.is_empty() {
             match self.detector.eyes(grey, &face_box_of(&pose))? {
                 Eyes { left: Some(left), right: Some(right) } => Some(pose.motion_to(&CropPose::from_eyes(left, right))),
                 _ => None,
             }
         } else {
-            self.references.watch(&mut self.register, grey, &pose)?
+            self.references.watch(&mut self.register, grey, &pose, turn)?
         };
         let Some(wanted) = wanted else { return Ok(()) };
         self.votes.push_back(wanted);

@@ -35,6 +35,13 @@ pub(super) struct Known {
     pub share: f64,
 }
 
+/// A look at the references while the face is followed, with its number: at all of them, or at one, as calls can bear in every frame.
+#[derive(Clone, Copy)]
+pub(super) enum Turn {
+    All(usize),
+    One(usize),
+}
+
 /// Known crops of a face, ready to be compared with.
 pub(super) struct References {
     keys: Vec<Key>,
@@ -63,51 +70,54 @@ impl References {
         for (grey, guess) in &looks {
             for scale in SCALES {
                 let start = guess.moved(&Similarity { scale, ..Similarity::IDENTITY });
-                let found = self.best(register, grey, &start, SEEN)?;
+                let found = best(&self.keys, register, grey, &start, SEEN)?;
                 rough.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
             }
         }
         let Some(rough) = middle(rough) else { return Ok(None) };
         let mut fine = Vec::new();
         for (grey, guess) in &looks {
-            let found = self.best(register, grey, &guess.moved(&rough), AGREES)?;
+            let found = best(&self.keys, register, grey, &guess.moved(&rough), AGREES)?;
             fine.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
         }
         let share = fine.iter().map(|(_, sure)| *sure).fold(0.0, f64::max);
         Ok(middle(fine).map(|motion| Known { motion, share }))
     }
 
-    /// As [`References::place`] for one frame while it is followed, at a cost that a call can bear: one size a time, another with each
-    /// `attempt`.
-    pub(super) fn find(
-        &self,
-        register: &mut Register,
-        grey: &Mat,
-        pose: &CropPose,
-        attempt: usize,
-    ) -> Result<Option<Similarity>> {
-        let start = pose.moved(&Similarity { scale: SCALES[attempt % SCALES.len()], ..Similarity::IDENTITY });
-        let Some((rough, _)) = self.best(register, grey, &start, SEEN)? else { return Ok(None) };
-        Ok(self.best(register, grey, &rough, FOUND)?.map(|(found, _)| pose.motion_to(&found)))
+    /// As [`References::place`] for one frame while it is followed: one size a time, another with each look.
+    pub(super) fn find(&self, register: &mut Register, grey: &Mat, pose: &CropPose, turn: Turn) -> Result<Option<Similarity>> {
+        let (Turn::All(number) | Turn::One(number)) = turn;
+        let keys = self.chosen(turn);
+        let size = if keys.len() == self.keys.len() { number } else { number / self.keys.len().max(1) };
+        let start = pose.moved(&Similarity { scale: SCALES[size % SCALES.len()], ..Similarity::IDENTITY });
+        let Some((rough, _)) = best(keys, register, grey, &start, SEEN)? else { return Ok(None) };
+        Ok(best(keys, register, grey, &rough, FOUND)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
     /// Motion from `pose` to where the face lies on the references, if it surely is like one of them.
-    pub(super) fn watch(&self, register: &mut Register, grey: &Mat, pose: &CropPose) -> Result<Option<Similarity>> {
-        Ok(self.best(register, grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
+    pub(super) fn watch(&self, register: &mut Register, grey: &Mat, pose: &CropPose, turn: Turn) -> Result<Option<Similarity>> {
+        Ok(best(self.chosen(turn), register, grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
-    /// Where the face lies on the reference that it is most like, if at least `share` of it agrees, and how much does.
-    fn best(&self, register: &mut Register, grey: &Mat, start: &CropPose, share: f64) -> Result<Option<(CropPose, f64)>> {
-        let mut best: Option<(CropPose, f64)> = None;
-        for key in &self.keys {
-            let fit = register.follow(key, grey, *start)?;
-            let near = start.motion_to(&fit.pose).size() < MOST_ERROR;
-            if fit.inliers >= share && near && best.is_none_or(|(_, sure)| fit.inliers > sure) {
-                best = Some((fit.pose, fit.inliers));
-            }
+    fn chosen(&self, turn: Turn) -> &[Key] {
+        match turn {
+            Turn::One(number) if !self.keys.is_empty() => std::slice::from_ref(&self.keys[number % self.keys.len()]),
+            _ => &self.keys,
         }
-        Ok(best)
     }
+}
+
+/// Where the face lies on the one of `keys` that it is most like, if at least `share` of it agrees, and how much does.
+fn best(keys: &[Key], register: &mut Register, grey: &Mat, start: &CropPose, share: f64) -> Result<Option<(CropPose, f64)>> {
+    let mut best: Option<(CropPose, f64)> = None;
+    for key in keys {
+        let fit = register.follow(key, grey, *start)?;
+        let near = start.motion_to(&fit.pose).size() < MOST_ERROR;
+        if fit.inliers >= share && near && best.is_none_or(|(_, sure)| fit.inliers > sure) {
+            best = Some((fit.pose, fit.inliers));
+        }
+    }
+    Ok(best)
 }
 
 /// The median of the surest third of some motions.

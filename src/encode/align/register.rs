@@ -8,7 +8,7 @@
 use opencv::core::{self, Mat, Ptr, Size, Vec2f};
 use opencv::imgproc;
 use opencv::prelude::*;
-use opencv::video::{DISOpticalFlow, DISOpticalFlow_PRESET_MEDIUM as MEDIUM};
+use opencv::video::{DISOpticalFlow, DISOpticalFlow_PRESET_FAST as FAST, DISOpticalFlow_PRESET_MEDIUM as MEDIUM};
 
 use super::detect::median;
 use super::geometry::{CropPose, Point, Similarity, EYE_DISTANCE, EYE_LINE};
@@ -65,10 +65,11 @@ pub(super) struct Register {
 }
 
 impl Register {
-    pub(super) fn new() -> Result<Self> {
+    /// `quick`: flow in coarser steps; the match of brightness makes up for most of it.
+    pub(super) fn new(quick: bool) -> Result<Self> {
         let at = |i: usize| (i as f64 + 0.5) / WORK as f64 - 0.5;
         let region = (0..WORK * WORK).map(|i| face_weight((at(i % WORK), at(i / WORK))) as f32).collect();
-        Ok(Register { flow: cv(DISOpticalFlow::create(MEDIUM))?, region })
+        Ok(Register { flow: cv(DISOpticalFlow::create(if quick { FAST } else { MEDIUM }))?, region })
     }
 
     /// Makes the face at `pose` a key.
