@@ -57,6 +57,8 @@ const FREE_SCALE: f64 = 0.16;
 const FREE_ANGLE: f64 = 0.07;
 /// Fastest correction of drift, crop units per frame: 0.04 pixels at 256, too slow to be seen.
 const CORRECTION: f64 = 0.04 / 256.0;
+/// References that are looked at per frame of a call until the face is recognised.
+const QUICK_LOOKS: usize = 4;
 /// Share of the bounds that is left alone, and fastest correction, where known crops of the face tell the place.
 const KNOWN_SHARE: f64 = 0.1;
 const KNOWN_CORRECTION: f64 = 0.2 / 256.0;
@@ -74,7 +76,7 @@ pub struct AlignOptions {
     pub blur_outside: bool,
     /// Crops of this very face, such as pictures of an enrolled identity: the crop is placed as they are. Empty: FFHQ framing.
     pub references: Vec<Frame>,
-    /// For calls: flow in coarser steps, a fifth of the time per frame, and one of the references looked at per frame.
+    /// For calls: flow in coarser steps, a fifth of the time per frame, and few of the references looked at per frame.
     pub quick: bool,
 }
 
@@ -413,11 +415,13 @@ impl Aligner {
         Ok(true)
     }
 
-    /// Which look at the references this is.
+    /// Which look at the references this is: on calls a few of them in every frame.
     fn turn(&self) -> Turn {
-        match self.options.quick {
-            true => Turn::One(self.summary.frames as usize),
-            false => Turn::All((self.summary.frames / WATCH_EVERY) as usize),
+        let number = self.summary.frames as usize;
+        match (self.options.quick, self.unsure) {
+            (true, true) => Turn { number, most: QUICK_LOOKS },
+            (true, false) => Turn { number, most: 1 },
+            (false, _) => Turn { number: number / WATCH_EVERY as usize, most: usize::MAX },
         }
     }
 

@@ -35,11 +35,11 @@ pub(super) struct Known {
     pub share: f64,
 }
 
-/// A look at the references while the face is followed, with its number: at all of them, or at one, as calls can bear in every frame.
+/// A look at the references while the face is followed: at most so many of them, the next ones with each number.
 #[derive(Clone, Copy)]
-pub(super) enum Turn {
-    All(usize),
-    One(usize),
+pub(super) struct Turn {
+    pub number: usize,
+    pub most: usize,
 }
 
 /// Known crops of a face, ready to be compared with.
@@ -84,26 +84,25 @@ impl References {
         Ok(middle(fine).map(|motion| Known { motion, share }))
     }
 
-    /// As [`References::place`] for one frame while it is followed: one size a time, another with each look.
+    /// As [`References::place`] for one frame while it is followed: one size a time, another with each round.
     pub(super) fn find(&self, register: &mut Register, grey: &Mat, pose: &CropPose, turn: Turn) -> Result<Option<Similarity>> {
-        let (Turn::All(number) | Turn::One(number)) = turn;
-        let keys = self.chosen(turn);
-        let size = if keys.len() == self.keys.len() { number } else { number / self.keys.len().max(1) };
-        let start = pose.moved(&Similarity { scale: SCALES[size % SCALES.len()], ..Similarity::IDENTITY });
+        let (keys, round) = self.chosen(turn);
+        let start = pose.moved(&Similarity { scale: SCALES[round % SCALES.len()], ..Similarity::IDENTITY });
         let Some((rough, _)) = best(keys, register, grey, &start, SEEN)? else { return Ok(None) };
         Ok(best(keys, register, grey, &rough, FOUND)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
     /// Motion from `pose` to where the face lies on the references, if it surely is like one of them.
     pub(super) fn watch(&self, register: &mut Register, grey: &Mat, pose: &CropPose, turn: Turn) -> Result<Option<Similarity>> {
-        Ok(best(self.chosen(turn), register, grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
+        Ok(best(self.chosen(turn).0, register, grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
-    fn chosen(&self, turn: Turn) -> &[Key] {
-        match turn {
-            Turn::One(number) if !self.keys.is_empty() => std::slice::from_ref(&self.keys[number % self.keys.len()]),
-            _ => &self.keys,
-        }
+    /// The references to look at, and how often all of them have been looked at before.
+    fn chosen(&self, turn: Turn) -> (&[Key], usize) {
+        let most = turn.most.clamp(1, self.keys.len().max(1));
+        let looks = self.keys.len().div_ceil(most).max(1);
+        let begin = turn.number % looks * most;
+        (&self.keys[begin..(begin + most).min(self.keys.len())], turn.number / looks)
     }
 }
 
