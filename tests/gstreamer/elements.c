@@ -690,11 +690,58 @@ static void restarts(void)
     end(&coded);
 }
 
+/* Stops the element, whose files and counts end with that, and starts it again. */
+static void start_again(GstHarness *harness)
+{
+    g_assert_cmpint(gst_element_set_state(harness->element, GST_STATE_NULL), ==, GST_STATE_CHANGE_SUCCESS);
+    g_assert_cmpint(gst_element_set_state(harness->element, GST_STATE_PLAYING), ==, GST_STATE_CHANGE_SUCCESS);
+    gst_harness_push_event(harness, gst_event_new_stream_start("again"));
+}
+
+static void again(void)
+{
+    stream coded = encode("", 3, 99);
+    GstHarness *encoder = element("effigyenc aligned=true", ""), *shows = decoder(&coded, "", RAW "RGB");
+    GPtrArray *packets = g_ptr_array_new_with_free_func((GDestroyNotify)gst_buffer_unref);
+    GstSegment segment;
+    guint round, number;
+
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    gst_harness_set_src_caps_str(encoder, RAW "RGB");
+    for (round = 0; round < 2; round++) {
+        for (number = 0; number < 3; number++) {
+            push(encoder, picture(number));
+            push(shows, packet(&coded, number));
+            expect(shows, number, FALSE);
+        }
+        g_assert_cmpuint(stat_of(encoder, "packets"), ==, 3);
+        g_assert_cmpuint(stat_of(shows, "received"), ==, 3);
+        if (round == 0) {
+            start_again(encoder);
+            start_again(shows);
+            gst_harness_set_src_caps_str(encoder, RAW "RGB");
+            gst_harness_set_src_caps(shows, gst_caps_ref(coded.caps));
+            gst_harness_push_event(encoder, gst_event_new_segment(&segment));
+            gst_harness_push_event(shows, gst_event_new_segment(&segment));
+        }
+    }
+    collect(encoder, packets);
+    g_assert_cmpuint(packets->len, ==, 6);
+    for (number = 0; number < 6; number++) {
+        g_assert_true(equal(g_ptr_array_index(packets, number), g_ptr_array_index(coded.packets, number % 3)));
+    }
+    g_ptr_array_unref(packets);
+    gst_harness_teardown(encoder);
+    gst_harness_teardown(shows);
+    end(&coded);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {{"keys", keys},       {"several", several}, {"losses", losses},   {"repeats", repeats}, {"swaps", swaps},
-             {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts}};
+             {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts},
+             {"again", again}};
 
 int main(int count, char **arguments)
 {
