@@ -11,7 +11,8 @@ build: setup ## set up, then build the release command and libraries
 setup: ## install system packages and libtorch (does nothing when they are there)
 	@scripts/setup.sh
 
-test: setup ## every check that a change must pass
+test: ## every check that a change must pass
+	@scripts/setup.sh tests
 	@scripts/check.sh
 
 bench: setup ## speed of entropy coding and of the decoder

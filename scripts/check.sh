@@ -92,6 +92,13 @@ c_programs() {
     rm -rf "$out"
 }
 
+# The GStreamer plugin must build without warnings, and its elements do what they say.
+gstreamer() {
+    pkg-config --exists 'gstreamer-check-1.0 >= 1.20' 'gstreamer-video-1.0 >= 1.20' 2>/dev/null || { missing 'GStreamer 1.20 (development files)'; return; }
+    command -v gst-launch-1.0 >/dev/null || { missing gst-launch-1.0; return; }
+    cargo test --test gstreamer -- --ignored
+}
+
 # The advisory database cannot be fetched everywhere, so advisories are not part of this.
 dependencies() {
     command -v cargo-deny >/dev/null || { missing cargo-deny; return; }
@@ -114,6 +121,7 @@ check test-analysis tests analysis
 check test-default tests default
 check documentation documentation
 check c c_programs
+check gstreamer gstreamer
 
 printf '\n=== summary (%d s)\n' "$SECONDS"
 [ ${#results[@]} -gt 0 ] || { echo "no check is called: ${chosen[*]}"; exit 1; }

@@ -2,6 +2,9 @@
 # Installs what effigy needs to build and run: system packages, libtorch, and the cargo setting that points at it.
 # Safe to run again: what is there already is left alone. Debian and Ubuntu on x86-64.
 #
+#   setup.sh            what building and running need
+#   setup.sh tests      also what only tests need; where that cannot be had, they are skipped
+#
 #   LIBTORCH            use this libtorch (2.11.0) and fetch none
 #   EFFIGY_CACHE        where libtorch is kept; default ${XDG_CACHE_HOME:-~/.cache}/effigy
 #   EFFIGY_TORCH        cpu or cuda; default: cuda if an NVIDIA driver answers, else cpu
@@ -40,6 +43,14 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
 }
 
+# not_installed NAME...: prints those packages that are not installed.
+not_installed() {
+    local name
+    for name in "$@"; do
+        dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || printf '%s\n' "$name"
+    done
+}
+
 system_packages() {
     # opencv-data holds the face cascades; clang and libclang are for the opencv crate's generator; python3-pip fetches wheels.
     local wanted=(g++ make pkg-config ffmpeg libopencv-dev opencv-data clang libclang-dev python3 python3-pip unzip ca-certificates)
@@ -47,15 +58,21 @@ system_packages() {
         say "no apt here: see to it that these (Debian names) are installed: ${wanted[*]}"
         return
     fi
-    local missing=() name
-    for name in "${wanted[@]}"; do
-        dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
-    done
+    local missing
+    mapfile -t missing < <(not_installed "${wanted[@]}")
     if [ ${#missing[@]} -gt 0 ]; then
         apt_install "${missing[@]}"
     else
         say "system packages are installed"
     fi
+}
+
+# GStreamer, for the check of bindings/gstreamer.
+test_packages() {
+    local wanted=(libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-plugins-base) missing
+    command -v apt-get >/dev/null || return 0
+    mapfile -t missing < <(not_installed "${wanted[@]}")
+    [ ${#missing[@]} -eq 0 ] || (apt_install "${missing[@]}") || say "these could not be installed, their checks will be skipped: ${missing[*]}"
 }
 
 rust_version() { rustc --version 2>/dev/null | cut -d ' ' -f 2; }
@@ -194,7 +211,12 @@ END
     fi
 }
 
+case ${1:-} in
+    '' | tests) ;;
+    *) die "argument $1: expected none, or tests" ;;
+esac
 system_packages
+[ "${1:-}" != tests ] || test_packages
 rust_toolchain
 libtorch
 cargo_setting
