@@ -118,11 +118,11 @@ enum effigy_format
      */
     EFFIGY_FORMAT_BGRA = 2,
     /**
-     * Three planes: Y, and at half the width and height, rounded up, U and V.
+     * Three planes: Y, and at half the width and height, rounded up, U and V, each the mean of its two by two pixels (centred).
      */
     EFFIGY_FORMAT_I420 = 3,
     /**
-     * Two planes: Y, and at half the width and height, rounded up, pairs of U and V.
+     * Two planes: Y, and at half the width and height, rounded up, pairs of U and V, centred likewise.
      */
     EFFIGY_FORMAT_NV12 = 4,
 };
@@ -143,7 +143,7 @@ enum effigy_colour
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * ITU-R BT.601, limited range: most cameras and WebRTC.
+     * ITU-R BT.601, limited range: most cameras and WebRTC. Full-range YUV is to be converted first.
      */
     EFFIGY_COLOUR_BT601 = 0,
     /**
@@ -273,7 +273,8 @@ typedef struct {
      */
     int32_t precision;
     /**
-     * Threads on the processor, a setting of the whole process; 0: as it is.
+     * Threads on the processor, a setting of the whole process; 0: what libtorch has, which is `OMP_NUM_THREADS` or one per core until a
+     * handle sets another.
      */
     uint32_t threads;
     /**
@@ -291,7 +292,7 @@ typedef struct {
      */
     size_t size;
     /**
-     * Side of the pictures, pixels.
+     * Side of the decoded pictures, pixels: the model pack's (128 for the built-in one), whatever the camera's size.
      */
     uint32_t resolution;
     /**
@@ -387,7 +388,7 @@ typedef struct {
      */
     float y;
     /**
-     * Side of the crop in the camera picture, pixels.
+     * Side of the crop in the camera picture, pixels. The crop may reach beyond the picture.
      */
     float side;
     /**
@@ -395,11 +396,12 @@ typedef struct {
      */
     float roll;
     /**
-     * Head turned left or right, degrees; positive turns the face towards the right edge of the picture.
+     * Head turned left or right, degrees; positive turns the face towards the right edge of the picture. Level and straight ahead lie a few
+     * degrees off 0, differently for each identity.
      */
     float yaw;
     /**
-     * Head nodding, degrees; positive looks up.
+     * Head nodding, degrees; positive looks up. As `yaw`, it compares frames of one identity; it is no absolute measure.
      */
     float pitch;
 } effigy_frame_info;
@@ -463,11 +465,12 @@ typedef struct {
      */
     size_t size;
     /**
-     * Time stamp of the first frame, ticks, if it is known. Usual: 0.
+     * Time stamp of the first frame, ticks, if it is known: time stamps near it cost least. Any other first one, negative too, is as good.
+     * Usual: 0.
      */
     int64_t start_pts;
     /**
-     * Width of the camera picture, pixels. With `aligned`, 0 stands for the identity's resolution.
+     * Width of the camera picture, pixels, 1 to 16384; to be set. With `aligned`, 0 stands for the identity's resolution.
      */
     uint32_t camera_width;
     /**
@@ -523,7 +526,8 @@ typedef struct {
      */
     int32_t precision;
     /**
-     * Threads on the processor, a setting of the whole process; 0: as it is.
+     * Threads on the processor, a setting of the whole process; 0: what libtorch has, which is `OMP_NUM_THREADS` or one per core until a
+     * handle sets another.
      */
     uint32_t threads;
     /**
@@ -575,7 +579,8 @@ typedef struct {
      */
     int32_t precision;
     /**
-     * Threads on the processor, a setting of the whole process; 0: as it is.
+     * Threads on the processor, a setting of the whole process; 0: what libtorch has, which is `OMP_NUM_THREADS` or one per core until a
+     * handle sets another.
      */
     uint32_t threads;
     /**
@@ -859,7 +864,9 @@ effigy_status effigy_encoder_header(effigy_encoder *encoder,
                                     size_t *length);
 
 /**
- * Codes a camera picture, in any format; it is only read, during the call. Its time stamp must be above the one before.
+ * Codes a camera picture, in any format; it is only read, during the call. It has the size in the settings (with `aligned`: the identity's
+ * resolution). Its time stamp must be above the one before; a gap in the time stamps makes no frames, here or at the receiver: only
+ * packets that are missing do.
  * `confidence` may be NULL; it receives 0 to 1, how surely the face was followed: at 0 the last placement is held.
  *
  * `EFFIGY_STATUS_NO_CONTENT` while no face has been seen: go on with the next picture. `EFFIGY_STATUS_LIMIT` while 1024 packets wait to
@@ -892,7 +899,7 @@ effigy_status effigy_encoder_receive(effigy_encoder *encoder,
 effigy_status effigy_encoder_request_intra(effigy_encoder *encoder);
 
 /**
- * Ends the packet that is being filled, so that `effigy_encoder_receive` gives it. Encoding may go on.
+ * Ends the packet that is being filled, so that `effigy_encoder_receive` gives it; nothing happens if none is. Encoding may go on.
  *
  * Required: `encoder` is NULL or live.
  */

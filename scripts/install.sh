@@ -30,13 +30,14 @@ cargo_c() {
     fi
 }
 
-features=()
-[ "${DECODER_ONLY:-0}" = 1 ] && features=(--no-default-features)
+options=(--release --prefix "$prefix" --libdir "$prefix/lib")
+[ -n "$destination" ] && options+=(--destdir "$destination")
+[ "${DECODER_ONLY:-0}" = 1 ] && options+=(--no-default-features)
 
 cargo_c
 # The library looks for its pack below the prefix it was built for.
 export PREFIX=$prefix
-cargo cinstall --release "${features[@]}" --prefix "$prefix" --libdir "$prefix/lib" --destdir "$destination"
+cargo cinstall "${options[@]}"
 install -D -m 644 assets/builtin.safetensors "$destination$prefix/share/effigy/builtin.safetensors"
 if [ "${DECODER_ONLY:-0}" != 1 ]; then
     cargo build --release

@@ -17,9 +17,9 @@ pub enum PixelFormat {
     Rgba = 1,
     /// One plane, four bytes a pixel: B G R A. Written with A 255; A is not read.
     Bgra = 2,
-    /// Three planes: Y, and at half the width and height, rounded up, U and V.
+    /// Three planes: Y, and at half the width and height, rounded up, U and V, each the mean of its two by two pixels (centred).
     I420 = 3,
-    /// Two planes: Y, and at half the width and height, rounded up, pairs of U and V.
+    /// Two planes: Y, and at half the width and height, rounded up, pairs of U and V, centred likewise.
     Nv12 = 4,
 }
 
@@ -27,7 +27,7 @@ pub enum PixelFormat {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// ITU-R BT.601, limited range: most cameras and WebRTC.
+    /// ITU-R BT.601, limited range: most cameras and WebRTC. Full-range YUV is to be converted first.
     Bt601 = 0,
     /// ITU-R BT.709, limited range: high-definition video.
     Bt709 = 1,

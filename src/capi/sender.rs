@@ -89,6 +89,10 @@ mod present {
                 let (w, h) = camera;
                 return Err(Error::Misuse(format!("aligned crops of {w} x {h}: this identity has {side} x {side}")));
             }
+            if camera.0 == 0 || camera.1 == 0 {
+                let (w, h) = camera;
+                return Err(Error::Misuse(format!("camera of {w} x {h}: set camera_width and camera_height")));
+            }
             // Everything cheap that can fail comes before seconds of work.
             let mut header = header(pack, options, camera);
             set_quality(&mut header, options.quality, &person.identity, &[])?;

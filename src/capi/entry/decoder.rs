@@ -24,7 +24,8 @@ pub struct DecoderSettings {
     pub device: i32,
     /// Number format of the convolutions: 0 the fastest that suits the device, 1 single, 2 bfloat16, 3 half.
     pub precision: i32,
-    /// Threads on the processor, a setting of the whole process; 0: as it is.
+    /// Threads on the processor, a setting of the whole process; 0: what libtorch has, which is `OMP_NUM_THREADS` or one per core until a
+    /// handle sets another.
     pub threads: u32,
     /// For later versions; 0.
     pub reserved: u32,
@@ -45,7 +46,7 @@ const USUAL: DecoderSettings =
 pub struct StreamHeaderInfo {
     /// In: `sizeof(effigy_stream_header_info)`. Out: the bytes the library filled.
     pub size: usize,
-    /// Side of the pictures, pixels.
+    /// Side of the decoded pictures, pixels: the model pack's (128 for the built-in one), whatever the camera's size.
     pub resolution: u32,
     /// Width of the camera picture, pixels.
     pub camera_width: u32,
@@ -81,13 +82,14 @@ pub struct FrameInfo {
     pub x: f32,
     /// Centre of the crop in the camera picture, pixels from the top edge.
     pub y: f32,
-    /// Side of the crop in the camera picture, pixels.
+    /// Side of the crop in the camera picture, pixels. The crop may reach beyond the picture.
     pub side: f32,
     /// Rotation of the crop in the camera picture, degrees clockwise. The decoded picture is upright.
     pub roll: f32,
-    /// Head turned left or right, degrees; positive turns the face towards the right edge of the picture.
+    /// Head turned left or right, degrees; positive turns the face towards the right edge of the picture. Level and straight ahead lie a few
+    /// degrees off 0, differently for each identity.
     pub yaw: f32,
-    /// Head nodding, degrees; positive looks up.
+    /// Head nodding, degrees; positive looks up. As `yaw`, it compares frames of one identity; it is no absolute measure.
     pub pitch: f32,
 }
 

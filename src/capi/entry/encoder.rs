@@ -25,9 +25,10 @@ pub struct EncoderHandle(Handle<Sender>);
 pub struct EncoderSettings {
     /// Bytes of this structure, set by `effigy_encoder_settings_init`.
     pub size: usize,
-    /// Time stamp of the first frame, ticks, if it is known. Usual: 0.
+    /// Time stamp of the first frame, ticks, if it is known: time stamps near it cost least. Any other first one, negative too, is as good.
+    /// Usual: 0.
     pub start_pts: i64,
-    /// Width of the camera picture, pixels. With `aligned`, 0 stands for the identity's resolution.
+    /// Width of the camera picture, pixels, 1 to 16384; to be set. With `aligned`, 0 stands for the identity's resolution.
     pub camera_width: u32,
     /// Height of the camera picture, pixels.
     pub camera_height: u32,
@@ -55,7 +56,8 @@ pub struct EncoderSettings {
     pub device: i32,
     /// Number format of the convolutions: 0 the fastest that suits the device, 1 single, 2 bfloat16, 3 half.
     pub precision: i32,
-    /// Threads on the processor, a setting of the whole process; 0: as it is.
+    /// Threads on the processor, a setting of the whole process; 0: what libtorch has, which is `OMP_NUM_THREADS` or one per core until a
+    /// handle sets another.
     pub threads: u32,
     /// For later versions; 0.
     pub reserved: u32,
@@ -160,7 +162,9 @@ pub unsafe extern "C" fn effigy_encoder_header(
     guard_on(encoder, "encoder", |sender| unsafe { give_bytes(sender.header(), data, size, length) })
 }
 
-/// Codes a camera picture, in any format; it is only read, during the call. Its time stamp must be above the one before.
+/// Codes a camera picture, in any format; it is only read, during the call. It has the size in the settings (with `aligned`: the identity's
+/// resolution). Its time stamp must be above the one before; a gap in the time stamps makes no frames, here or at the receiver: only
+/// packets that are missing do.
 /// `confidence` may be NULL; it receives 0 to 1, how surely the face was followed: at 0 the last placement is held.
 ///
 /// `EFFIGY_STATUS_NO_CONTENT` while no face has been seen: go on with the next picture. `EFFIGY_STATUS_LIMIT` while 1024 packets wait to
@@ -231,7 +235,7 @@ pub unsafe extern "C" fn effigy_encoder_request_intra(encoder: *mut EncoderHandl
     })
 }
 
-/// Ends the packet that is being filled, so that `effigy_encoder_receive` gives it. Encoding may go on.
+/// Ends the packet that is being filled, so that `effigy_encoder_receive` gives it; nothing happens if none is. Encoding may go on.
 ///
 /// Required: `encoder` is NULL or live.
 #[no_mangle]

@@ -43,7 +43,8 @@ pub struct EnrollerSettings {
     pub device: i32,
     /// Number format of the convolutions: 0 the fastest that suits the device, 1 single, 2 bfloat16, 3 half.
     pub precision: i32,
-    /// Threads on the processor, a setting of the whole process; 0: as it is.
+    /// Threads on the processor, a setting of the whole process; 0: what libtorch has, which is `OMP_NUM_THREADS` or one per core until a
+    /// handle sets another.
     pub threads: u32,
     /// Name stored in the identity, NUL-terminated UTF-8, read during `effigy_enroller_new` alone; NULL: none.
     pub name: *const c_char,
