@@ -13,8 +13,9 @@ fn main() {
         return;
     }
     let linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
-    // cargo-c names the library after its version.
-    if linux && env::var_os("CARGO_CFG_CARGO_C").is_none() {
+    // What is installed is named after its version (scripts/install.sh, by cargo-c).
+    println!("cargo:rerun-if-env-changed=EFFIGY_INSTALL");
+    if linux && env::var_os("EFFIGY_INSTALL").is_none() {
         // Without a soname a program linked by path would remember that path. It carries no version while the C interface
         // is young: programs ask effigy_abi_version() instead.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libeffigy.so");

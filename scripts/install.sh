@@ -37,7 +37,7 @@ options=(--release --prefix "$prefix" --libdir "$prefix/lib")
 cargo_c
 # The library looks for its pack below the prefix it was built for.
 export PREFIX=$prefix
-cargo cinstall "${options[@]}"
+EFFIGY_INSTALL=1 cargo cinstall "${options[@]}"
 install -D -m 644 assets/builtin.safetensors "$destination$prefix/share/effigy/builtin.safetensors"
 if [ "${DECODER_ONLY:-0}" != 1 ]; then
     cargo build --release
