@@ -201,7 +201,11 @@ def _find() -> str:
 
 
 def _load() -> ctypes.CDLL:
-    library = ctypes.CDLL(_find())
+    path = _find()
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        raise OSError(f"{error}: set EFFIGY_LIBRARY to the full path of libeffigy.so") from error
     library.effigy_abi_version.restype = c_uint32
     found = library.effigy_abi_version()
     if found // 1000 != ABI_VERSION // 1000 or found < ABI_VERSION:
