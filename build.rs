@@ -18,6 +18,8 @@ fn main() {
         // Without a soname a program linked by path would remember that path. It carries no version while the C interface
         // is young: programs ask effigy_abi_version() instead.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libeffigy.so");
+        // The C functions of dependencies are for this library alone: exported, they would meet those of another library in a program.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     }
     let Some(lib) = libtorch_lib() else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
