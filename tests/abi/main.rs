@@ -7,6 +7,7 @@
 #[allow(dead_code)]
 #[path = "../capi_packets/room.rs"]
 mod room;
+mod valgrind;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -83,13 +84,17 @@ impl Folder {
 
     /// Builds the program in `folder` with the header in `include`.
     fn build(&self, folder: &Path, include: &Path, flags: &[&str]) -> PathBuf {
-        let program = self.0.join("program");
+        self.build_source(&self.copy_of(folder).join("program.c"), include, flags)
+    }
+
+    fn build_source(&self, source: &Path, include: &Path, flags: &[&str]) -> PathBuf {
+        let program = self.0.join(source.file_stem().unwrap());
         let built = Command::new("cc")
             .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"])
             .args(flags)
-            // Before the folder of the source, where a quoted header would be looked for first, stands the one asked for.
-            .args(["-iquote".as_ref(), include.as_os_str()])
-            .arg(self.copy_of(folder).join("program.c"))
+            .arg("-I")
+            .arg(include)
+            .arg(source)
             .arg("-o")
             .arg(&program)
             .arg("-L")
@@ -98,7 +103,7 @@ impl Folder {
             .arg(format!("-Wl,-rpath,{}", libraries().display()))
             .output()
             .expect("a C compiler is part of the set-up");
-        assert!(built.status.success(), "{}\n{}", folder.display(), String::from_utf8_lossy(&built.stderr));
+        assert!(built.status.success(), "{}\n{}", source.display(), String::from_utf8_lossy(&built.stderr));
         program
     }
 
@@ -242,7 +247,8 @@ fn address_sanitizer_finds_nothing_in_programs_of_every_version() {
         }
         let flags = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"];
         let program = room.build(&folder, &folder, &flags);
-        let environment = [("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1".to_owned())];
+        let environment =
+            [("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1".into()), ("OMP_NUM_THREADS", "1".into())];
         assert_runs(version, &run(&program, &room.arguments(), &environment));
     }
 }
