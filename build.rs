@@ -13,13 +13,15 @@ fn main() {
         return;
     }
     let linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if linux {
+        // The C functions of dependencies are for this library alone: exported, they would meet those of another library in a program.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+    }
     // cargo-c names the library after its version.
     if linux && env::var_os("CARGO_CFG_CARGO_C").is_none() {
         // Without a soname a program linked by path would remember that path. It carries no version while the C interface
         // is young: programs ask effigy_abi_version() instead.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libeffigy.so");
-        // The C functions of dependencies are for this library alone: exported, they would meet those of another library in a program.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     }
     let Some(lib) = libtorch_lib() else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

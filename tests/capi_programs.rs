@@ -137,7 +137,7 @@ fn loopback_codes_crops_through_a_network_that_loses_packets() {
 fn loopback_finds_the_face_in_camera_pictures_and_codes_it() {
     use effigy::train::heads::{head_at, render_camera, ClipSpec};
     let room = Room::new("camera");
-    let program = room.build("c/loopback.c");
+    let program = room.build("bindings/c/loopback.c");
     let (width, height) = (320, 240);
     let spec = ClipSpec { seed: 3, frames: 6, fps: (25, 1), camera: Some((width, height)) };
     let mut raw = vec![0x80; 2 * 3 * width as usize * height as usize];

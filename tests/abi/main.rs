@@ -3,7 +3,10 @@
 // Reason: what is shared with the other tests of the interface calls it with raw pointers.
 #![allow(unsafe_code)]
 
-// Reason: the other tests use the rest of it.
+// Reason: the other tests use the rest of them.
+#[allow(dead_code)]
+#[path = "../common/program.rs"]
+mod program;
 #[allow(dead_code)]
 #[path = "../capi_packets/room.rs"]
 mod room;
@@ -16,17 +19,13 @@ use std::process::{Command, Output};
 use effigy::bitstream::{FrameRecord, StreamHeader, StreamIdentity, StreamWriter};
 use effigy::frame::TimeBase;
 use effigy::pack::fixture;
+use program::{compile_with, libraries};
 
 /// Frames of the file that programs decode.
 const FRAMES: usize = 8;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where cargo puts the library under test: beside this program.
-fn libraries() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
 }
 
 /// A version of the interface and its folder, oldest first.
@@ -89,21 +88,7 @@ impl Folder {
 
     fn build_source(&self, source: &Path, include: &Path, flags: &[&str]) -> PathBuf {
         let program = self.0.join(source.file_stem().unwrap());
-        let built = Command::new("cc")
-            .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"])
-            .args(flags)
-            .arg("-I")
-            .arg(include)
-            .arg(source)
-            .arg("-o")
-            .arg(&program)
-            .arg("-L")
-            .arg(libraries())
-            .arg("-leffigy")
-            .arg(format!("-Wl,-rpath,{}", libraries().display()))
-            .output()
-            .expect("a C compiler is part of the set-up");
-        assert!(built.status.success(), "{}\n{}", source.display(), String::from_utf8_lossy(&built.stderr));
+        compile_with(source, &[include], flags, &program);
         program
     }
 
