@@ -1,6 +1,6 @@
 # Short names for the usual work; scripts/ does it. CLIP names the video for `make demo` (empty: the demo's own), FOR the seconds of `make fuzz`.
 
-.PHONY: build setup test bench fuzz demo install clean help
+.PHONY: build setup test bench fuzz valgrind demo install clean help
 CLIP ?=
 FOR ?= 600
 PREFIX ?= /usr/local
@@ -20,6 +20,9 @@ bench: setup ## speed of entropy coding and of the decoder
 
 fuzz: setup ## change streams, identities and packs at random for a time each: make fuzz FOR=600
 	EFFIGY_FUZZ_SECONDS=$(FOR) cargo test --no-default-features -F analysis --release --test fuzz -- --ignored --nocapture
+
+valgrind: setup ## the C programs under valgrind: minutes
+	@scripts/valgrind.sh
 
 demo: setup ## build, then encode and decode a clip and show the figures: make demo CLIP=face.mp4
 	cargo build --release

@@ -13,6 +13,10 @@ fn main() {
         return;
     }
     let linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if linux {
+        // The C functions of dependencies are for this library alone: exported, they would meet those of another library in a program.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+    }
     // What is installed is named after its version (scripts/install.sh, by cargo-c).
     println!("cargo:rerun-if-env-changed=EFFIGY_INSTALL");
     if linux && env::var_os("EFFIGY_INSTALL").is_none() {

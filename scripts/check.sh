@@ -67,7 +67,7 @@ header() {
 }
 
 # The C and C++ programs must build without warnings, the C++ header also without exceptions, and start with an empty environment. What
-# they do is tested by tests/capi.rs and tests/capi_programs.rs, with the Python binding where there is numpy.
+# they do is tested by tests/capi.rs, tests/capi_programs.rs and tests/abi, with the Python binding where there is numpy.
 c_programs() {
     local target program out
     cargo build || return 1

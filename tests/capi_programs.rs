@@ -131,6 +131,28 @@ fn loopback_codes_crops_through_a_network_that_loses_packets() {
     assert_eq!(run(&program, &["--what"], &[], Vec::new()).status.code(), Some(2));
 }
 
+/// The whole way from a camera: two pictures without anybody, then a drawn head before a fixed camera.
+#[cfg(all(feature = "encode", feature = "train"))]
+#[test]
+fn loopback_finds_the_face_in_camera_pictures_and_codes_it() {
+    use effigy::train::heads::{head_at, render_camera, ClipSpec};
+    let room = Room::new("camera");
+    let program = room.build("bindings/c/loopback.c");
+    let (width, height) = (320, 240);
+    let spec = ClipSpec { seed: 3, frames: 6, fps: (25, 1), camera: Some((width, height)) };
+    let mut raw = vec![0x80; 2 * 3 * width as usize * height as usize];
+    raw.extend((0..spec.frames).flat_map(|number| render_camera(&head_at(&spec, number), width, height).frame.data));
+    let arguments = ["--threads", "1", "--rgb", "320x240", "--timing"];
+    let done = run(&program, &arguments, &[room.path("pack"), room.path("identity")], raw);
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{words}");
+    assert!(words.contains("8 frames (2 without a face), 6 packets of"), "{words}");
+    assert!(words.contains("6 frames shown: 6 received, 0 repeated, 0 made up"), "{words}");
+    let pictures = y4m_pictures(&done.stdout, 32);
+    assert_eq!(pictures.len(), 6);
+    assert!(words.contains("picture to numbers and packet"), "one frame is left when the first are left out: {words}");
+}
+
 #[test]
 fn the_c_plus_plus_example_codes_a_stream_again() {
     let room = Room::new("cpp");

@@ -30,7 +30,7 @@
 #include "effigy.h"
 #include "y4m.h"
 
-enum { HEAD = 12, DATAGRAM = HEAD + EFFIGY_MAX_PACKET, MOST_HEADER = 1 << 20, HELD = 64 };
+enum { HEAD = 12, UDP_AND_IP = 8 + 20, DATAGRAM = HEAD + EFFIGY_MAX_PACKET, MOST_HEADER = 1 << 20, HELD = 64 };
 static const unsigned char BYE = 0xcb; /* RTCP's number for a goodbye */
 static const unsigned char ASK = 0xce; /* RTCP's number for payload-specific feedback */
 
@@ -97,7 +97,7 @@ typedef struct {
     struct sockaddr_in peer;
     effigy_encoder *encoder;
     held queue[HELD];
-    unsigned long seed, sequence, lost;
+    unsigned long seed, sequence, lost, asked, bytes;
 } sender;
 
 /* Sends what the network has held back long enough; all of it with `all`. */
@@ -123,6 +123,7 @@ static void transmit(sender *self, const unsigned char *packet, size_t size, int
     int at = 0;
 
     self->sequence++;
+    self->bytes += (unsigned long)size;
     if (chance(&self->seed) * 100.0 < self->chosen->loss) {
         self->lost++;
         return;
@@ -160,6 +161,7 @@ static void wait_until(sender *self, double when)
         if (poll(&ready, 1, left > 5.0 ? 5 : left > 0.0 ? (int)left : 0) > 0 &&
             recv(self->socket, request, sizeof request, 0) > 0 && request[0] == ASK) {
             (void)effigy_encoder_request_intra(self->encoder);
+            self->asked++;
         }
         deliver(self, 0);
         if (left <= 0.0) {
@@ -172,7 +174,7 @@ static void wait_until(sender *self, double when)
 static int send_clip(sender *self, FILE *clip, effigy_picture *camera, double interval)
 {
     static unsigned char packet[EFFIGY_MAX_PACKET];
-    double begun = now();
+    double begun = now(), seconds;
     long number;
     int goodbye;
 
@@ -199,7 +201,10 @@ static int send_clip(sender *self, FILE *clip, effigy_picture *camera, double in
     for (goodbye = 0; goodbye < 3; goodbye++) {
         (void)sendto(self->socket, &BYE, 1, 0, (struct sockaddr *)&self->peer, sizeof self->peer);
     }
-    fprintf(stderr, "call: sender: %ld frames, %lu packets, %lu lost on purpose\n", number, self->sequence, self->lost);
+    seconds = (double)(number > 0 ? number : 1) * interval / 1000.0;
+    fprintf(stderr, "call: sender: %ld frames, %lu packets, %lu lost on purpose; %lu intra asked for; %.0f bytes/s, %.0f with RTP, UDP and IPv4\n",
+            number, self->sequence, self->lost, self->asked, (double)self->bytes / seconds,
+            (double)(self->bytes + self->sequence * (HEAD + UDP_AND_IP)) / seconds);
     return 0;
 }
 
@@ -334,9 +339,10 @@ static void tell(receiver *self, const char *when)
 {
     effigy_decoder_statistics now = statistics(self), *before = &self->before;
 
-    fprintf(stderr, "call: receiver: %s: %lu datagrams, late %lu; frames received %lu, repeated %lu, made up %lu, not drawn %lu; %lu waits\n",
+    fprintf(stderr, "call: receiver: %s: %lu datagrams, late %lu; frames received %lu, repeated %lu, made up %lu, not drawn %lu; %lu gaps ended, %lu waits\n",
             when, self->datagrams, (unsigned long)(before->late + now.late), (unsigned long)(before->received + now.received),
-            (unsigned long)(before->repeated + now.repeated), (unsigned long)(before->concealed + now.concealed), self->skipped, self->waits);
+            (unsigned long)(before->repeated + now.repeated), (unsigned long)(before->concealed + now.concealed), self->skipped,
+            (unsigned long)(before->recoveries + now.recoveries), self->waits);
 }
 
 /* Whether all that comes is too late: then it starts the stream anew, and the clock with its next packet. */
@@ -355,6 +361,7 @@ static int behind(receiver *self)
     self->before.received += now.received;
     self->before.repeated += now.repeated;
     self->before.concealed += now.concealed;
+    self->before.recoveries += now.recoveries;
     self->late = self->received = 0;
     self->waits++;
     (void)sendto(self->socket, &ASK, 1, 0, (struct sockaddr *)&self->peer, sizeof self->peer);

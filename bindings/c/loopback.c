@@ -1,7 +1,7 @@
 /*
  * Encodes a clip of an enrolled person live, loses some packets on purpose, decodes the rest and writes what a receiver would see.
  *
- *     loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] [--threads N]
+ *     loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] [--threads N] [--timing]
  *              PACK IDENTITY < IN.y4m > OUT.y4m
  *
  * The input is Y4M with 8-bit 4:2:0, or with --rgb raw RGB of that size at 25 frames per second; with --aligned it is the upright
@@ -9,17 +9,34 @@
  *
  *     ffmpeg -i clip.mp4 -pix_fmt yuv420p -f yuv4mpegpipe - | loopback --loss 5 PACK IDENTITY > out.y4m
  *
+ * With --timing it says how long each call takes per frame: the median, the shortest, what one frame in ten exceeds, and the longest.
+ *
  * Build: cc -I include bindings/c/loopback.c -L target/release -leffigy -Wl,-rpath,"$PWD/target/release" -o loopback
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "effigy.h"
 #include "y4m.h"
 
+/* The way of a frame. With --aligned the first is without the search for the face, so that the difference shows its share. */
+enum { ENCODE, FETCH, UNPACK, SHOW, WHOLE, STAGES };
+static const char *const stage_names[STAGES] = {"picture to numbers and packet", "fetch the packet", "unpack it", "render and convert", "all of it"};
+
+enum { WARM = 5, MOST_TIMED = 100000 };
+
+/* Milliseconds of each stage, frame by frame. */
 typedef struct {
-    int aligned, rgb;
+    double *taken[STAGES], now[STAGES];
+    size_t frames;
+} timing;
+
+typedef struct {
+    int aligned, rgb, timing;
     unsigned width, height, rate_num, rate_den;
     double loss;
     unsigned redundancy, threads;
@@ -33,6 +50,7 @@ typedef struct {
     effigy_encoder *encoder;
     effigy_decoder *decoder;
     effigy_picture camera, shown;
+    timing times;
     unsigned long frames, no_face, packets, lost, bytes, shown_frames, requests;
 } session;
 
@@ -43,6 +61,55 @@ static int failed(const char *what, effigy_status status)
     effigy_last_error(message, sizeof message);
     fprintf(stderr, "loopback: %s: %s (%s)\n", what, effigy_status_text(status), message);
     return 1;
+}
+
+/* Milliseconds of a clock that never jumps. */
+static double clock_now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+/* Adds the time since `begun` to a stage of the frame that is under way. */
+static void took(session *call, int stage, double begun)
+{
+    call->times.now[stage] += clock_now() - begun;
+}
+
+/* Keeps the times of a frame that has come out on the other side. */
+static void keep_times(timing *times)
+{
+    int stage;
+
+    for (stage = 0; stage < STAGES && times->taken[stage] != NULL && times->frames < MOST_TIMED; stage++) {
+        times->taken[stage][times->frames] = times->now[stage];
+    }
+    times->frames += times->frames < MOST_TIMED;
+}
+
+static int by_size(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
+/* The first frames are left out: libraries and caches warm up. */
+static void report_times(timing *times)
+{
+    size_t count = times->frames > WARM ? times->frames - WARM : 0;
+    int stage;
+
+    /* Other work on the machine makes times longer, never shorter: the shortest says most about this program. */
+    for (stage = 0; stage < STAGES && count > 0 && times->taken[stage] != NULL; stage++) {
+        double *taken = times->taken[stage] + WARM;
+
+        qsort(taken, count, sizeof *taken, by_size);
+        fprintf(stderr, "loopback: %-30s %8.2f ms; at least %8.2f, one in ten above %8.2f, at most %8.2f\n", stage_names[stage],
+                taken[count / 2], taken[0], taken[count - 1 - count / 10], taken[count - 1]);
+    }
 }
 
 /* A repeatable random number, 0 to less than 1. */
@@ -95,13 +162,16 @@ static int make_camera(const options *chosen, effigy_picture *picture)
 static int show(session *call)
 {
     effigy_status status;
+    double begun = clock_now();
 
     while ((status = effigy_decoder_receive(call->decoder, &call->shown, NULL)) == EFFIGY_STATUS_OK) {
+        took(call, SHOW, begun);
         call->shown_frames++;
         if (!y4m_write(stdout, &call->shown)) {
             perror("loopback: output");
             return 1;
         }
+        begun = clock_now();
     }
     return status == EFFIGY_STATUS_AGAIN || status == EFFIGY_STATUS_END ? 0 : failed("receive a frame", status);
 }
@@ -110,6 +180,7 @@ static int show(session *call)
 static int transmit(const options *chosen, session *call, unsigned long *seed, const unsigned char *packet, size_t size)
 {
     effigy_status status = EFFIGY_STATUS_OK;
+    double begun = clock_now();
     int32_t wanted = 0;
 
     call->packets++;
@@ -123,6 +194,7 @@ static int transmit(const options *chosen, session *call, unsigned long *seed, c
     } else {
         status = effigy_decoder_send(call->decoder, packet, size);
     }
+    took(call, UNPACK, begun);
     if (status != EFFIGY_STATUS_OK) {
         return failed("send to the decoder", status);
     }
@@ -146,8 +218,12 @@ static int run(const options *chosen, session *call)
     size_t size;
 
     while (read_picture(chosen, &call->camera)) {
+        double begun = clock_now(), fetched;
+
+        memset(call->times.now, 0, sizeof call->times.now);
         call->camera.pts = (int64_t)call->frames++;
         status = effigy_encoder_send(call->encoder, &call->camera, NULL);
+        took(call, ENCODE, begun);
         if (status == EFFIGY_STATUS_NO_CONTENT) {
             call->no_face++;
             continue;
@@ -155,7 +231,10 @@ static int run(const options *chosen, session *call)
         if (status != EFFIGY_STATUS_OK) {
             return failed("encode", status);
         }
-        while ((status = effigy_encoder_receive(call->encoder, packet, sizeof packet, &size, NULL)) == EFFIGY_STATUS_OK) {
+        for (fetched = clock_now();
+             (status = effigy_encoder_receive(call->encoder, packet, sizeof packet, &size, NULL)) == EFFIGY_STATUS_OK;
+             fetched = clock_now()) {
+            took(call, FETCH, fetched);
             if (transmit(chosen, call, &seed, packet, size) != 0) {
                 return 1;
             }
@@ -163,6 +242,8 @@ static int run(const options *chosen, session *call)
         if (status != EFFIGY_STATUS_AGAIN) {
             return failed("receive a packet", status);
         }
+        took(call, WHOLE, begun);
+        keep_times(&call->times);
     }
     status = effigy_decoder_flush(call->decoder);
     return status == EFFIGY_STATUS_OK ? show(call) : failed("flush", status);
@@ -176,6 +257,7 @@ static int set_up(options *chosen, session *call)
     unsigned char *header;
     effigy_status status;
     size_t length = 0;
+    int stage;
 
     if ((status = effigy_pack_load(chosen->pack, &call->pack)) != EFFIGY_STATUS_OK) {
         return failed(chosen->pack, status);
@@ -219,6 +301,9 @@ static int set_up(options *chosen, session *call)
         fprintf(stderr, "loopback: no memory for pictures\n");
         return 1;
     }
+    for (stage = 0; chosen->timing && stage < STAGES; stage++) {
+        call->times.taken[stage] = malloc(MOST_TIMED * sizeof *call->times.taken[stage]);
+    }
     y4m_write_head(stdout, info.resolution, chosen->rate_num, chosen->rate_den);
     return 0;
 }
@@ -226,7 +311,7 @@ static int set_up(options *chosen, session *call)
 static int usage(void)
 {
     fprintf(stderr, "usage: loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] "
-                    "[--threads N] PACK IDENTITY\n");
+                    "[--threads N] [--timing] PACK IDENTITY\n");
     return 2;
 }
 
@@ -239,6 +324,10 @@ static int parse(int count, char **arguments, options *chosen)
 
         if (strcmp(name, "--aligned") == 0) {
             chosen->aligned = 1;
+            continue;
+        }
+        if (strcmp(name, "--timing") == 0) {
+            chosen->timing = 1;
             continue;
         }
         if (strcmp(name, "--rgb") == 0 && sscanf(value, "%ux%u", &chosen->width, &chosen->height) == 2 &&
@@ -281,9 +370,9 @@ static void report(const session *call)
 
 int main(int count, char **arguments)
 {
-    options chosen = {0, 0, 0, 0, 25, 1, 0.0, 0, 0, 1, NULL, NULL};
+    options chosen = {0, 0, 0, 0, 0, 25, 1, 0.0, 0, 0, 1, NULL, NULL};
     session call;
-    int result;
+    int result, stage;
 
     memset(&call, 0, sizeof call);
     if (effigy_abi_version() / 1000 != EFFIGY_ABI_VERSION / 1000) {
@@ -297,6 +386,7 @@ int main(int count, char **arguments)
     if (result == 0) {
         result = run(&chosen, &call);
         report(&call);
+        report_times(&call.times);
     }
     effigy_encoder_free(call.encoder);
     effigy_decoder_free(call.decoder);
@@ -304,6 +394,9 @@ int main(int count, char **arguments)
     effigy_pack_free(call.pack);
     free(call.camera.planes[0]);
     free(call.shown.planes[0]);
+    for (stage = 0; stage < STAGES; stage++) {
+        free(call.times.taken[stage]);
+    }
     if (fflush(stdout) != 0) {
         perror("loopback: output");
         result = 1;

@@ -70,6 +70,12 @@ impl Shape {
         }
     }
 
+    /// Width and height, pixels.
+    pub fn size(&self) -> (u32, u32) {
+        // `new` has them from such numbers.
+        (self.width as u32, self.height as u32)
+    }
+
     /// Whether it is a square of `side`, as decoded pictures are.
     ///
     /// # Errors
@@ -126,14 +132,14 @@ impl Shape {
     /// The frame that planes hold which [`Shape::check`] has passed.
     ///
     /// # Errors
-    /// Misuse for planes shorter than that.
+    /// Misuse for planes shorter than that; device without memory for it.
     pub fn unpack(&self, planes: &[&[u8]], strides: &[usize]) -> Result<Frame> {
         let short = || Error::Misuse("a plane is shorter than its rows".into());
         let row = |plane: usize, number: usize, bytes: usize| -> Result<&[u8]> {
             let start = number * strides[plane];
             planes.get(plane).and_then(|bytes_of| bytes_of.get(start..start + bytes)).ok_or_else(short)
         };
-        let mut data = Vec::with_capacity(3 * self.width * self.height);
+        let mut data = memory(3 * self.width * self.height)?;
         let maths = Maths::new(self.colour);
         for y in 0..self.height {
             let half = self.width.div_ceil(2);
@@ -175,6 +181,26 @@ impl Shape {
         }
         (luma, us, vs)
     }
+}
+
+/// Room for as many bytes as a caller's numbers say. Without it the call fails, where the usual ways would end the process.
+///
+/// # Errors
+/// Device.
+pub fn memory(bytes: usize) -> Result<Vec<u8>> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(bytes).map_err(|_| Error::Device(format!("no memory for {bytes} bytes")))?;
+    Ok(room)
+}
+
+/// A copy of a caller's bytes.
+///
+/// # Errors
+/// As [`memory`].
+pub fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut room = memory(bytes.len())?;
+    room.extend_from_slice(bytes);
+    Ok(room)
 }
 
 fn unknown(what: &str, found: i32, last: i32) -> Error {

@@ -4,6 +4,7 @@
 //! Two ways to keep time. *By packets*: each packet, or lost packet, makes its frames due, and [`Player::next`] hands them out. *By a
 //! clock*: [`Player::play`] gives the frame that is due now, whatever has come.
 
+use super::picture::copy;
 use crate::bitstream::{
     identity_hash, Event, FrameRecord, Identity, Origin, Parser, Receiver, ReceiverInfo, ShownFrame, StreamHeader, MAX_AHEAD,
     MAX_RECORD_BYTES,
@@ -28,12 +29,12 @@ impl Person {
     /// From the bytes of an identity file.
     ///
     /// # Errors
-    /// Malformed, unsupported or over a limit.
+    /// Malformed, unsupported or over a limit; device without memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Person> {
         if bytes.len() > MAX_IDENTITY_BYTES {
             return Err(Error::Limit(format!("identity of {} bytes, at most {MAX_IDENTITY_BYTES} are read", bytes.len())));
         }
-        Ok(Person { identity: Identity::from_bytes(bytes)?, bytes: bytes.to_vec(), hash: identity_hash(bytes) })
+        Ok(Person { identity: Identity::from_bytes(bytes)?, bytes: copy(bytes)?, hash: identity_hash(bytes) })
     }
 }
 

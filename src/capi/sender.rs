@@ -116,17 +116,25 @@ mod present {
             &self.header
         }
 
+        /// Whether pictures of this size are what the encoder was made for.
+        ///
+        /// # Errors
+        /// Misuse.
+        pub fn check_size(&self, (width, height): (u32, u32)) -> Result<()> {
+            let (w, h) = self.camera;
+            match (width, height) == (w, h) {
+                true => Ok(()),
+                false => Err(Error::Misuse(format!("picture of {width} x {height}: the encoder was made for {w} x {h}"))),
+            }
+        }
+
         /// Codes a picture; time stamps rise. Gives how surely the face was followed, 0 to 1.
         ///
         /// # Errors
         /// Misuse for another size or a time stamp that does not rise; no content while no face was seen; limit while too many
         /// packets wait; device. The frame is then not taken.
         pub fn send(&mut self, timed: TimedFrame) -> Result<f32> {
-            let (width, height) = (timed.frame.width, timed.frame.height);
-            if (width, height) != self.camera {
-                let (w, h) = self.camera;
-                return Err(Error::Misuse(format!("picture of {width} x {height}: the encoder was made for {w} x {h}")));
-            }
+            self.check_size((timed.frame.width, timed.frame.height))?;
             if self.last.is_some_and(|last| last >= timed.pts) {
                 return Err(Error::Misuse(format!("time stamp {} does not follow {:?}", timed.pts, self.last)));
             }
@@ -273,6 +281,10 @@ mod absent {
         }
 
         pub fn header(&self) -> &[u8] {
+            match *self {}
+        }
+
+        pub fn check_size(&self, _: (u32, u32)) -> Result<()> {
             match *self {}
         }
 

@@ -107,9 +107,21 @@ impl FromStr for Precision {
 /// Rounds of the trial; the fastest of each kind counts, so that other work on the machine does not decide.
 const ROUNDS: usize = 8;
 
-/// Times one middle layer of a generator in both kinds, in turn, about 20 ms in all. Processors without bfloat16 instructions
-/// emulate it, ten times slower than single precision.
+/// Whether the processor has instructions for bfloat16. Those without emulate it, ten times slower than single precision and slower
+/// still under emulators of processors: the trial itself would take its time there.
+fn computes_bfloat16() -> bool {
+    // Elsewhere the trial has to tell.
+    #[cfg(not(target_arch = "x86_64"))]
+    return true;
+    #[cfg(target_arch = "x86_64")]
+    std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
+/// Times one middle layer of a generator in both kinds, in turn, about 20 ms in all.
 fn faster_on_cpu() -> Result<Kind> {
+    if !computes_bfloat16() {
+        return Ok(Kind::Float);
+    }
     no_grad(|| {
         let kinds = [Kind::Float, Kind::BFloat16];
         let mut layers = Vec::with_capacity(kinds.len());

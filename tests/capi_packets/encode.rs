@@ -195,6 +195,12 @@ mod present {
         let mut small = Canvas::new(0);
         small.picture.width = 16;
         assert_eq!(unsafe { effigy_encoder_send(encoder, &small.picture, null_mut()) }, Status::Misuse);
+        // Larger than memory: its size is refused before a byte of it is looked at.
+        let mut huge = Canvas::new(0);
+        (huge.picture.width, huge.picture.height) = (16384, 16384);
+        (huge.picture.strides[0], huge.picture.sizes[0]) = (1 << 40, 1 << 55);
+        assert_eq!(unsafe { effigy_encoder_send(encoder, &huge.picture, null_mut()) }, Status::Misuse);
+        assert!(last_error().contains("16384 x 16384"), "{}", last_error());
         ok(push(encoder, &crops[1], 6));
         assert_eq!([fetch(encoder), fetch(encoder)].map(|packet| packet.map(|p| p.0)), [Some(5), Some(6)]);
         // A packet that does not fit stays.

@@ -7,4 +7,5 @@ mod decode;
 mod encode;
 mod misuse;
 mod room;
+mod sizes;
 mod threads;

@@ -54,6 +54,82 @@ fn eight_decoders_work_at_once_and_give_what_one_gives() {
     });
 }
 
+#[cfg(feature = "analysis")]
+mod encoding {
+    use super::*;
+    use std::mem::size_of;
+
+    /// An encoder of this person for crops.
+    fn encoder(room: &Room) -> *mut EncoderHandle {
+        // SAFETY: a structure of numbers.
+        let mut settings: EncoderSettings = unsafe { std::mem::zeroed() };
+        ok(unsafe { effigy_encoder_settings_init(&mut settings, size_of::<EncoderSettings>()) });
+        let settings = EncoderSettings { aligned: 1, device: 1, precision: 1, threads: 1, ..settings };
+        let mut encoder = null_mut();
+        ok(unsafe { effigy_encoder_new(room.pack, room.person, &settings, None, null_mut(), &mut encoder) });
+        encoder
+    }
+
+    /// Packets of these crops.
+    fn coded(encoder: *mut EncoderHandle, crops: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        for (number, crop) in crops.iter().enumerate() {
+            let mut canvas = Canvas::new(0);
+            canvas.planes[0].copy_from_slice(crop);
+            canvas.picture.pts = TICKS * number as i64;
+            ok(unsafe { effigy_encoder_send(encoder, &canvas.picture, null_mut()) });
+            let (mut data, mut size) = (vec![0; MAX_PACKET], 0);
+            ok(unsafe { effigy_encoder_receive(encoder, data.as_mut_ptr(), data.len(), &mut size, null_mut()) });
+            data.truncate(size);
+            out.push(data);
+        }
+        out
+    }
+
+    struct MovedEncoder(*mut EncoderHandle);
+
+    // SAFETY: the interface promises that handles may move between threads.
+    unsafe impl Send for MovedEncoder {}
+
+    impl MovedEncoder {
+        fn get(self) -> *mut EncoderHandle {
+            self.0
+        }
+    }
+
+    #[test]
+    fn eight_decoders_and_four_encoders_work_at_once_and_give_what_each_gives_alone() {
+        let room = Room::new("twelve");
+        let (header, packets) = packets(6, 0);
+        let (alone, coder) = (room.open(&header), encoder(&room));
+        let shown = pictures(alone, &packets);
+        let sent = coded(coder, &shown);
+        unsafe {
+            effigy_decoder_free(alone);
+            effigy_encoder_free(coder);
+        }
+        let decoders: Vec<Moved> = (0..8).map(|_| Moved(room.open(&header))).collect();
+        let encoders: Vec<MovedEncoder> = (0..4).map(|_| MovedEncoder(encoder(&room))).collect();
+        thread::scope(|scope| {
+            let (packets, shown, sent) = (&packets, &shown, &sent);
+            for moved in decoders {
+                scope.spawn(move || {
+                    let decoder = moved.get();
+                    assert!(pictures(decoder, packets) == *shown);
+                    unsafe { effigy_decoder_free(decoder) };
+                });
+            }
+            for moved in encoders {
+                scope.spawn(move || {
+                    let encoder = moved.get();
+                    assert!(coded(encoder, shown) == *sent);
+                    unsafe { effigy_encoder_free(encoder) };
+                });
+            }
+        });
+    }
+}
+
 static HEARD: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn hear(level: i32, text: *const c_char, user: *mut c_void) {

@@ -10,14 +10,20 @@ pub fn libraries() -> PathBuf {
 
 /// Compiles `source`, a path in the repository in C99 or C++11, to `program` without a warning.
 pub fn compile(source: &str, program: &Path) {
-    let (root, libraries) = (Path::new(env!("CARGO_MANIFEST_DIR")), libraries());
-    let (compiler, dialect) = if source.ends_with(".cpp") { ("c++", "-std=c++11") } else { ("cc", "-std=c99") };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    compile_with(&root.join(source), &[&root.join("include"), &root.join("bindings/cpp")], &[], program);
+}
+
+/// [`compile`] with headers from these folders and more flags.
+pub fn compile_with(source: &Path, headers: &[&Path], flags: &[&str], program: &Path) {
+    let libraries = libraries();
+    let (compiler, dialect) =
+        if source.extension().is_some_and(|end| end == "cpp") { ("c++", "-std=c++11") } else { ("cc", "-std=c99") };
     let built = Command::new(compiler)
-        .args([dialect, "-Wall", "-Wextra", "-pedantic", "-Werror", "-I"])
-        .arg(root.join("include"))
-        .arg("-I")
-        .arg(root.join("bindings/cpp"))
-        .arg(root.join(source))
+        .args([dialect, "-Wall", "-Wextra", "-pedantic", "-Werror"])
+        .args(flags)
+        .args(headers.iter().flat_map(|folder| [Path::new("-I"), folder]))
+        .arg(source)
         .arg("-o")
         .arg(program)
         .arg("-L")
@@ -28,5 +34,5 @@ pub fn compile(source: &str, program: &Path) {
         .expect("compilers are part of the set-up");
     // Cargo names this library the same for every feature set, and does not notice when another set replaced it.
     let hint = "if functions are missing, the library is of another feature set: touch src/lib.rs";
-    assert!(built.status.success(), "{hint}\n{}", String::from_utf8_lossy(&built.stderr));
+    assert!(built.status.success(), "{}: {hint}\n{}", source.display(), String::from_utf8_lossy(&built.stderr));
 }

@@ -183,6 +183,8 @@ pub unsafe extern "C" fn effigy_encoder_send(
         // SAFETY: the caller's promise above.
         let (pts, frame) = unsafe {
             let (picture, shape) = picture_argument(picture)?;
+            // Before hundreds of megabytes may be read for nothing.
+            sender.check_size(shape.size())?;
             (picture.pts, read_picture(&picture, shape)?)
         };
         let sure = sender.send(TimedFrame { pts, frame })?;

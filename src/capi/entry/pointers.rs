@@ -314,3 +314,94 @@ pub(super) unsafe fn bytes_argument<'a>(data: *const u8, size: usize) -> Result<
     // SAFETY: not NULL, no longer than the largest object, and readable by the caller's promise.
     Ok(unsafe { slice::from_raw_parts(data, size) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A structure that has grown by `second` since its first version.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown {
+        size: usize,
+        first: u32,
+        second: u32,
+    }
+
+    // SAFETY: its size comes first, and the others are integers.
+    unsafe impl Plain for Grown {
+        const NAME: &'static str = "grown";
+        const LEAST: usize = size_of::<usize>() + size_of::<u32>();
+    }
+
+    const USUAL: Grown = Grown { size: size_of::<Grown>(), first: 1, second: 2 };
+
+    /// As a program has it that was built when there was more behind it.
+    #[repr(C)]
+    struct Later {
+        known: Grown,
+        tail: [u8; 24],
+    }
+
+    fn later(first: u32, second: u32, tail: u8) -> Later {
+        Later { known: Grown { size: size_of::<Later>(), first, second }, tail: [tail; 24] }
+    }
+
+    #[test]
+    fn members_that_an_older_program_does_not_have_are_the_usual_ones() {
+        let place = Grown { size: Grown::LEAST, first: 7, second: 99 };
+        // SAFETY: the structure is longer than its size says.
+        let taken = unsafe { take(&place, USUAL) };
+        assert_eq!(taken.ok(), Some(Grown { size: Grown::LEAST, first: 7, second: 2 }));
+    }
+
+    #[test]
+    fn members_that_this_library_does_not_know_are_not_read() {
+        for tail in [0, 0xff] {
+            let place = later(7, 8, tail);
+            // SAFETY: as many bytes as the size says.
+            let taken = unsafe { take(&place.known, USUAL) };
+            assert_eq!(taken.ok().map(|taken| (taken.first, taken.second)), Some((7, 8)));
+        }
+    }
+
+    #[test]
+    fn what_an_older_program_does_not_have_is_not_written() {
+        let mut place = Grown { size: Grown::LEAST, first: 0, second: 99 };
+        // SAFETY: the structure is longer than its size says.
+        let filled = unsafe { fill(&mut place, |size| Ok(Grown { size, ..USUAL })) };
+        assert!(filled.is_ok());
+        assert_eq!(place, Grown { size: Grown::LEAST, first: 1, second: 99 });
+        // SAFETY: as above.
+        let begun = unsafe { begin(&mut place, Grown::LEAST, USUAL) };
+        assert!(begun.is_ok());
+        assert_eq!(place, Grown { size: Grown::LEAST, first: 1, second: 99 });
+    }
+
+    #[test]
+    fn what_a_newer_program_has_beyond_is_left_alone_and_the_size_tells_it_so() {
+        let mut place = later(0, 0, 0x5a);
+        // SAFETY: as many bytes as the size says.
+        let filled = unsafe { fill(&mut place.known, |size| Ok(Grown { size, ..USUAL })) };
+        assert!(filled.is_ok());
+        assert_eq!((place.known, place.tail), (USUAL, [0x5a; 24]));
+        let mut place = later(0, 0, 0x5a);
+        // SAFETY: as above.
+        let begun = unsafe { begin(&mut place.known, size_of::<Later>(), USUAL) };
+        assert!(begun.is_ok());
+        assert_eq!((place.known, place.tail), (USUAL, [0x5a; 24]));
+    }
+
+    #[test]
+    fn less_than_the_first_version_had_is_misuse() {
+        let mut place = Grown { size: Grown::LEAST - 1, ..USUAL };
+        // SAFETY: the structure is longer than its size says.
+        unsafe {
+            assert!(take(&place, USUAL).is_err());
+            assert!(can_fill(&place).is_err());
+            assert!(fill(&mut place, |_| Ok(USUAL)).is_err());
+            assert!(begin(&mut place, Grown::LEAST - 1, USUAL).is_err());
+        }
+        assert_eq!(place, Grown { size: Grown::LEAST - 1, ..USUAL });
+    }
+}

@@ -5,6 +5,7 @@ use std::mem::size_of;
 use std::ptr;
 
 use super::super::guard::{guard, guard_on, null, Handle};
+use super::super::picture::copy;
 use super::super::status::Status;
 use super::super::stream::Stream;
 use super::pointers::*;
@@ -123,7 +124,7 @@ pub unsafe extern "C" fn effigy_stream_open_memory(
             clear(stream, "stream")?;
             (borrow(pack, "pack")?, bytes_argument(data, size)?)
         };
-        let opened = StreamHandle(Handle::new(pack.0.run(|pack| Stream::open_memory(pack, data.to_vec()))?));
+        let opened = StreamHandle(Handle::new(pack.0.run(|pack| Stream::open_memory(pack, copy(data)?))?));
         // SAFETY: `clear` has shown that `stream` is not NULL.
         Ok(unsafe { hand_over(stream, opened) })
     })
