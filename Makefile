@@ -28,7 +28,7 @@ demo: setup ## build, then encode and decode a clip and show the figures: make d
 	cargo build --release
 	cargo run --release --quiet -- demo $(if $(CLIP),'$(CLIP)')
 
-install: setup ## library, header, pkg-config file, command and pack: make install PREFIX=/usr/local (DECODER_ONLY=1: no encoder)
+install: ## library, header, pkg-config file, command and pack: make install PREFIX=/usr/local (DECODER_ONLY=1: no encoder)
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' DECODER_ONLY='$(DECODER_ONLY)' scripts/install.sh
 
 clean: ## remove build products and the demo's output; libtorch stays in the cache folder

@@ -57,6 +57,9 @@ tests() {
     cargo test --no-fail-fast "${args[@]}"
 }
 
+# What is shipped as a library that only decodes.
+capi_tests() { cargo test --no-fail-fast --no-default-features --features capi --test abi --test capi --test capi_packets; }
+
 documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps; }
 
 # The public header must compile alone, in the oldest dialects it promises.
@@ -117,6 +120,7 @@ check header header
 check lint lint
 check test-none tests none
 check test-decode tests decode
+check test-capi capi_tests
 check test-analysis tests analysis
 check test-default tests default
 check documentation documentation

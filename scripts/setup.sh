@@ -67,9 +67,10 @@ system_packages() {
     fi
 }
 
-# GStreamer, for the check of bindings/gstreamer.
+# For the checks of bindings/gstreamer and bindings/python.
 test_packages() {
-    local wanted=(libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-plugins-base) missing
+    local wanted=(libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-plugins-base
+        python3-numpy) missing
     command -v apt-get >/dev/null || return 0
     mapfile -t missing < <(not_installed "${wanted[@]}")
     [ ${#missing[@]} -eq 0 ] || (apt_install "${missing[@]}") || say "these could not be installed, their checks will be skipped: ${missing[*]}"

@@ -278,7 +278,6 @@ fn a_damaged_packet_is_passed_over_counted_and_its_frame_made_up() {
     }
 }
 
-/// Builds a program of bindings/c against the library under test, which lies beside the test's own program.
 fn run(program: &Path, arguments: &[&Path]) -> Output {
     Command::new(program).args(arguments).env_clear().output().unwrap()
 }

@@ -14,10 +14,11 @@ use crate::params::{FrameParams, Placement, PARAMS};
 pub const MAX_CONCEALED: u32 = 250;
 /// Changes that are remembered to know how fast the face moves.
 const MEMORY: usize = 256;
-/// Fewer changes than this say nothing about how fast it moves; then it may move as a calm face does: so many steps per frame in the root mean
-/// square over all numbers, and so many for one of them.
+/// Fewer changes than this say nothing about how fast it moves.
 const ENOUGH: usize = 8;
-const CALM: (f32, f32) = (2.5, 6.0);
+/// Then it may move as calm clips do, steps per frame: the root mean square over all numbers, and one of them.
+const CALM_TOGETHER: f32 = 2.5;
+const CALM_ALONE: f32 = 6.0;
 /// Share of them that is slower than the speed limit.
 const USUAL: f64 = 0.99;
 /// Leave to be faster than that.
@@ -160,12 +161,12 @@ impl Concealer {
             *sizes.select_nth_unstable_by(at, f32::total_cmp).1 * LEAVE * patience
         };
         let mut change: [f32; PARAMS] = std::array::from_fn(|i| {
-            let most = fast(&|change| change[i].abs(), CALM.1 * self.steps[i]).max(LEAST * self.steps[i]);
+            let most = fast(&|change| change[i].abs(), CALM_ALONE * self.steps[i]).max(LEAST * self.steps[i]);
             (wanted[i] - now[i]).clamp(-most, most)
         });
         let together = self.size(&change);
         let all = (PARAMS as f32).sqrt();
-        let most = fast(&|change| self.size(change), CALM.0 * all).max(LEAST * all);
+        let most = fast(&|change| self.size(change), CALM_TOGETHER * all).max(LEAST * all);
         if together > most {
             change.iter_mut().for_each(|v| *v *= most / together);
         }

@@ -57,6 +57,8 @@ pub(super) struct Example {
     pub targets: Batch,
     /// The first so many are parametric heads, of which `targets.condition` is known.
     pub heads: i64,
+    /// 0 or 1: whether the first head is named by its numbers, or the second; both get their turn, also where a step has one head.
+    pub turn: i64,
 }
 
 impl Model<'_> {
@@ -81,7 +83,7 @@ impl Model<'_> {
     /// w `[B, dim]` to draw an example with, and how far the encoder is from the mapping network. Every second head is named by its numbers,
     /// all other pictures are read.
     fn inverted(&self, example: &Example, kind: Kind) -> Result<(Tensor, Tensor)> {
-        let Example { sources, targets, heads } = example;
+        let Example { sources, targets, heads, .. } = example;
         let read = self.w(sources, kind)?;
         if *heads == 0 {
             return Ok((read, Tensor::f_zeros([], (Kind::Float, sources.device()))?));
@@ -89,7 +91,7 @@ impl Model<'_> {
         let named = self.named(&targets.condition.f_slice(0, 0, *heads, 1)?)?;
         let gap = read.f_slice(0, 0, *heads, 1)?.minus(&named.f_detach()?)?.f_square()?.average()?;
         let rows = (0..read.size()[0])
-            .map(|i| if i < *heads && i % 2 == 0 { named.f_get(i) } else { read.f_get(i) })
+            .map(|i| if i < *heads && (i + example.turn) % 2 == 0 { named.f_get(i) } else { read.f_get(i) })
             .collect::<std::result::Result<Vec<_>, _>>()?;
         Ok((Tensor::f_stack(&rows, 0)?, gap))
     }
@@ -116,7 +118,7 @@ pub(super) fn example(net: &FaceNet, heads: &HeadSet, side: i64, step: u64, run:
     let tint = Tint::draw(&sources, TINT)?;
     targets.images = tint.apply(&targets.images)?;
     let sources = blemish(&film(&tint.apply(&sources)?, seed, 0.5 * run.options.film)?)?;
-    Ok(Example { sources, targets, heads: picks.len() as i64 })
+    Ok(Example { sources, targets, heads: picks.len() as i64, turn: (step % 2) as i64 })
 }
 
 /// Parametric heads in a step that draws at `side`.

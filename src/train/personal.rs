@@ -174,7 +174,7 @@ impl Footage {
         let tint = Tint::draw(&sources, TINT)?;
         targets.images = tint.apply(&targets.images)?;
         targets.renumber(numbers)?;
-        Ok(Example { sources: blemish(&tint.apply(&sources)?)?, targets, heads: 0 })
+        Ok(Example { sources: blemish(&tint.apply(&sources)?)?, targets, heads: 0, turn: 0 })
     }
 }
 
@@ -202,6 +202,7 @@ fn join(heads: Example, footage: Example) -> Result<Example> {
             expression: both(&a.expression, &b.expression)?,
         },
         heads: heads.heads,
+        turn: heads.turn,
     })
 }
 

@@ -76,7 +76,7 @@ pub struct AlignOptions {
     pub blur_outside: bool,
     /// Crops of this very face, such as pictures of an enrolled identity: the crop is placed as they are. Empty: FFHQ framing.
     pub references: Vec<Frame>,
-    /// For calls: flow in coarser steps, a fifth of the time per frame, and few of the references looked at per frame.
+    /// For calls: flow in coarser steps, and few of the references looked at per frame.
     pub quick: bool,
 }
 
@@ -229,13 +229,13 @@ impl Aligner {
         let grey = warp::grey(&timed.frame)?;
         let mut step = self.follow(&grey)?;
         self.summary.frames += 1;
-        let watch = step.confidence > 0.5 && (self.options.quick || self.summary.frames.is_multiple_of(WATCH_EVERY));
+        let watch = step.confidence > 0.5 && self.summary.frames.is_multiple_of(self.watch_every());
         if self.unsure && watch {
             step.key |= self.settle(&grey)?;
         }
         self.summary.keys += u64::from(step.key);
         let track = self.track.expect("start above has either set it or failed");
-        if watch {
+        if watch && !self.unsure {
             self.watch(&grey, &track)?;
         }
         self.correct();
@@ -425,6 +425,19 @@ impl Aligner {
         }
     }
 
+    /// Frames from one look at the crop's place to the next: each look at one of several references says little and costs little.
+    fn watch_every(&self) -> u64 {
+        match self.options.quick && !self.references.is_empty() {
+            true => 1,
+            false => WATCH_EVERY,
+        }
+    }
+
+    /// Votes that are kept: those of the same time, however often a look is taken.
+    fn most_votes(&self) -> usize {
+        WATCH_VOTES * (WATCH_EVERY / self.watch_every()) as usize
+    }
+
     /// Notes where the face should be in the crop: as on the known crops, or with the eyes where the detector expects them.
     fn watch(&mut self, grey: &Mat, track: &CropPose) -> Result<()> {
         let (pose, turn) = (track.moved(&self.drift), self.turn());
@@ -438,7 +451,7 @@ impl Aligner {
         };
         let Some(wanted) = wanted else { return Ok(()) };
         self.votes.push_back(wanted);
-        if self.votes.len() > WATCH_VOTES {
+        if self.votes.len() > self.most_votes() {
             self.votes.pop_front();
         }
         Ok(())
@@ -446,7 +459,7 @@ impl Aligner {
 
     /// Lets the crop creep back to FFHQ framing when it has drifted out of it.
     fn correct(&mut self) {
-        if self.votes.len() < WATCH_VOTES / 2 {
+        if self.votes.len() < self.most_votes() / 2 {
             return;
         }
         let middle = |pick: fn(&Similarity) -> f64| median(self.votes.iter().map(pick).collect()).unwrap_or(0.0);
