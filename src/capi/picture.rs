@@ -311,4 +311,13 @@ mod tests {
         assert!(shape.check(&[usize::MAX, 8, 0], &[usize::MAX, 24, 0]).is_err());
         assert!(shape.unpack(&[&[0; 35], &[0; 23]], &[7, 8]).is_err());
     }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_a_failure_and_no_end() {
+        // More than an address space, and more than any part of one.
+        for bytes in [usize::MAX, isize::MAX as usize] {
+            assert!(matches!(memory(bytes), Err(Error::Device(_))), "{bytes}");
+        }
+        assert_eq!(copy(&[1, 2, 3]).unwrap(), [1, 2, 3]);
+    }
 }
