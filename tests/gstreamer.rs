@@ -247,5 +247,6 @@ cases! {
     pictures_of_every_format_are_those_of_the_c_interface: "formats",
     headers_may_travel_among_the_packets: "headers",
     a_sender_that_starts_again_is_followed: "restarts",
+    a_sender_that_starts_again_with_other_steps_is_followed_by_its_header_alone: "changes",
     an_element_that_is_stopped_and_started_is_as_new: "again",
 }

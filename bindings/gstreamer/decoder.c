@@ -436,15 +436,29 @@ static void swap(GstEffigyDec *self)
     g_free(path);
 }
 
-/* Whether a buffer is no packet but the stream's header, which is then taken. */
+/* Whether a buffer begins as headers do. No packet does: that begins with the kind of its record, docs/bitstream.md. */
+static gboolean begins_stream(GstBuffer *buffer)
+{
+    static const guint8 magic[] = {0x89, 0x45, 0x46, 0x47, 0x59, 0x0d, 0x0a, 0x1a};
+
+    return gst_buffer_memcmp(buffer, 0, magic, sizeof magic) == 0;
+}
+
+/*
+ * Whether a buffer is no packet but the stream's header, which is then taken. Networks lose the flag, and a sender that starts again may
+ * have another header. A damaged one is counted as a packet that is refused.
+ */
 static gboolean take_header(GstEffigyDec *self, GstBuffer *buffer, GstFlowReturn *flow)
 {
     effigy_status status;
 
-    if (self->header != NULL && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER)) {
-        return same(self->header, buffer);
+    if (self->header != NULL && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER) && !begins_stream(buffer)) {
+        return FALSE;
     }
     status = open_stream(self, buffer);
+    if (status == EFFIGY_STATUS_MALFORMED && self->header != NULL) {
+        return FALSE;
+    }
     if (status != EFFIGY_STATUS_OK && status != EFFIGY_STATUS_MALFORMED) {
         effigy_gst_fail(GST_ELEMENT(self), status, "header");
         *flow = GST_FLOW_ERROR;

@@ -352,11 +352,21 @@ static void formats(void)
     end(&coded);
 }
 
+/* The stream's header as a network delivers it: without the flag. */
+static GstBuffer *bare_header(const stream *from)
+{
+    GstBuffer *header = header_of(from), *bare = gst_buffer_copy_deep(header);
+
+    GST_BUFFER_FLAG_UNSET(bare, GST_BUFFER_FLAG_HEADER);
+    gst_buffer_unref(header);
+    return bare;
+}
+
 static void headers(void)
 {
     stream coded = encode("repeat-header=true intra-interval=2", 4, 99);
     GstHarness *harness = element("effigydec", "");
-    GstBuffer *header = header_of(&coded);
+    GstBuffer *header;
     guint number;
 
     /* Without codec_data nothing is shown until a header comes; the same one again is passed over. */
@@ -365,10 +375,7 @@ static void headers(void)
     push(harness, packet(&coded, 0));
     expect_none(harness);
     for (number = 0; number < 4; number++) {
-        GstBuffer *bare = gst_buffer_copy_deep(header);
-
-        GST_BUFFER_FLAG_UNSET(bare, GST_BUFFER_FLAG_HEADER);
-        push(harness, bare);
+        push(harness, bare_header(&coded));
         push(harness, packet(&coded, number));
         expect(harness, number, FALSE);
         expect_none(harness);
@@ -379,6 +386,7 @@ static void headers(void)
 
     /* The encoder sends it before each key packet. */
     harness = element("effigyenc aligned=true", "repeat-header=true intra-interval=2");
+    header = header_of(&coded);
     gst_harness_set_src_caps_str(harness, RAW "RGB");
     for (number = 0; number < 4; number++) {
         push(harness, picture(number));
@@ -427,6 +435,50 @@ static void restarts(void)
     g_assert_cmpuint(stat_of(harness, "late"), ==, 3);
     gst_harness_teardown(harness);
     end(&coded);
+}
+
+static void changes(void)
+{
+    stream fine = encode("quality=90", 6, 99), coarse = encode("quality=30", 6, 99);
+    GstHarness *harness = element("effigydec", ""), *plain = decoder(&coarse, "", RAW "RGB");
+    GstBuffer *damaged = bare_header(&coarse), *one, *other;
+    guint number;
+
+    gst_harness_set_sink_caps_str(harness, RAW "RGB");
+    gst_harness_set_src_caps_str(harness, "video/x-effigy");
+    push(harness, bare_header(&fine));
+    for (number = 0; number < 3; number++) {
+        push(harness, packet(&fine, number));
+        expect(harness, number, FALSE);
+    }
+    /* A damaged header begins nothing: byte 46 is of the resolution, and the CRC does not hold. */
+    gst_buffer_memset(damaged, 46, 0x55, 1);
+    push(harness, damaged);
+    g_assert_cmpuint(stat_of(harness, "refused"), ==, 1);
+    push(harness, packet(&fine, 3));
+    expect(harness, 3, FALSE);
+    /* The sender starts again with other steps: pictures are those of its packets from the first on. */
+    push(harness, bare_header(&coarse));
+    for (number = 0; number < 6; number++) {
+        GstBuffer *late = packet(&coarse, number);
+
+        stamp(late, number + 4);
+        push(harness, late);
+        push(plain, packet(&coarse, number));
+        one = shown(harness, number + 4, FALSE);
+        other = shown(plain, number, FALSE);
+        g_assert_true(equal(one, other));
+        gst_buffer_unref(one);
+        gst_buffer_unref(other);
+    }
+    expect_none(harness);
+    g_assert_cmpuint(stat_of(harness, "received"), ==, 10);
+    g_assert_cmpuint(stat_of(harness, "refused"), ==, 1);
+    g_assert_cmpuint(stat_of(harness, "late"), ==, 0);
+    gst_harness_teardown(harness);
+    gst_harness_teardown(plain);
+    end(&fine);
+    end(&coarse);
 }
 
 /* Stops the element, whose files and counts end with that, and starts it again. */
@@ -480,7 +532,7 @@ static const struct {
     void (*run)(void);
 } cases[] = {{"keys", keys},       {"several", several}, {"losses", losses},   {"repeats", repeats}, {"swaps", swaps},
              {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts},
-             {"again", again}};
+             {"again", again},     {"changes", changes}};
 
 int main(int count, char **arguments)
 {
