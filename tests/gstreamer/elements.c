@@ -527,12 +527,18 @@ static void again(void)
     end(&coded);
 }
 
+/* An element that nobody ends: what looks for such things must find it. */
+static void forgets(void)
+{
+    g_assert_nonnull(gst_element_factory_make("effigydec", NULL));
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {{"keys", keys},       {"several", several}, {"losses", losses},   {"repeats", repeats}, {"swaps", swaps},
              {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts},
-             {"again", again},     {"changes", changes}};
+             {"again", again},     {"changes", changes}, {"forgets", forgets}};
 
 int main(int count, char **arguments)
 {
