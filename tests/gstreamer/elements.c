@@ -527,6 +527,52 @@ static void again(void)
     end(&coded);
 }
 
+static guint logs_set;
+static int32_t log_level;
+static effigy_log_fn log_call;
+
+/* Stands before the library's own for the plugin too: a program's symbols come first. */
+effigy_status effigy_set_log(effigy_log_fn call, void *user, int32_t level)
+{
+    (void)user;
+    logs_set++;
+    log_call = call;
+    log_level = level;
+    return EFFIGY_STATUS_OK;
+}
+
+static void hear(GstDebugCategory *category, GstDebugLevel level, const gchar *file, const gchar *function, gint line, GObject *object,
+                 GstDebugMessage *message, gpointer heard)
+{
+    (void)file, (void)function, (void)line, (void)object;
+    if (strcmp(gst_debug_category_get_name(category), "effigy") == 0 && level == GST_LEVEL_WARNING) {
+        g_assert_cmpstr(gst_debug_message_get(message), ==, "a word");
+        (*(guint *)heard)++;
+    }
+}
+
+/* A program's own log of the library stays until somebody wants to read it as GStreamer's. */
+static void logs(void)
+{
+    guint round, heard = 0;
+
+    for (round = 0; round < 3; round++) {
+        GstHarness *harness;
+
+        if (round == 1) {
+            gst_debug_set_threshold_for_name("effigy", GST_LEVEL_WARNING);
+        }
+        harness = element("effigydec", "");
+        g_assert_cmpuint(logs_set, ==, round > 0);
+        gst_harness_teardown(harness);
+    }
+    g_assert_cmpint(log_level, ==, 2);
+    gst_debug_add_log_function(hear, &heard, NULL);
+    log_call(2, "a word", NULL);
+    gst_debug_remove_log_function(hear);
+    g_assert_cmpuint(heard, ==, 1);
+}
+
 /* An element that nobody ends: what looks for such things must find it. */
 static void forgets(void)
 {
@@ -538,7 +584,7 @@ static const struct {
     void (*run)(void);
 } cases[] = {{"keys", keys},       {"several", several}, {"losses", losses},   {"repeats", repeats}, {"swaps", swaps},
              {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts},
-             {"again", again},     {"changes", changes}, {"forgets", forgets}};
+             {"again", again},     {"changes", changes}, {"forgets", forgets}, {"logs", logs}};
 
 int main(int count, char **arguments)
 {
