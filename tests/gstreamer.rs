@@ -265,5 +265,6 @@ cases! {
     a_sender_that_starts_again_is_followed: "restarts",
     a_sender_that_starts_again_with_other_steps_is_followed_by_its_header_alone: "changes",
     a_log_of_the_program_stays_until_somebody_reads_it_as_that_of_gstreamer: "logs",
+    packets_that_were_not_taken_are_announced_again_when_they_are: "refusals",
     an_element_that_is_stopped_and_started_is_as_new: "again",
 }

@@ -573,6 +573,51 @@ static void logs(void)
     g_assert_cmpuint(heard, ==, 1);
 }
 
+/* What the caps say of the pictures: their side, which the encoder reads from its header; 0 without caps. */
+static gint announced(GstHarness *harness)
+{
+    GstCaps *caps = gst_pad_get_current_caps(harness->sinkpad);
+    gint width = 0, height = 0;
+
+    if (caps != NULL) {
+        g_assert_true(gst_structure_get(gst_caps_get_structure(caps, 0), "width", G_TYPE_INT, &width, "height", G_TYPE_INT, &height, NULL));
+        g_assert_cmpint(width, ==, height);
+        gst_caps_unref(caps);
+    }
+    return width;
+}
+
+static void refusals(void)
+{
+    gchar *tail = g_strdup_printf("name=coder ! capsfilter name=only caps=video/x-effigy,width=%d", SIDE + 1);
+    GstHarness *harness = element("effigyenc aligned=true", tail);
+    GstCaps *any = gst_caps_new_any(), *caps = gst_caps_from_string(RAW "RGB");
+    GstSegment segment;
+    GstBuffer *one;
+
+    /* Downstream does not take the packets; then it does, and the same caps come again. */
+    (void)gst_harness_push_event(harness, gst_event_new_caps(caps));
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    gst_harness_push_event(harness, gst_event_new_segment(&segment));
+    g_assert_cmpint(announced(harness), ==, 0);
+    g_assert_cmpint(gst_harness_push(harness, picture(0)), ==, GST_FLOW_NOT_NEGOTIATED);
+    gst_harness_set(harness, "capsfilter", "caps", any, NULL);
+    g_assert_true(gst_harness_push_event(harness, gst_event_new_caps(caps)));
+    g_assert_cmpint(announced(harness), ==, SIDE);
+    push(harness, picture(0));
+    one = gst_harness_pull(harness);
+    g_assert_true(GST_BUFFER_FLAG_IS_SET(one, GST_BUFFER_FLAG_HEADER));
+    gst_buffer_unref(one);
+    one = gst_harness_pull(harness);
+    g_assert_true(is_key(one));
+    gst_buffer_unref(one);
+    expect_none(harness);
+    gst_caps_unref(any);
+    gst_caps_unref(caps);
+    gst_harness_teardown(harness);
+    g_free(tail);
+}
+
 /* An element that nobody ends: what looks for such things must find it. */
 static void forgets(void)
 {
@@ -584,7 +629,7 @@ static const struct {
     void (*run)(void);
 } cases[] = {{"keys", keys},       {"several", several}, {"losses", losses},   {"repeats", repeats}, {"swaps", swaps},
              {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts},
-             {"again", again},     {"changes", changes}, {"forgets", forgets}, {"logs", logs}};
+             {"again", again},     {"changes", changes}, {"forgets", forgets}, {"logs", logs}, {"refusals", refusals}};
 
 int main(int count, char **arguments)
 {
