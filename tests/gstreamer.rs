@@ -57,11 +57,9 @@ fn build(folder: &Path) {
     // A copy of the library under test, which lies beside the test's own program: a build of another feature set may replace it meanwhile.
     let library = std::env::current_exe().unwrap().with_file_name("libeffigy.so");
     std::fs::copy(library, folder.join("libeffigy.so")).unwrap();
-    made(Command::new("make").arg("-C").arg(root().join("bindings/gstreamer")).args([
-        "STRICT=1",
-        &format!("EFFIGY_LIB={}", folder.display()),
-        &format!("BUILD={}", folder.display()),
-    ]));
+    // From a shell in the folder, which a relative EFFIGY_LIB is seen from.
+    let call = r#"cd "$1" && exec make -C "$0" STRICT=1 EFFIGY_LIB=. BUILD="$1""#;
+    made(Command::new("sh").args(["-c", call]).arg(root().join("bindings/gstreamer")).arg(folder));
     let flags = made(Command::new("pkg-config").args(["--cflags", "--libs", "gstreamer-check-1.0", "gstreamer-video-1.0"]));
     let sources = [root().join("tests/gstreamer/elements.c"), root().join("bindings/c/loopback.c")];
     for (source, program) in sources.iter().zip(["elements", "loopback"]) {
@@ -186,23 +184,6 @@ fn a_pipeline_gives_the_bytes_that_the_c_interface_gives() {
 
 #[test]
 #[ignore = "needs GStreamer: scripts/check.sh gstreamer"]
-fn a_pipeline_outlives_a_network_that_drops_packets_at_random() {
-    let told = launched(&format!(
-        "{SOURCE} redundancy=2 ! identity drop-probability=0.3 silent=false ! {SINK} ! filesink location=rest"
-    ));
-    // What became of the header and of each packet. That none at all arrives happens once in two million runs.
-    let came: Vec<bool> = told
-        .lines()
-        .filter(|line| line.contains("last-message = chain") || line.contains("last-message = dropping"))
-        .map(|line| line.contains("= chain"))
-        .collect();
-    assert_eq!(came.len(), 1 + FRAMES, "{told}");
-    let (first, last) = (came[1..].iter().position(|came| *came).unwrap(), came[1..].iter().rposition(|came| *came).unwrap());
-    assert_eq!(read("rest").len(), (last - first + 1) * SIDE * SIDE * 3 / 2, "{came:?}");
-}
-
-#[test]
-#[ignore = "needs GStreamer: scripts/check.sh gstreamer"]
 fn a_file_with_the_identity_inside_is_a_stream_that_the_library_reads() {
     launched(&format!("{SOURCE} inline-identity=true frames-per-packet=5 ! filesink location=call.effigy"));
     let mut reader = StreamReader::open(std::io::Cursor::new(read("call.effigy"))).unwrap();
@@ -257,6 +238,7 @@ cases! {
     several_frames_in_a_packet_keep_their_times: "several",
     losses_are_made_up_and_key_packets_are_asked_for: "losses",
     frames_that_a_later_packet_repeats_are_waited_for: "repeats",
+    a_pipeline_outlives_a_network_that_drops_packets: "drops",
     another_person_is_shown_while_the_element_plays: "swaps",
     a_seek_begins_anew_with_a_key_packet: "flushes",
     pictures_are_read_with_any_stride_and_colorimetry: "layouts",
