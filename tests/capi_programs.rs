@@ -112,7 +112,8 @@ fn loopback_codes_crops_through_a_network_that_loses_packets() {
     let raw: Vec<u8> = room.crops().iter().flat_map(|frame| frame.data.clone()).collect();
     let files = [room.path("pack"), room.path("identity")];
     for extra in [&[][..], &["--loss", "30", "--redundancy", "2"], &["--loss", "30"]] {
-        let arguments = [&["--aligned", "--threads", "1", "--rgb", "32x32"][..], extra].concat();
+        let arguments =
+            [&["--aligned", "--device", "1", "--precision", "1", "--threads", "1", "--rgb", "32x32"][..], extra].concat();
         let done = run(&program, &arguments, &files, raw.clone());
         let words = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(done.status.success(), "{words}");
@@ -128,6 +129,8 @@ fn loopback_codes_crops_through_a_network_that_loses_packets() {
     let failed = run(&program, &["--rgb", "32x32"], &[PathBuf::from("no-such-pack"), files[1].clone()], Vec::new());
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("no-such-pack"));
+    let failed = run(&program, &["--aligned", "--rgb", "32x32", "--precision", "9"], &files, Vec::new());
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("precision 9"), "{failed:?}");
     assert_eq!(run(&program, &["--what"], &[], Vec::new()).status.code(), Some(2));
 }
 

@@ -3,6 +3,7 @@
 #![cfg(feature = "analysis")]
 #![cfg(feature = "capi")]
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -56,11 +57,9 @@ fn build(folder: &Path) {
     // A copy of the library under test, which lies beside the test's own program: a build of another feature set may replace it meanwhile.
     let library = std::env::current_exe().unwrap().with_file_name("libeffigy.so");
     std::fs::copy(library, folder.join("libeffigy.so")).unwrap();
-    made(Command::new("make").arg("-C").arg(root().join("bindings/gstreamer")).args([
-        "STRICT=1",
-        &format!("EFFIGY_LIB={}", folder.display()),
-        &format!("BUILD={}", folder.display()),
-    ]));
+    // From a shell in the folder, which a relative EFFIGY_LIB is seen from.
+    let call = r#"cd "$1" && exec make -C "$0" STRICT=1 EFFIGY_LIB=. BUILD="$1""#;
+    made(Command::new("sh").args(["-c", call]).arg(root().join("bindings/gstreamer")).arg(folder));
     let flags = made(Command::new("pkg-config").args(["--cflags", "--libs", "gstreamer-check-1.0", "gstreamer-video-1.0"]));
     let sources = [root().join("tests/gstreamer/elements.c"), root().join("bindings/c/loopback.c")];
     for (source, program) in sources.iter().zip(["elements", "loopback"]) {
@@ -79,10 +78,17 @@ fn build(folder: &Path) {
     }
 }
 
-/// A program that finds the plugin, and a registry of its own.
-fn with_plugin(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env("GST_PLUGIN_PATH", room()).env("GST_REGISTRY", room().join("registry")).env("LC_ALL", "C").current_dir(room());
+/// A program in the room, ended if it hangs: after 300 seconds, of which a case takes few.
+fn limited(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "10", "300"]).arg(program).current_dir(room());
+    command
+}
+
+/// As `limited`; it finds the plugin, and has a registry of its own.
+fn with_plugin(program: impl AsRef<OsStr>) -> Command {
+    let mut command = limited(program);
+    command.env("GST_PLUGIN_PATH", room()).env("GST_REGISTRY", room().join("registry")).env("LC_ALL", "C");
     command
 }
 
@@ -100,35 +106,36 @@ fn read(name: &str) -> Vec<u8> {
     std::fs::read(room().join(name)).unwrap()
 }
 
-const SOURCE: &str =
-    "filesrc location=clip ! rawvideoparse format=rgb width=32 height=32 framerate=25/1 ! effigyenc aligned=true threads=1 \
-                      pack=pack identity=identity";
-const SINK: &str = "effigydec threads=1 pack=pack identity=identity";
+// Processor and single precision, as in `by_c`: another precision is chosen by a trial, and need not be the same in two processes.
+const SOURCE: &str = "filesrc location=clip ! rawvideoparse format=rgb width=32 height=32 framerate=25/1 ! \
+                      effigyenc aligned=true device=1 precision=single threads=1 pack=pack identity=identity";
+const SINK: &str = "effigydec device=1 precision=single threads=1 pack=pack identity=identity";
 
-/// Runs a case of tests/gstreamer/elements.c, with complaints of GLib as failures, and objects of GStreamer that outlive it.
-fn case(name: &str) {
+/// Runs a case of tests/gstreamer/elements.c, with complaints of GLib as failures. What is left: objects of GStreamer that outlive it.
+fn left_by(name: &str) -> Vec<String> {
     let mut command = with_plugin(room().join("elements"));
     command.args([name, "pack", "identity", "other"]).env("G_DEBUG", "fatal-criticals");
     command.env("GST_TRACERS", "leaks").env("GST_DEBUG", "GST_TRACER:7").env("GST_DEBUG_NO_COLOR", "1");
     let done = command.output().unwrap();
     let told = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success(), "{name}: {told}");
-    let left: Vec<&str> = told.lines().filter(|line| line.contains("object-alive, type-name=(string)Gst")).collect();
+    told.lines().filter(|line| line.contains("object-alive, type-name=(string)Gst")).map(str::to_owned).collect()
+}
+
+fn case(name: &str) {
+    let left = left_by(name);
     assert!(left.is_empty(), "{name}: {left:#?}");
 }
 
 /// What the C interface gives for the clip: pictures in 4:2:0.
 fn by_c() -> Vec<u8> {
-    let mut child = Command::new(room().join("loopback"))
-        .args(["--aligned", "--threads", "1", "--rgb", "32x32", "pack", "identity"])
-        .current_dir(room())
-        .stdin(std::fs::File::open(room().join("clip")).unwrap())
-        .output()
-        .unwrap()
-        .stdout;
-    let start = child.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    child.drain(..start);
-    child.chunks_exact(6 + SIDE * SIDE * 3 / 2).flat_map(|frame| frame[6..].to_vec()).collect()
+    let done = made(
+        limited(room().join("loopback"))
+            .args(["--aligned", "--device", "1", "--precision", "1", "--threads", "1", "--rgb", "32x32", "pack", "identity"])
+            .stdin(std::fs::File::open(room().join("clip")).unwrap()),
+    );
+    let start = done.stdout.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    done.stdout[start..].chunks_exact(6 + SIDE * SIDE * 3 / 2).flat_map(|frame| frame[6..].to_vec()).collect()
 }
 
 #[test]
@@ -177,23 +184,6 @@ fn a_pipeline_gives_the_bytes_that_the_c_interface_gives() {
 
 #[test]
 #[ignore = "needs GStreamer: scripts/check.sh gstreamer"]
-fn a_pipeline_outlives_a_network_that_drops_packets_at_random() {
-    let told = launched(&format!(
-        "{SOURCE} redundancy=2 ! identity drop-probability=0.3 silent=false ! {SINK} ! filesink location=rest"
-    ));
-    // What became of the header and of each packet. That none at all arrives happens once in two million runs.
-    let came: Vec<bool> = told
-        .lines()
-        .filter(|line| line.contains("last-message = chain") || line.contains("last-message = dropping"))
-        .map(|line| line.contains("= chain"))
-        .collect();
-    assert_eq!(came.len(), 1 + FRAMES, "{told}");
-    let (first, last) = (came[1..].iter().position(|came| *came).unwrap(), came[1..].iter().rposition(|came| *came).unwrap());
-    assert_eq!(read("rest").len(), (last - first + 1) * SIDE * SIDE * 3 / 2, "{came:?}");
-}
-
-#[test]
-#[ignore = "needs GStreamer: scripts/check.sh gstreamer"]
 fn a_file_with_the_identity_inside_is_a_stream_that_the_library_reads() {
     launched(&format!("{SOURCE} inline-identity=true frames-per-packet=5 ! filesink location=call.effigy"));
     let mut reader = StreamReader::open(std::io::Cursor::new(read("call.effigy"))).unwrap();
@@ -226,6 +216,13 @@ fn wrong_files_and_sizes_end_in_words_and_not_in_a_crash() {
     }
 }
 
+#[test]
+#[ignore = "needs GStreamer: scripts/check.sh gstreamer"]
+fn what_outlives_a_case_is_noticed() {
+    let left = left_by("forgets");
+    assert!(left.iter().any(|line| line.contains("(string)GstEffigyDec")), "{left:#?}");
+}
+
 macro_rules! cases {
     ($($sentence:ident: $name:literal,)*) => {$(
         #[test]
@@ -241,11 +238,15 @@ cases! {
     several_frames_in_a_packet_keep_their_times: "several",
     losses_are_made_up_and_key_packets_are_asked_for: "losses",
     frames_that_a_later_packet_repeats_are_waited_for: "repeats",
+    a_pipeline_outlives_a_network_that_drops_packets: "drops",
     another_person_is_shown_while_the_element_plays: "swaps",
     a_seek_begins_anew_with_a_key_packet: "flushes",
     pictures_are_read_with_any_stride_and_colorimetry: "layouts",
     pictures_of_every_format_are_those_of_the_c_interface: "formats",
     headers_may_travel_among_the_packets: "headers",
     a_sender_that_starts_again_is_followed: "restarts",
+    a_sender_that_starts_again_with_other_steps_is_followed_by_its_header_alone: "changes",
+    a_log_of_the_program_stays_until_somebody_reads_it_as_that_of_gstreamer: "logs",
+    packets_that_were_not_taken_are_announced_again_when_they_are: "refusals",
     an_element_that_is_stopped_and_started_is_as_new: "again",
 }

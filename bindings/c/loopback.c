@@ -1,13 +1,16 @@
 /*
  * Encodes a clip of an enrolled person live, loses some packets on purpose, decodes the rest and writes what a receiver would see.
  *
- *     loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] [--threads N] [--timing]
- *              PACK IDENTITY < IN.y4m > OUT.y4m
+ *     loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] [--device N] [--precision N] [--threads N]
+ *              [--timing] PACK IDENTITY < IN.y4m > OUT.y4m
  *
  * The input is Y4M with 8-bit 4:2:0, or with --rgb raw RGB of that size at 25 frames per second; with --aligned it is the upright
  * crop already, of exactly the identity's resolution. A camera clip can be piped in:
  *
  *     ffmpeg -i clip.mp4 -pix_fmt yuv420p -f yuv4mpegpipe - | loopback --loss 5 PACK IDENTITY > out.y4m
+ *
+ * Device and precision are numbers as in effigy_decoder_settings; with 0 a trial chooses the precision, so that pictures may differ a little
+ * from run to run.
  *
  * With --timing it says how long each call takes per frame: the median, what one frame in ten exceeds, the
  * longest, and the median of the processor's time, which other work on the machine does not lengthen by waiting.
@@ -46,6 +49,7 @@ typedef struct {
     unsigned width, height, rate_num, rate_den;
     double loss;
     unsigned redundancy, threads;
+    int device, precision;
     unsigned long seed;
     const char *pack, *identity;
 } options;
@@ -275,12 +279,45 @@ static int run(const options *chosen, session *call)
     return status == EFFIGY_STATUS_OK ? show(call) : failed("flush", status);
 }
 
+/* Both compute in the same way. */
+static effigy_status make_both(const options *chosen, session *call, const char **what)
+{
+    effigy_encoder_settings sending;
+    effigy_decoder_settings showing;
+    effigy_status status = effigy_encoder_settings_init(&sending, sizeof sending);
+
+    sending.camera_width = chosen->width;
+    sending.camera_height = chosen->height;
+    sending.time_base_num = chosen->rate_den;
+    sending.time_base_den = chosen->rate_num;
+    sending.frame_ticks = 1;
+    sending.redundancy = chosen->redundancy;
+    sending.aligned = chosen->aligned;
+    sending.device = chosen->device;
+    sending.precision = chosen->precision;
+    sending.threads = chosen->threads; /* of the whole process: the decoder has them too */
+    *what = "encoder";
+    if (status == EFFIGY_STATUS_OK) {
+        status = effigy_encoder_new(call->pack, call->identity, &sending, NULL, NULL, &call->encoder);
+    }
+    if (status != EFFIGY_STATUS_OK) {
+        return status;
+    }
+    *what = "decoder";
+    if ((status = effigy_decoder_settings_init(&showing, sizeof showing)) == EFFIGY_STATUS_OK) {
+        showing.device = chosen->device;
+        showing.precision = chosen->precision;
+        status = effigy_decoder_new(call->pack, call->identity, &showing, &call->decoder);
+    }
+    return status;
+}
+
 /* Makes encoder and decoder, hands the stream's header from one to the other, and prepares the pictures. */
 static int set_up(options *chosen, session *call)
 {
-    effigy_encoder_settings settings;
     effigy_stream_header_info info;
     unsigned char *header;
+    const char *what;
     effigy_status status;
     size_t length = 0;
     int stage;
@@ -291,23 +328,8 @@ static int set_up(options *chosen, session *call)
     if ((status = effigy_identity_load(chosen->identity, &call->identity)) != EFFIGY_STATUS_OK) {
         return failed(chosen->identity, status);
     }
-    status = effigy_encoder_settings_init(&settings, sizeof settings);
-    settings.camera_width = chosen->width;
-    settings.camera_height = chosen->height;
-    settings.time_base_num = chosen->rate_den;
-    settings.time_base_den = chosen->rate_num;
-    settings.frame_ticks = 1;
-    settings.redundancy = chosen->redundancy;
-    settings.aligned = chosen->aligned;
-    settings.threads = chosen->threads; /* of the whole process: the decoder has them too */
-    if (status == EFFIGY_STATUS_OK) {
-        status = effigy_encoder_new(call->pack, call->identity, &settings, NULL, NULL, &call->encoder);
-    }
-    if (status != EFFIGY_STATUS_OK) {
-        return failed("encoder", status);
-    }
-    if ((status = effigy_decoder_new(call->pack, call->identity, NULL, &call->decoder)) != EFFIGY_STATUS_OK) {
-        return failed("decoder", status);
+    if ((status = make_both(chosen, call, &what)) != EFFIGY_STATUS_OK) {
+        return failed(what, status);
     }
     status = effigy_encoder_header(call->encoder, NULL, 0, &length);
     header = status == EFFIGY_STATUS_OK ? malloc(length) : NULL;
@@ -337,7 +359,7 @@ static int set_up(options *chosen, session *call)
 static int usage(void)
 {
     fprintf(stderr, "usage: loopback [--aligned] [--rgb WxH] [--loss PERCENT] [--redundancy N] [--seed N] "
-                    "[--threads N] [--timing] PACK IDENTITY\n");
+                    "[--device N] [--precision N] [--threads N] [--timing] PACK IDENTITY\n");
     return 2;
 }
 
@@ -363,6 +385,10 @@ static int parse(int count, char **arguments, options *chosen)
             chosen->loss = atof(value);
         } else if (strcmp(name, "--redundancy") == 0) {
             chosen->redundancy = (unsigned)strtoul(value, NULL, 10);
+        } else if (strcmp(name, "--device") == 0) {
+            chosen->device = atoi(value);
+        } else if (strcmp(name, "--precision") == 0) {
+            chosen->precision = atoi(value);
         } else if (strcmp(name, "--threads") == 0) {
             chosen->threads = (unsigned)strtoul(value, NULL, 10);
         } else if (strcmp(name, "--seed") == 0) {
@@ -396,7 +422,7 @@ static void report(const session *call)
 
 int main(int count, char **arguments)
 {
-    options chosen = {0, 0, 0, 0, 0, 25, 1, 0.0, 0, 0, 1, NULL, NULL};
+    options chosen = {0, 0, 0, 0, 0, 25, 1, 0.0, 0, 0, 0, 0, 1, NULL, NULL};
     session call;
     int result, stage;
 

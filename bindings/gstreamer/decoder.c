@@ -53,6 +53,7 @@ void effigy_gst_dec_forget_time(GstEffigyDec *self)
 {
     self->anchor_pts = GST_CLOCK_TIME_NONE;
     self->next_pts = GST_CLOCK_TIME_NONE;
+    self->told_until = GST_CLOCK_TIME_NONE;
     g_clear_pointer(&self->spare, gst_video_codec_frame_unref);
 }
 
@@ -389,16 +390,22 @@ static void reset(GstEffigyDec *self)
 static effigy_status take(GstEffigyDec *self, GstBuffer *buffer)
 {
     const gboolean jump = GST_BUFFER_IS_DISCONT(buffer);
-    const guint64 late = self->counted.late;
     effigy_status status;
     GstMapInfo mapped;
+    guint64 late, later;
 
+    GST_OBJECT_LOCK(self);
+    late = self->counted.late;
+    GST_OBJECT_UNLOCK(self);
     if (!gst_buffer_map(buffer, &mapped, GST_MAP_READ)) {
         return EFFIGY_STATUS_NO_CONTENT;
     }
     status = effigy_decoder_send(self->decoder, mapped.data, mapped.size);
     (void)count(self);
-    if ((status == EFFIGY_STATUS_LIMIT && mapped.size <= EFFIGY_MAX_PACKET) || (status == EFFIGY_STATUS_OK && self->counted.late > late)) {
+    GST_OBJECT_LOCK(self);
+    later = self->counted.late;
+    GST_OBJECT_UNLOCK(self);
+    if ((status == EFFIGY_STATUS_LIMIT && mapped.size <= EFFIGY_MAX_PACKET) || (status == EFFIGY_STATUS_OK && later > late)) {
         self->astray++;
         if (self->astray >= MOST_ASTRAY || (jump && status == EFFIGY_STATUS_LIMIT)) {
             GST_INFO_OBJECT(self, "the stream goes on elsewhere");
@@ -436,15 +443,29 @@ static void swap(GstEffigyDec *self)
     g_free(path);
 }
 
-/* Whether a buffer is no packet but the stream's header, which is then taken. */
+/* Whether a buffer begins as headers do. No packet does: that begins with the kind of its record, docs/bitstream.md. */
+static gboolean begins_stream(GstBuffer *buffer)
+{
+    static const guint8 magic[] = {0x89, 0x45, 0x46, 0x47, 0x59, 0x0d, 0x0a, 0x1a};
+
+    return gst_buffer_memcmp(buffer, 0, magic, sizeof magic) == 0;
+}
+
+/*
+ * Whether a buffer is no packet but the stream's header, which is then taken. Networks lose the flag, and a sender that starts again may
+ * have another header. A damaged one is counted as a packet that is refused.
+ */
 static gboolean take_header(GstEffigyDec *self, GstBuffer *buffer, GstFlowReturn *flow)
 {
     effigy_status status;
 
-    if (self->header != NULL && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER)) {
-        return same(self->header, buffer);
+    if (self->header != NULL && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER) && !begins_stream(buffer)) {
+        return FALSE;
     }
     status = open_stream(self, buffer);
+    if (status == EFFIGY_STATUS_MALFORMED && self->header != NULL) {
+        return FALSE;
+    }
     if (status != EFFIGY_STATUS_OK && status != EFFIGY_STATUS_MALFORMED) {
         effigy_gst_fail(GST_ELEMENT(self), status, "header");
         *flow = GST_FLOW_ERROR;
@@ -486,23 +507,35 @@ GstFlowReturn effigy_gst_dec_handle_frame(GstVideoDecoder *base, GstVideoCodecFr
     return flow;
 }
 
+/* Whether frames before `end` are missing that have not come, been made up or been told of. */
+static gboolean is_loss(GstEffigyDec *self, GstClockTime end, GstClockTime frame)
+{
+    if ((GST_CLOCK_TIME_IS_VALID(self->next_pts) && end <= self->next_pts + frame / 2) ||
+        (GST_CLOCK_TIME_IS_VALID(self->told_until) && end <= self->told_until + frame / 2)) {
+        return FALSE;
+    }
+    self->told_until = end;
+    return TRUE;
+}
+
 /* Fills a gap that upstream knows to be a loss; TRUE, which sends the news on, if it stays open. */
 gboolean effigy_gst_dec_handle_missing_data(GstVideoDecoder *base, GstClockTime from, GstClockTime duration)
 {
     GstEffigyDec *self = EFFIGY_GST_DEC(base);
     const GstClockTime frame = self->header != NULL ? frame_duration(self) : 0;
-    GstClockTime end, begun;
+    const GstClockTime end = from + (GST_CLOCK_TIME_IS_VALID(duration) ? duration : frame);
+    const gboolean loss = end >= from && is_loss(self, end, frame);
+    GstClockTime begun;
     gboolean wanted;
 
     GST_OBJECT_LOCK(self);
     wanted = self->conceal_gaps;
-    self->lost++;
+    self->lost += loss;
     GST_OBJECT_UNLOCK(self);
     if (!wanted || self->spare == NULL || frame == 0 || !GST_CLOCK_TIME_IS_VALID(self->next_pts)) {
         return TRUE;
     }
     begun = self->next_pts;
-    end = from + (GST_CLOCK_TIME_IS_VALID(duration) ? duration : frame);
     if (end < from || (end > begun && (end - begun) / frame > MOST_CONCEALED)) {
         return TRUE;
     }

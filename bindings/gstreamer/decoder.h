@@ -9,7 +9,8 @@ G_BEGIN_DECLS
 typedef struct {
     GstVideoDecoder parent;
 
-    /* Guarded by the object lock. `counted` is what the library counts, `before` its sums up to the last reset. */
+    /* Guarded by the object lock. `counted` is what the library counts, `before` its sums up to the last reset; `lost`: losses that
+     * upstream told of. */
     effigy_gst_common common;
     gboolean conceal_gaps, swap_wanted;
     effigy_decoder_statistics counted, before;
@@ -33,6 +34,8 @@ typedef struct {
     /* The frame with the time stamp `anchor_ticks` is shown at `anchor_pts`; the next one is expected at `next_pts`. */
     gint64 anchor_ticks;
     GstClockTime anchor_pts, next_pts;
+    /* End of the last loss that upstream told of. */
+    GstClockTime told_until;
     /* The last packet, as which pictures without a packet are handed out. */
     GstVideoCodecFrame *spare;
 } GstEffigyDec;

@@ -43,12 +43,15 @@ static gboolean sink_event(GstVideoDecoder *base, GstEvent *event)
         effigy_gst_dec_forget_time(self);
         GST_VIDEO_DECODER_STREAM_UNLOCK(base);
     }
-    if (gap) {
-        self->filled = FALSE;
-    }
+    GST_VIDEO_DECODER_STREAM_LOCK(base);
+    self->filled = FALSE;
+    GST_VIDEO_DECODER_STREAM_UNLOCK(base);
     result = GST_VIDEO_DECODER_CLASS(effigy_gst_dec_parent_class)->sink_event(base, event);
-    /* The base class takes the news of a gap that is filled as refused. */
-    return result || (gap && self->filled);
+    /* The base class takes the news of a gap that is filled as refused; it has freed the event. */
+    GST_VIDEO_DECODER_STREAM_LOCK(base);
+    result = result || (gap && self->filled);
+    GST_VIDEO_DECODER_STREAM_UNLOCK(base);
+    return result;
 }
 
 static GstStructure *statistics(GstEffigyDec *self)
@@ -138,6 +141,7 @@ static void effigy_gst_dec_init(GstEffigyDec *self)
     self->conceal_gaps = TRUE;
     self->anchor_pts = GST_CLOCK_TIME_NONE;
     self->next_pts = GST_CLOCK_TIME_NONE;
+    self->told_until = GST_CLOCK_TIME_NONE;
     gst_video_decoder_set_packetized(base, TRUE);
     gst_video_decoder_set_use_default_pad_acceptcaps(base, TRUE);
     GST_PAD_SET_ACCEPT_TEMPLATE(GST_VIDEO_DECODER_SINK_PAD(base));

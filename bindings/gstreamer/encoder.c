@@ -113,32 +113,29 @@ static effigy_status make_encoder(GstEffigyEnc *self)
     return effigy_encoder_new(self->pack, self->identity, &settings, tell_progress, self, &self->encoder);
 }
 
-/* The header as a buffer, and the side of the pictures it announces: only a decoder tells that. */
+/* The header as a buffer, and the side of the pictures it announces, a u16 with the low byte first: "Header" in docs/bitstream.md. */
 static effigy_status read_header(GstEffigyEnc *self, guint32 *side)
 {
-    effigy_stream_header_info info = {0};
-    effigy_decoder_settings settings;
-    effigy_decoder *decoder = NULL;
+    enum { SIDE_AT = 46, SIDE_BYTES = 2 };
     effigy_status status;
     size_t length = 0;
     guint8 *bytes;
 
-    (void)effigy_decoder_settings_init(&settings, sizeof settings);
-    settings.device = self->common.device;
     if ((status = effigy_encoder_header(self->encoder, NULL, 0, &length)) != EFFIGY_STATUS_OK) {
         return status;
     }
     bytes = g_malloc(length);
-    info.size = sizeof info;
-    if ((status = effigy_encoder_header(self->encoder, bytes, length, &length)) == EFFIGY_STATUS_OK &&
-        (status = effigy_decoder_new(self->pack, self->identity, &settings, &decoder)) == EFFIGY_STATUS_OK &&
-        (status = effigy_decoder_open(decoder, bytes, length)) == EFFIGY_STATUS_OK) {
-        status = effigy_decoder_info(decoder, &info);
+    status = effigy_encoder_header(self->encoder, bytes, length, &length);
+    if (status == EFFIGY_STATUS_OK && length < SIDE_AT + SIDE_BYTES) {
+        status = EFFIGY_STATUS_MALFORMED;
     }
-    effigy_decoder_free(decoder);
+    if (status != EFFIGY_STATUS_OK) {
+        g_free(bytes);
+        return status;
+    }
+    *side = GST_READ_UINT16_LE(bytes + SIDE_AT);
     self->header = gst_buffer_new_wrapped(bytes, length);
     GST_BUFFER_FLAG_SET(self->header, GST_BUFFER_FLAG_HEADER);
-    *side = info.resolution;
     return status;
 }
 
@@ -194,37 +191,43 @@ static void choose_converter(GstEffigyEnc *self)
 
 static GstFlowReturn end_packet(GstEffigyEnc *self);
 
-gboolean effigy_gst_enc_set_format(GstVideoEncoder *base, GstVideoCodecState *state)
+/* Makes the encoder for these pictures, and announces its packets. */
+static gboolean begin(GstEffigyEnc *self, GstVideoCodecState *state)
 {
-    GstEffigyEnc *self = EFFIGY_GST_ENC(base);
-    const GstVideoInfo before = self->input, *now = &state->info;
     effigy_status status;
     guint32 side = 0;
 
-    if (self->encoder != NULL && end_packet(self) != GST_FLOW_OK) {
-        return FALSE;
-    }
-    self->input = *now;
-    if (self->encoder != NULL && before.width == now->width && before.height == now->height && before.fps_n == now->fps_n &&
-        before.fps_d == now->fps_d) {
-        choose_converter(self);
-        return TRUE;
-    }
-    end_encoder(self);
     choose_ticks(self);
     choose_converter(self);
     status = make_encoder(self);
     if (status == EFFIGY_STATUS_OK) {
         status = read_header(self, &side);
     }
-    if (status == EFFIGY_STATUS_CANCELLED) {
-        return FALSE;
-    }
-    if (status != EFFIGY_STATUS_OK) {
+    if (status != EFFIGY_STATUS_OK && status != EFFIGY_STATUS_CANCELLED) {
         effigy_gst_fail(GST_ELEMENT(self), status, "encoder");
+    }
+    return status == EFFIGY_STATUS_OK && announce(self, state, side);
+}
+
+/* After a failure there is no encoder: the next caps, also equal ones, make a new one and announce it. */
+gboolean effigy_gst_enc_set_format(GstVideoEncoder *base, GstVideoCodecState *state)
+{
+    GstEffigyEnc *self = EFFIGY_GST_ENC(base);
+    const GstVideoInfo before = self->input, *now = &state->info;
+    const gboolean ended = end_packet(self) == GST_FLOW_OK;
+
+    self->input = *now;
+    if (ended && self->encoder != NULL && before.width == now->width && before.height == now->height && before.fps_n == now->fps_n &&
+        before.fps_d == now->fps_d) {
+        choose_converter(self);
+        return TRUE;
+    }
+    end_encoder(self);
+    if (!ended || !begin(self, state)) {
+        end_encoder(self);
         return FALSE;
     }
-    return announce(self, state, side);
+    return TRUE;
 }
 
 /* --- packets --- */
@@ -400,6 +403,10 @@ GstFlowReturn effigy_gst_enc_handle_frame(GstVideoEncoder *base, GstVideoCodecFr
     gfloat confidence = 0.0f;
     effigy_status status;
 
+    if (self->encoder == NULL) {
+        gst_video_codec_frame_unref(frame);
+        return GST_FLOW_NOT_NEGOTIATED;
+    }
     if (GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame)) {
         flow = end_packet(self);
         self->key_wanted = TRUE;

@@ -260,16 +260,27 @@ static void take_message(int32_t level, const char *text, void *user)
     GST_CAT_LEVEL_LOG(effigy_debug, levels[CLAMP(level, 0, 4)], NULL, "%s", text);
 }
 
+/* The library's number for the least important kind that somebody reads: details are made into text for whoever reads them alone. */
+static int32_t wanted_level(void)
+{
+    const GstDebugLevel threshold = gst_debug_category_get_threshold(effigy_debug);
+
+    return threshold >= GST_LEVEL_DEBUG ? 4 : threshold >= GST_LEVEL_INFO ? 3 : threshold >= GST_LEVEL_WARNING ? 2 : threshold > GST_LEVEL_NONE;
+}
+
 void effigy_gst_log(void)
 {
-    static gsize done = 0;
+    static gsize listed = 0;
+    static gint taken = 0;
+    int32_t level;
 
-    if (g_once_init_enter(&done)) {
+    if (g_once_init_enter(&listed)) {
         GST_DEBUG_CATEGORY_INIT(effigy_debug, "effigy", 0, "log of the effigy library");
-        /* Details are made into text even if nobody reads them, so they are asked for only where they are. */
-        if (effigy_set_log(take_message, NULL, gst_debug_category_get_threshold(effigy_debug) >= GST_LEVEL_DEBUG ? 4 : 3) != EFFIGY_STATUS_OK) {
-            GST_CAT_INFO(effigy_debug, "the process has another log of the library");
-        }
-        g_once_init_leave(&done, 1);
+        g_once_init_leave(&listed, 1);
+    }
+    /* A program may have a log of the library already: it is replaced only for somebody who reads this one, and once. */
+    level = wanted_level();
+    if (level > 0 && g_atomic_int_compare_and_exchange(&taken, 0, 1) && effigy_set_log(take_message, NULL, level) != EFFIGY_STATUS_OK) {
+        GST_CAT_INFO(effigy_debug, "the process has another log of the library");
     }
 }

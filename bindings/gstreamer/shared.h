@@ -62,7 +62,7 @@ gboolean effigy_gst_layout(const GstVideoInfo *info, gint32 *format, gint32 *col
 /* Describes the pixels of a mapped frame. `info` is what was negotiated: a frame's own may be larger. FALSE: no layout of the library's. */
 gboolean effigy_gst_picture(const GstVideoInfo *info, GstVideoFrame *frame, effigy_picture *picture);
 
-/* Sends the library's log to GStreamer's, category `effigy`. The log is one for the process. */
+/* Sends the library's log, which is one for the process, to GStreamer's, category `effigy`: once, and only if that is read. */
 void effigy_gst_log(void);
 
 GType effigy_gst_enc_get_type(void);

@@ -6,6 +6,7 @@
  * Ends with status 0 if the case holds; else with a message. Pictures are 32 x 32 at 25 frames per second.
  */
 #include "harness.h"
+#include "network.h"
 
 static void keys(void)
 {
@@ -60,98 +61,6 @@ static void several(void)
     expect_none(harness);
     gst_harness_teardown(harness);
     end(&coded);
-}
-
-static void losses(void)
-{
-    stream coded = encode("intra-interval=100", 14, 12);
-    GstHarness *harness = decoder(&coded, "", RAW "RGB");
-    guint number;
-
-    for (number = 0; number < 5; number++) {
-        push(harness, packet(&coded, number));
-        expect(harness, number, FALSE);
-    }
-    g_assert_cmpuint(requests(harness), ==, 0);
-    /* 5 and 6 are known to be lost: made up at once, and a key packet is asked for. */
-    push_gap(harness, 5, 2, TRUE);
-    expect(harness, 5, TRUE);
-    expect(harness, 6, TRUE);
-    expect_none(harness);
-    g_assert_cmpuint(gaps(harness), ==, 0);
-    g_assert_cmpuint(requests(harness), ==, 1);
-    /* The same news again is no other loss. */
-    push_gap(harness, 5, 2, TRUE);
-    expect_none(harness);
-    /* A pause is none: the news goes on, nothing is made up, until packet 8 shows that 7 is missing. */
-    push_gap(harness, 7, 1, FALSE);
-    expect_none(harness);
-    g_assert_cmpuint(gaps(harness), ==, 1);
-    push(harness, packet(&coded, 8));
-    expect(harness, 7, TRUE);
-    expect(harness, 8, TRUE);
-    /* 200 ms after the first request there is another, not before. */
-    g_assert_cmpuint(requests(harness), ==, 0);
-    push(harness, packet(&coded, 9));
-    push(harness, packet(&coded, 10));
-    g_assert_cmpuint(requests(harness), ==, 1);
-    expect(harness, 9, TRUE);
-    expect(harness, 10, TRUE);
-    push(harness, packet(&coded, 12));
-    expect(harness, 11, TRUE);
-    expect(harness, 12, FALSE);
-    push(harness, packet(&coded, 13));
-    expect(harness, 13, FALSE);
-    g_assert_cmpuint(stat_of(harness, "received"), ==, 7);
-    g_assert_cmpuint(stat_of(harness, "concealed"), ==, 7);
-    g_assert_cmpuint(stat_of(harness, "lost"), ==, 2);
-    g_assert_cmpuint(stat_of(harness, "orphans"), ==, 3);
-    g_assert_cmpuint(stat_of(harness, "recovered"), ==, 1);
-    g_assert_cmpuint(stat_of(harness, "refused"), ==, 0);
-    /* Damage is counted and passed over. */
-    {
-        GstBuffer *damaged = gst_buffer_copy_deep(g_ptr_array_index(coded.packets, 13));
-
-        gst_buffer_memset(damaged, 4, 0x55, 3);
-        push(harness, damaged);
-    }
-    g_assert_cmpuint(stat_of(harness, "refused"), ==, 1);
-    expect_none(harness);
-    gst_harness_teardown(harness);
-    end(&coded);
-}
-
-static void repeats(void)
-{
-    stream coded = encode("redundancy=2", 6, 99);
-    GstHarness *harness = decoder(&coded, "conceal-gaps=false", RAW "RGB");
-
-    g_assert_cmpuint(gst_harness_query_latency(harness), ==, FRAME);
-    push(harness, packet(&coded, 0));
-    push(harness, packet(&coded, 1));
-    expect(harness, 0, FALSE);
-    expect(harness, 1, FALSE);
-    push_gap(harness, 2, 1, TRUE);
-    expect_none(harness);
-    push(harness, packet(&coded, 3));
-    expect(harness, 2, FALSE);
-    expect(harness, 3, FALSE);
-    g_assert_cmpuint(stat_of(harness, "repeated"), ==, 1);
-    g_assert_cmpuint(stat_of(harness, "concealed"), ==, 0);
-    g_assert_cmpuint(requests(harness), ==, 0);
-    gst_harness_teardown(harness);
-    end(&coded);
-}
-
-static gboolean equal(GstBuffer *one, GstBuffer *other)
-{
-    GstMapInfo mapped;
-    gboolean result;
-
-    g_assert_true(gst_buffer_map(other, &mapped, GST_MAP_READ));
-    result = gst_buffer_get_size(one) == mapped.size && gst_buffer_memcmp(one, 0, mapped.data, mapped.size) == 0;
-    gst_buffer_unmap(other, &mapped);
-    return result;
 }
 
 static void swaps(void)
@@ -352,83 +261,6 @@ static void formats(void)
     end(&coded);
 }
 
-static void headers(void)
-{
-    stream coded = encode("repeat-header=true intra-interval=2", 4, 99);
-    GstHarness *harness = element("effigydec", "");
-    GstBuffer *header = header_of(&coded);
-    guint number;
-
-    /* Without codec_data nothing is shown until a header comes; the same one again is passed over. */
-    gst_harness_set_sink_caps_str(harness, RAW "RGB");
-    gst_harness_set_src_caps_str(harness, "video/x-effigy");
-    push(harness, packet(&coded, 0));
-    expect_none(harness);
-    for (number = 0; number < 4; number++) {
-        GstBuffer *bare = gst_buffer_copy_deep(header);
-
-        GST_BUFFER_FLAG_UNSET(bare, GST_BUFFER_FLAG_HEADER);
-        push(harness, bare);
-        push(harness, packet(&coded, number));
-        expect(harness, number, FALSE);
-        expect_none(harness);
-    }
-    g_assert_cmpuint(stat_of(harness, "received"), ==, 4);
-    g_assert_cmpuint(stat_of(harness, "refused"), ==, 0);
-    gst_harness_teardown(harness);
-
-    /* The encoder sends it before each key packet. */
-    harness = element("effigyenc aligned=true", "repeat-header=true intra-interval=2");
-    gst_harness_set_src_caps_str(harness, RAW "RGB");
-    for (number = 0; number < 4; number++) {
-        push(harness, picture(number));
-    }
-    for (number = 0; number < 6; number++) {
-        GstBuffer *one = gst_harness_try_pull(harness);
-
-        g_assert_nonnull(one);
-        g_assert_cmpint(equal(one, header), ==, number == 0 || number == 3);
-        gst_buffer_unref(one);
-    }
-    expect_none(harness);
-    gst_harness_teardown(harness);
-    gst_buffer_unref(header);
-    end(&coded);
-}
-
-static void restarts(void)
-{
-    stream coded = encode("intra-interval=100", 16, 8);
-    GstHarness *harness = decoder(&coded, "", RAW "RGB");
-    guint number;
-
-    for (number = 0; number < 10; number++) {
-        push(harness, packet(&coded, number));
-        expect(harness, number, FALSE);
-    }
-    (void)requests(harness);
-    /* The sender starts again, with the same header: after three packets that are too late, the stream is taken to be another. */
-    for (number = 0; number < 2; number++) {
-        GstBuffer *one = packet(&coded, number);
-
-        stamp(one, number + 10);
-        push(harness, one);
-        expect_none(harness);
-    }
-    for (number = 2; number < 12; number++) {
-        GstBuffer *one = packet(&coded, number);
-
-        stamp(one, number + 10);
-        push(harness, one);
-        expect(harness, number + 10, number < 8);
-    }
-    g_assert_cmpuint(requests(harness), >=, 1);
-    g_assert_cmpuint(stat_of(harness, "received"), ==, 14);
-    g_assert_cmpuint(stat_of(harness, "late"), ==, 3);
-    gst_harness_teardown(harness);
-    end(&coded);
-}
-
 /* Stops the element, whose files and counts end with that, and starts it again. */
 static void start_again(GstHarness *harness)
 {
@@ -475,12 +307,109 @@ static void again(void)
     end(&coded);
 }
 
+static guint logs_set;
+static int32_t log_level;
+static effigy_log_fn log_call;
+
+/* Stands before the library's own for the plugin too: a program's symbols come first. */
+effigy_status effigy_set_log(effigy_log_fn call, void *user, int32_t level)
+{
+    (void)user;
+    logs_set++;
+    log_call = call;
+    log_level = level;
+    return EFFIGY_STATUS_OK;
+}
+
+static void hear(GstDebugCategory *category, GstDebugLevel level, const gchar *file, const gchar *function, gint line, GObject *object,
+                 GstDebugMessage *message, gpointer heard)
+{
+    (void)file, (void)function, (void)line, (void)object;
+    if (strcmp(gst_debug_category_get_name(category), "effigy") == 0 && level == GST_LEVEL_WARNING) {
+        g_assert_cmpstr(gst_debug_message_get(message), ==, "a word");
+        (*(guint *)heard)++;
+    }
+}
+
+/* A program's own log of the library stays until somebody wants to read it as GStreamer's. */
+static void logs(void)
+{
+    guint round, heard = 0;
+
+    for (round = 0; round < 3; round++) {
+        GstHarness *harness;
+
+        if (round == 1) {
+            gst_debug_set_threshold_for_name("effigy", GST_LEVEL_WARNING);
+        }
+        harness = element("effigydec", "");
+        g_assert_cmpuint(logs_set, ==, round > 0);
+        gst_harness_teardown(harness);
+    }
+    g_assert_cmpint(log_level, ==, 2);
+    gst_debug_add_log_function(hear, &heard, NULL);
+    log_call(2, "a word", NULL);
+    gst_debug_remove_log_function(hear);
+    g_assert_cmpuint(heard, ==, 1);
+}
+
+/* What the caps say of the pictures: their side, which the encoder reads from its header; 0 without caps. */
+static gint announced(GstHarness *harness)
+{
+    GstCaps *caps = gst_pad_get_current_caps(harness->sinkpad);
+    gint width = 0, height = 0;
+
+    if (caps != NULL) {
+        g_assert_true(gst_structure_get(gst_caps_get_structure(caps, 0), "width", G_TYPE_INT, &width, "height", G_TYPE_INT, &height, NULL));
+        g_assert_cmpint(width, ==, height);
+        gst_caps_unref(caps);
+    }
+    return width;
+}
+
+static void refusals(void)
+{
+    gchar *tail = g_strdup_printf("name=coder ! capsfilter name=only caps=video/x-effigy,width=%d", SIDE + 1);
+    GstHarness *harness = element("effigyenc aligned=true", tail);
+    GstCaps *any = gst_caps_new_any(), *caps = gst_caps_from_string(RAW "RGB");
+    GstSegment segment;
+    GstBuffer *one;
+
+    /* Downstream does not take the packets; then it does, and the same caps come again. */
+    (void)gst_harness_push_event(harness, gst_event_new_caps(caps));
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    gst_harness_push_event(harness, gst_event_new_segment(&segment));
+    g_assert_cmpint(announced(harness), ==, 0);
+    g_assert_cmpint(gst_harness_push(harness, picture(0)), ==, GST_FLOW_NOT_NEGOTIATED);
+    gst_harness_set(harness, "capsfilter", "caps", any, NULL);
+    g_assert_true(gst_harness_push_event(harness, gst_event_new_caps(caps)));
+    g_assert_cmpint(announced(harness), ==, SIDE);
+    push(harness, picture(0));
+    one = gst_harness_pull(harness);
+    g_assert_true(GST_BUFFER_FLAG_IS_SET(one, GST_BUFFER_FLAG_HEADER));
+    gst_buffer_unref(one);
+    one = gst_harness_pull(harness);
+    g_assert_true(is_key(one));
+    gst_buffer_unref(one);
+    expect_none(harness);
+    gst_caps_unref(any);
+    gst_caps_unref(caps);
+    gst_harness_teardown(harness);
+    g_free(tail);
+}
+
+/* An element that nobody ends: what looks for such things must find it. */
+static void forgets(void)
+{
+    g_assert_nonnull(gst_element_factory_make("effigydec", NULL));
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {{"keys", keys},       {"several", several}, {"losses", losses},   {"repeats", repeats}, {"swaps", swaps},
              {"flushes", flushes}, {"layouts", layouts}, {"formats", formats}, {"headers", headers}, {"restarts", restarts},
-             {"again", again}};
+             {"again", again},     {"changes", changes}, {"forgets", forgets}, {"logs", logs}, {"refusals", refusals}, {"drops", drops}};
 
 int main(int count, char **arguments)
 {

@@ -25,16 +25,24 @@ static GstHarness *element(const char *name, const char *more)
     return harness;
 }
 
+static guint64 field_of(const GstStructure *stats, const char *field)
+{
+    guint64 value = G_MAXUINT64;
+
+    g_assert_nonnull(stats);
+    g_assert_true(gst_structure_get_uint64(stats, field, &value));
+    return value;
+}
+
 static guint64 stat_of(GstHarness *harness, const char *field)
 {
     GstElement *encoder = gst_harness_find_element(harness, "effigyenc");
     GstStructure *stats = NULL;
-    guint64 value = G_MAXUINT64;
+    guint64 value;
 
     gst_harness_get(harness, encoder != NULL ? "effigyenc" : "effigydec", "stats", &stats, NULL);
     gst_clear_object(&encoder);
-    g_assert_nonnull(stats);
-    g_assert_true(gst_structure_get_uint64(stats, field, &value));
+    value = field_of(stats, field);
     gst_structure_free(stats);
     return value;
 }
@@ -67,6 +75,17 @@ static GstBuffer *picture(guint number)
     paint(rgb, 3 * SIDE, number);
     stamp(buffer, number);
     return buffer;
+}
+
+static gboolean equal(GstBuffer *one, GstBuffer *other)
+{
+    GstMapInfo mapped;
+    gboolean result;
+
+    g_assert_true(gst_buffer_map(other, &mapped, GST_MAP_READ));
+    result = gst_buffer_get_size(one) == mapped.size && gst_buffer_memcmp(one, 0, mapped.data, mapped.size) == 0;
+    gst_buffer_unmap(other, &mapped);
+    return result;
 }
 
 static gboolean is_key(GstBuffer *packet)
