@@ -2,8 +2,10 @@
  * What the two elements do, buffer by buffer and event by event, on the pack and the identities that tests/gstreamer.rs writes.
  *
  *     elements CASE PACK IDENTITY OTHER
+ *     elements fails PIPELINE
  *
- * Ends with status 0 if the case holds; else with a message. Pictures are 32 x 32 at 25 frames per second.
+ * Ends with status 0 if the case holds; else with a message. Pictures are 32 x 32 at 25 frames per second. The second form runs a pipeline
+ * that must fail and prints its first error; gst-launch-1.0 waits for ever if the error comes before it listens.
  */
 #include "harness.h"
 #include "network.h"
@@ -404,6 +406,27 @@ static void forgets(void)
     g_assert_nonnull(gst_element_factory_make("effigydec", NULL));
 }
 
+static void fails(const char *line)
+{
+    GstElement *pipeline = gst_parse_launch(line, NULL);
+    GError *error = NULL;
+    GstMessage *message;
+    GstBus *bus;
+
+    g_assert_nonnull(pipeline);
+    bus = gst_element_get_bus(pipeline);
+    (void)gst_element_set_state(pipeline, GST_STATE_PLAYING);
+    message = gst_bus_timed_pop_filtered(bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_ERROR | GST_MESSAGE_EOS);
+    g_assert_cmpint(GST_MESSAGE_TYPE(message), ==, GST_MESSAGE_ERROR);
+    gst_message_parse_error(message, &error, NULL);
+    g_print("%s\n", error->message);
+    g_error_free(error);
+    gst_message_unref(message);
+    g_assert_cmpint(gst_element_set_state(pipeline, GST_STATE_NULL), ==, GST_STATE_CHANGE_SUCCESS);
+    gst_object_unref(bus);
+    gst_object_unref(pipeline);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -415,11 +438,16 @@ int main(int count, char **arguments)
 {
     guint number;
 
+    gst_init(NULL, NULL);
+    if (count == 3 && strcmp(arguments[1], "fails") == 0) {
+        fails(arguments[2]);
+        gst_deinit();
+        return 0;
+    }
     if (count != 5) {
-        g_printerr("usage: elements CASE PACK IDENTITY OTHER\n");
+        g_printerr("usage: elements CASE PACK IDENTITY OTHER | elements fails PIPELINE\n");
         return 2;
     }
-    gst_init(NULL, NULL);
     pack_path = arguments[2];
     identity_path = arguments[3];
     other_path = arguments[4];
