@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use effigy::bitstream::{FrameRecord, StreamHeader, StreamIdentity, StreamWriter};
+use effigy::bitstream::{FrameRecord, StreamHeader, StreamIdentity, StreamReader, StreamWriter};
 use effigy::decode::{DecodeOptions, Decoder};
 use effigy::frame::{Frame, TimeBase};
 use effigy::pack::{fixture, Pack};
@@ -154,6 +154,33 @@ fn loopback_finds_the_face_in_camera_pictures_and_codes_it() {
     let pictures = y4m_pictures(&done.stdout, 32);
     assert_eq!(pictures.len(), 6);
     assert!(words.contains("picture to numbers and packet"), "one frame is left when the first are left out: {words}");
+}
+
+#[test]
+fn the_encoding_example_writes_a_file_that_can_be_decoded() {
+    let room = Room::new("encode");
+    let program = room.build("bindings/c/encode.c");
+    // Grey pictures with a step in the middle.
+    let mut clip = b"YUV4MPEG2 W32 H32 F25:1 Ip A1:1 C420\n".to_vec();
+    for number in 0..FRAMES {
+        clip.extend(b"FRAME\n");
+        clip.extend((0..32 * 32).map(|i| if i % 32 < 16 { 60 + number as u8 } else { 180 }));
+        clip.extend([128; 2 * 16 * 16]);
+    }
+    let files = [room.path("pack"), room.path("identity"), room.path("out.effigy")];
+    let done = run(&program, &["--aligned"], &files, clip);
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && words.contains(&format!("{FRAMES} frames (0 without a face)")), "{words}");
+    let mut reader = StreamReader::open(std::fs::File::open(&files[2]).unwrap()).unwrap();
+    assert!(reader.identity().bytes.is_some());
+    let mut stamps = Vec::new();
+    while let Some(packet) = reader.next_packet().unwrap() {
+        stamps.extend(packet.frames.iter().map(|frame| frame.pts));
+    }
+    assert_eq!(stamps, (0..FRAMES as i64).collect::<Vec<_>>());
+    let failed = run(&program, &[], &files, b"no Y4M".to_vec());
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(run(&program, &["--what"], &files, Vec::new()).status.code(), Some(2));
 }
 
 #[test]

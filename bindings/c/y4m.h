@@ -87,13 +87,13 @@ static int y4m_read(FILE *file, effigy_picture *picture)
 }
 
 /* Writes the first line of a file of square pictures. */
-static void y4m_write_head(FILE *file, unsigned side, unsigned rate_num, unsigned rate_den)
+static inline void y4m_write_head(FILE *file, unsigned side, unsigned rate_num, unsigned rate_den)
 {
     fprintf(file, "YUV4MPEG2 W%u H%u F%u:%u Ip A1:1 C420\n", side, side, rate_num, rate_den);
 }
 
 /* Writes a picture; 0 if that fails. */
-static int y4m_write(FILE *file, const effigy_picture *picture)
+static inline int y4m_write(FILE *file, const effigy_picture *picture)
 {
     int plane, good = fputs("FRAME\n", file) >= 0;
 
