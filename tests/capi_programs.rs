@@ -99,6 +99,17 @@ fn run(program: &Path, arguments: &[&str], files: &[PathBuf], input: Vec<u8>) ->
     output
 }
 
+/// Grey pictures with a step in the middle, as Y4M.
+fn grey_clip() -> Vec<u8> {
+    let mut clip = b"YUV4MPEG2 W32 H32 F25:1 Ip A1:1 C420\n".to_vec();
+    for number in 0..FRAMES {
+        clip.extend(b"FRAME\n");
+        clip.extend((0..32 * 32).map(|i| if i % 32 < 16 { 60 + number as u8 } else { 180 }));
+        clip.extend([128; 2 * 16 * 16]);
+    }
+    clip
+}
+
 /// Pictures of a Y4M file with 4:2:0.
 fn y4m_pictures(bytes: &[u8], side: usize) -> Vec<&[u8]> {
     let start = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -157,18 +168,31 @@ fn loopback_finds_the_face_in_camera_pictures_and_codes_it() {
 }
 
 #[test]
+fn a_call_ends_well_and_shows_another_person_at_the_press_of_a_key() {
+    let room = Room::new("call");
+    let program = room.build("bindings/c/call.c");
+    let pack = Pack::load(room.path("pack")).unwrap();
+    std::fs::write(room.path("other"), fixture::identity(&pack, 2).unwrap().to_bytes().unwrap()).unwrap();
+    std::fs::write(room.path("clip"), grey_clip()).unwrap();
+    let other = room.path("other");
+    let arguments = ["--aligned", "--loss", "20", "--other", other.to_str().unwrap()];
+    let files = [room.path("pack"), room.path("identity"), room.path("clip")];
+    let done = run(&program, &arguments, &files, b"s, and back: s".to_vec());
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{words}");
+    // How many frames a busy machine shows in time is not said here.
+    for part in ["the other person is shown", "the caller is shown", "receiver: in all:", &format!("sender: {FRAMES} frames")] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(done.stdout.starts_with(b"YUV4MPEG2 W32 H32 F25:1 "));
+}
+
+#[test]
 fn the_encoding_example_writes_a_file_that_can_be_decoded() {
     let room = Room::new("encode");
     let program = room.build("bindings/c/encode.c");
-    // Grey pictures with a step in the middle.
-    let mut clip = b"YUV4MPEG2 W32 H32 F25:1 Ip A1:1 C420\n".to_vec();
-    for number in 0..FRAMES {
-        clip.extend(b"FRAME\n");
-        clip.extend((0..32 * 32).map(|i| if i % 32 < 16 { 60 + number as u8 } else { 180 }));
-        clip.extend([128; 2 * 16 * 16]);
-    }
     let files = [room.path("pack"), room.path("identity"), room.path("out.effigy")];
-    let done = run(&program, &["--aligned"], &files, clip);
+    let done = run(&program, &["--aligned"], &files, grey_clip());
     let words = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success() && words.contains(&format!("{FRAMES} frames (0 without a face)")), "{words}");
     let mut reader = StreamReader::open(std::fs::File::open(&files[2]).unwrap()).unwrap();

@@ -2,8 +2,10 @@
  * A call between two processes over UDP on this machine: one encodes a clip of an enrolled person in real time, the other plays what
  * arrives by its own clock. Some packets are lost and some delayed on purpose.
  *
- *     call [--aligned] [--fps N] [--loss PERCENT] [--jitter MS] [--delay MS] [--redundancy N] [--seed N]
+ *     call [--aligned] [--fps N] [--loss PERCENT] [--jitter MS] [--delay MS] [--redundancy N] [--seed N] [--other IDENTITY]
  *          PACK IDENTITY IN.y4m > OUT.y4m
+ *
+ * With --other the key s shows that person instead of the caller, moved by the call, and s again the caller.
  *
  * Datagrams: 12 bytes laid out like the head of RTP (version and payload type, sequence number, time stamp, source), then one
  * packet. The receiver's jitter buffer is the decoder itself: datagrams go in as they come, and effigy_decoder_play takes the
@@ -15,19 +17,18 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "effigy.h"
+#include "keys.h"
+#include "udp.h"
 #include "y4m.h"
 
 enum { HEAD = 12, UDP_AND_IP = 8 + 20, DATAGRAM = HEAD + EFFIGY_MAX_PACKET, MOST_HEADER = 1 << 20, HELD = 64 };
@@ -40,7 +41,7 @@ typedef struct {
     double loss, jitter, delay;
     unsigned redundancy;
     unsigned long seed;
-    const char *pack, *identity, *clip;
+    const char *pack, *identity, *clip, *other;
 } options;
 
 /* A datagram that the network holds back. */
@@ -63,30 +64,6 @@ static int system_failed(const char *what)
 {
     fprintf(stderr, "call: %s: %s\n", what, strerror(errno));
     return 1;
-}
-
-/* Milliseconds of a clock that never jumps. */
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
-}
-
-static double chance(unsigned long *seed)
-{
-    *seed = (*seed * 1103515245UL + 12345UL) & 0x7fffffffUL;
-    return (double)(*seed >> 8) / (double)(1UL << 23);
-}
-
-static void put32(unsigned char *to, unsigned long value)
-{
-    int at;
-
-    for (at = 0; at < 4; at++) {
-        to[at] = (unsigned char)(value >> (24 - 8 * at));
-    }
 }
 
 /* --- the sender --- */
@@ -301,6 +278,9 @@ end:
 typedef struct {
     int socket, over;
     struct sockaddr_in peer;
+    effigy_pack *pack;
+    effigy_identity *persons[2]; /* the caller, and whom to show instead */
+    int person, keys;            /* who is shown; the file of keys, below 0 for none */
     effigy_decoder *decoder;
     effigy_picture shown;
     unsigned long datagrams, skipped, waits;
@@ -387,21 +367,54 @@ static int show(receiver *self, int late)
     return 0;
 }
 
+/* Shows the other person, or the caller again. */
+static void swap(receiver *self)
+{
+    int next = !self->person;
+    effigy_status status = effigy_decoder_swap_identity(self->decoder, self->pack, self->persons[next]);
+
+    if (status == EFFIGY_STATUS_OK) {
+        self->person = next;
+        fprintf(stderr, "call: receiver: %s is shown\n", next ? "the other person" : "the caller");
+    } else {
+        (void)failed("receiver", "swap", status);
+    }
+}
+
+/* Takes what comes within `wait` milliseconds; true if it is a datagram of frames. */
+static int hear(receiver *self, int wait)
+{
+    struct pollfd ready[2] = {{0, POLLIN, 0}, {0, POLLIN, 0}};
+    int key;
+
+    ready[0].fd = self->socket;
+    ready[1].fd = self->keys;
+    if (poll(ready, 2, wait) <= 0) {
+        return 0;
+    }
+    if (ready[1].revents != 0) {
+        if ((key = keys_read(self->keys)) == 0) {
+            self->keys = -1;
+        } else if (key == 's') {
+            swap(self);
+        }
+    }
+    return ready[0].revents != 0 && take(self);
+}
+
 /* Plays until the sender has said goodbye and the delay is over. */
 static int play_call(receiver *self, double delay, double interval)
 {
     double due = 0.0, report = now() + 1000.0, end = 0.0, begun = now();
 
     for (;;) {
-        struct pollfd ready = {0, POLLIN, 0};
         double time = now(), next = due > 0.0 && due < report ? due : report;
 
         if (due == 0.0 && !self->over && time > begun + 60000.0) {
             fprintf(stderr, "call: receiver: nothing has come for a minute\n");
             return 1;
         }
-        ready.fd = self->socket;
-        if (poll(&ready, 1, next > time ? (int)(next - time) + 1 : 0) > 0 && take(self) && due == 0.0) {
+        if (hear(self, next > time ? (int)(next - time) + 1 : 0) && due == 0.0) {
             due = now() + delay;
         }
         time = now();
@@ -456,8 +469,6 @@ static unsigned char *read_header(int pipe, size_t *length)
 
 static int run_receiver(const options *chosen, int socket, struct sockaddr_in peer, int pipe)
 {
-    effigy_pack *pack = NULL;
-    effigy_identity *identity = NULL;
     effigy_decoder_settings settings;
     effigy_stream_header_info info;
     unsigned char *header = NULL;
@@ -469,14 +480,19 @@ static int run_receiver(const options *chosen, int socket, struct sockaddr_in pe
     memset(&self, 0, sizeof self);
     self.socket = socket;
     self.peer = peer;
+    self.keys = -1;
     info.size = sizeof info;
     effigy_decoder_settings_init(&settings, sizeof settings);
     settings.threads = 1;
-    if ((status = effigy_pack_load(chosen->pack, &pack)) != EFFIGY_STATUS_OK ||
-        (status = effigy_identity_load(chosen->identity, &identity)) != EFFIGY_STATUS_OK ||
-        (status = effigy_decoder_new(pack, identity, &settings, &self.decoder)) != EFFIGY_STATUS_OK) {
+    if ((status = effigy_pack_load(chosen->pack, &self.pack)) != EFFIGY_STATUS_OK ||
+        (status = effigy_identity_load(chosen->identity, &self.persons[0])) != EFFIGY_STATUS_OK ||
+        (chosen->other != NULL && (status = effigy_identity_load(chosen->other, &self.persons[1])) != EFFIGY_STATUS_OK) ||
+        (status = effigy_decoder_new(self.pack, self.persons[0], &settings, &self.decoder)) != EFFIGY_STATUS_OK) {
         failed("receiver", "decoder", status);
         goto end;
+    }
+    if (chosen->other != NULL) {
+        self.keys = keys_open();
     }
     header = read_header(pipe, &length);
     if (header == NULL) {
@@ -497,28 +513,12 @@ static int run_receiver(const options *chosen, int socket, struct sockaddr_in pe
     }
 end:
     effigy_decoder_free(self.decoder);
-    effigy_identity_free(identity);
-    effigy_pack_free(pack);
+    effigy_identity_free(self.persons[0]);
+    effigy_identity_free(self.persons[1]);
+    effigy_pack_free(self.pack);
     free(header);
     free(self.shown.planes[0]);
     return fflush(stdout) == 0 && !ferror(stdout) ? result : system_failed("output");
-}
-
-/* A socket on a port of the system's choice. */
-static int open_socket(struct sockaddr_in *address)
-{
-    socklen_t size = sizeof *address;
-    int opened = socket(AF_INET, SOCK_DGRAM, 0);
-
-    memset(address, 0, sizeof *address);
-    address->sin_family = AF_INET;
-    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (opened < 0 || bind(opened, (struct sockaddr *)address, size) != 0 ||
-        getsockname(opened, (struct sockaddr *)address, &size) != 0) {
-        system_failed("socket");
-        return -1;
-    }
-    return opened;
 }
 
 static int parse(int count, char **arguments, options *chosen)
@@ -543,6 +543,8 @@ static int parse(int count, char **arguments, options *chosen)
             chosen->redundancy = (unsigned)strtoul(value, NULL, 10);
         } else if (strcmp(name, "--seed") == 0) {
             chosen->seed = strtoul(value, NULL, 10);
+        } else if (strcmp(name, "--other") == 0) {
+            chosen->other = value;
         } else {
             break;
         }
@@ -550,7 +552,7 @@ static int parse(int count, char **arguments, options *chosen)
     }
     if (count - at != 3) {
         fprintf(stderr, "usage: call [--aligned] [--fps N] [--loss PERCENT] [--jitter MS] [--delay MS] [--redundancy N] [--seed N] "
-                        "PACK IDENTITY IN.y4m\n");
+                        "[--other IDENTITY] PACK IDENTITY IN.y4m\n");
         return 2;
     }
     chosen->pack = arguments[at];
@@ -561,7 +563,7 @@ static int parse(int count, char **arguments, options *chosen)
 
 int main(int count, char **arguments)
 {
-    options chosen = {0, 0, 0.0, 20.0, 80.0, 2, 1, NULL, NULL, NULL};
+    options chosen = {0, 0, 0.0, 20.0, 80.0, 2, 1, NULL, NULL, NULL, NULL};
     struct sockaddr_in here, there;
     int sockets[2], ends[2], status = 0, result;
     pid_t child;
@@ -572,7 +574,7 @@ int main(int count, char **arguments)
     sockets[0] = open_socket(&here);
     sockets[1] = open_socket(&there);
     if (sockets[0] < 0 || sockets[1] < 0 || pipe(ends) != 0) {
-        return 1;
+        return system_failed("sockets");
     }
     /* Before the library has done anything: its threads would not survive a fork. */
     child = fork();
