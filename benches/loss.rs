@@ -4,6 +4,11 @@
 //! `cargo bench --bench loss -- STREAM CROPS`; without arguments it does nothing. Packets hold one frame, as on a call. Lost packets are
 //! drawn by splitmix64 (independent), or from the two states of Gilbert and Elliott (bursts).
 
+#[path = "../tests/common/datagram.rs"]
+mod datagram;
+#[path = "common/source.rs"]
+mod source;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +22,9 @@ use effigy::media::{ClipReader, ReadOptions};
 use effigy::pack::Pack;
 use effigy::params::{FrameParams, PARAMS};
 use effigy::{Error, Result};
+
+use datagram::record;
+use source::Source;
 
 /// Loss and mean burst length of the networks, and repetitions.
 const NETWORKS: [(f64, f64); 5] = [(0.0, 1.0), (0.01, 1.0), (0.05, 1.0), (0.2, 1.0), (0.2, 4.0)];
@@ -125,27 +133,6 @@ fn interruptions(source: &Source, quality: f32, repetitions: usize) -> Result<()
     Ok(())
 }
 
-/// All of a stream.
-struct Source {
-    header: StreamHeader,
-    identity: Identity,
-    records: Vec<FrameRecord>,
-}
-
-impl Source {
-    fn read(path: &Path) -> Result<Source> {
-        let file = std::fs::File::open(path).map_err(|e| Error::io("open", path, e))?;
-        let mut reader = StreamReader::open(std::io::BufReader::new(file))?;
-        let apart = || Error::Misuse(format!("{}: its identity travels apart", path.display()));
-        let identity = Identity::from_bytes(reader.identity().bytes.as_deref().ok_or_else(apart)?)?;
-        let mut records = Vec::new();
-        while let Some(packet) = reader.next_packet()? {
-            records.extend(packet.frames);
-        }
-        Ok(Source { header: reader.header().clone(), identity, records })
-    }
-}
-
 /// A stream as datagrams.
 struct Sent {
     header: StreamHeader,
@@ -158,7 +145,12 @@ impl Sent {
         let mut header = StreamHeader { coding: Coding::Coded, ..source.header.clone() };
         set_quality(&mut header, quality, &source.identity, &source.records)?;
         let options = PacketOptions { frames_per_packet: 1, intra, redundancy, ..PacketOptions::of(Coding::Coded) };
-        let mut writer = StreamWriter::with_options(Vec::new(), header, &StreamIdentity::by_hash([0; 32]), options)?;
+        let mut writer = StreamWriter::with_options(
+            Vec::new(),
+            header,
+            &StreamIdentity::by_hash(identity_hash(&source.identity_bytes)),
+            options,
+        )?;
         source.records.iter().try_for_each(|record| writer.write_frame(record))?;
         let header = writer.header().clone();
         let (bytes, info) = writer.finish()?;
@@ -184,15 +176,6 @@ impl Sent {
         }
         Ok((shown, receiver.info()))
     }
-}
-
-/// The first record of `bytes`: marker, length of one or two bytes, its check, body, CRC (docs/bitstream.md).
-fn record(bytes: &[u8]) -> &[u8] {
-    let (head, body) = match bytes[1] {
-        short @ 0..=0x7f => (3, usize::from(short)),
-        low => (4, usize::from(low & 0x7f) + 128 * usize::from(bytes[2])),
-    };
-    &bytes[..head + body + 4]
 }
 
 /// Pictures of shown numbers against the crops; most numbers are shown in more than one run.

@@ -50,6 +50,7 @@ put() {
     fi
 }
 
+[[ $prefix == /* ]] || die "PREFIX=$prefix: expected an absolute path"
 [ -z "${SUDO_USER:-}" ] || die "run it without sudo, as the user who builds: it asks for root where $prefix needs it"
 scripts/setup.sh
 cargo_c

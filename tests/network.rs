@@ -2,8 +2,11 @@
 //! shown in each test; tracks have the statistics of searched clips: slow turns, quick mouth, noise on every number.
 
 mod common;
+#[path = "common/datagram.rs"]
+mod datagram;
 
 use common::Random;
+use datagram::record;
 use effigy::bitstream::*;
 use effigy::params::{FrameParams, Placement, WPlus, PARAMS};
 
@@ -68,13 +71,7 @@ fn datagrams(frames: &[FrameRecord], options: PacketOptions) -> (StreamHeader, V
     let mut reader = StreamReader::open(&bytes[..]).unwrap();
     let mut packets = Vec::new();
     while let Some(packet) = reader.next_packet().unwrap() {
-        let record = &bytes[packet.offset as usize..];
-        // Marker, length of one or two bytes, its check, body, CRC.
-        let (head, body) = match record[1] {
-            short @ 0..=0x7f => (3, usize::from(short)),
-            low => (4, usize::from(low & 0x7f) + 128 * usize::from(record[2])),
-        };
-        packets.push(record[..head + body + 4].to_vec());
+        packets.push(record(&bytes[packet.offset as usize..]).to_vec());
     }
     (header, packets, info)
 }

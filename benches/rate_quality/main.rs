@@ -10,6 +10,8 @@ mod measure;
 mod ours;
 mod rows;
 mod show;
+#[path = "../common/source.rs"]
+mod source;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

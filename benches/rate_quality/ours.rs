@@ -2,13 +2,10 @@
 //!
 //! Input: `.effigy` streams of a clip's crops, identity inside. Output: a row; header and identity stand apart from what comes per frame.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use effigy::bitstream::{
-    set_quality, Coding, FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamReader, StreamWriter,
-};
+use effigy::bitstream::{set_quality, Coding, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
 use effigy::decode::{DecodeOptions, Decoder};
 use effigy::evaluate::Cost;
 use effigy::frame::Frame;
@@ -19,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clip::{Clip, Request};
 use crate::rows::{Key, Row};
+use crate::source::Source;
 use crate::Args;
 
 /// Name of our rows in tables.
@@ -61,27 +59,6 @@ fn recode(stream: &Path, quality: f32, path: &Path) -> Result<()> {
     }
     let (bytes, _) = writer.finish()?;
     std::fs::write(path, bytes).map_err(|e| Error::io("write", path, e))
-}
-
-/// All of a stream.
-struct Source {
-    header: StreamHeader,
-    identity: Identity,
-    identity_bytes: Vec<u8>,
-    records: Vec<FrameRecord>,
-}
-
-impl Source {
-    fn read(stream: &Path) -> Result<Source> {
-        let mut reader = StreamReader::open(File::open(stream).map_err(|e| Error::io("open", stream, e))?)?;
-        let apart = || Error::Misuse(format!("{}: its identity travels apart; encode without --detached", stream.display()));
-        let identity_bytes = reader.identity().bytes.clone().ok_or_else(apart)?;
-        let mut records = Vec::new();
-        while let Some(packet) = reader.next_packet()? {
-            records.extend(packet.frames);
-        }
-        Ok(Source { header: reader.header().clone(), identity: Identity::from_bytes(&identity_bytes)?, identity_bytes, records })
-    }
 }
 
 fn encode(request: &Request, args: &Args, preset: &str, path: &Path) -> Result<()> {

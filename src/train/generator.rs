@@ -2,9 +2,9 @@
 //!
 //! The encoder reads w from the first picture of a pair, disturbed; the second picture's true angles and expression are given; the
 //! generator must draw it. So w holds what both pictures share, the person, and whatever the numbers of the heads do not name
-//! (the fall of the hair, the room). Every second head's w is the mapping network's of the numbers behind it instead: no encoder has
-//! to have seen glasses for the generator to learn them, and the encoder is drawn to these w. Expression enters only through the 32 reserved StyleSpace channels, the angles only through
-//! the pose flow. Losses: absolute difference weighed by region, the perceptual distance of the analysis network, and
+//! (the fall of the hair, the room). Every second head's w is the mapping network's of the numbers behind it instead, and the encoder is
+//! drawn to these w: the generator shall not have to wait for an encoder that sees glasses. Expression enters only through the 32
+//! reserved StyleSpace channels, the angles only through the pose flow. Losses: absolute difference weighed by region, the perceptual distance of the analysis network, and
 //! the strength of fine texture. The first part of the stage draws at `COARSE_SIDE`, the rest at full size and against an adversary.
 
 use super::augment::{blemish, Tint};
