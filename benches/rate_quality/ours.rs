@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use effigy::bitstream::{set_quality, Coding, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
+use effigy::bitstream::{set_quality, Coding, PacketOptions, StreamHeader, StreamIdentity, StreamReader, StreamWriter};
 use effigy::decode::{DecodeOptions, Decoder};
 use effigy::evaluate::Cost;
 use effigy::frame::Frame;
