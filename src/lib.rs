@@ -16,6 +16,7 @@
 //! | `pack` (`decode`) | model packs: all networks of one domain in one file |
 //! | `decode` (`decode`) | identity and parameters to frames; pasting back; puppeteering |
 //! | `encode` (`analysis`; `encode::align` needs `encode` and OpenCV) | crops to identity and parameters |
+//! | `scene` (`analysis`) | head and background: mattes, the plate |
 //! | `evaluate` (`analysis`) | how good a decoded clip is |
 //! | `import` (`import`) | published PyTorch checkpoints, read without executing anything in them |
 //! | `train` (`train`) | parametric heads, the trainer of the built-in pack |
@@ -44,6 +45,8 @@ pub mod media;
 pub mod net;
 #[cfg(feature = "decode")]
 pub mod pack;
+#[cfg(feature = "analysis")]
+pub mod scene;
 #[cfg(feature = "train")]
 pub mod train;
 

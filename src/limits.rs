@@ -22,6 +22,8 @@ pub const MAX_METADATA_BYTES: usize = 64 << 10;
 pub const MAX_NAME_BYTES: usize = 256;
 /// Most sound in one stream, bytes: 24 hours at 380 kilobits per second.
 pub const MAX_SOUND_BYTES: u64 = 4 << 30;
+/// Largest plate, the still picture of the background that a stream may carry, bytes.
+pub const MAX_PLATE_BYTES: u64 = 4 << 20;
 /// Largest thumbnail (PNG), bytes.
 pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
 /// Largest pack file, bytes.

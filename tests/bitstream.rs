@@ -195,6 +195,42 @@ fn seeking_lands_at_or_before_the_frame_and_needs_no_index_to_work() {
 }
 
 #[test]
+fn a_plate_comes_before_the_frames_and_is_known_to_be_whole() {
+    let identity = StreamIdentity::by_hash([4; 32]);
+    let mut random = Random(9);
+    let plate: Vec<u8> = (0..20_000).map(|_| random.next() as u8).collect();
+    let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &identity).unwrap();
+    writer.write_plate(&plate).unwrap();
+    for pts in 0..5 {
+        writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
+    }
+    let (bytes, info) = writer.finish().unwrap();
+    assert_eq!(info.total_bytes(), bytes.len() as u64);
+    assert!((20_000..20_100).contains(&info.plate_bytes));
+    let found = |bytes: &[u8]| {
+        let (events, info) = events(bytes, || usize::MAX);
+        let mut file = Assembly::default();
+        for event in &events {
+            match event {
+                // Twice: what comes again changes nothing.
+                Event::Plate(piece) => [(); 2].iter().for_each(|_| file.add(piece)),
+                Event::Packet(_) => break,
+                _ => {}
+            }
+        }
+        (file.finish(), info)
+    };
+    assert_eq!(found(&bytes), (Some(plate.clone()), info));
+    let mut damaged = bytes.clone();
+    let at = damaged.windows(64).position(|w| w == &plate[9000..9064]).unwrap();
+    damaged[at] ^= 1;
+    let (file, info) = found(&damaged);
+    assert_eq!((file, info.frames, info.damaged), (None, 5, 1));
+    let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &identity).unwrap();
+    assert!(writer.write_plate(&vec![0; 5 << 20]).is_err(), "more than a plate may have");
+}
+
+#[test]
 fn sound_travels_beside_the_frames_and_is_counted_apart() {
     let header = StreamHeader { frame_ticks: 3, ..StreamHeader::default() };
     let identity = StreamIdentity::by_hash([4; 32]);
@@ -219,7 +255,7 @@ fn sound_travels_beside_the_frames_and_is_counted_apart() {
     let heard = |bytes: &[u8]| {
         let mut heard = vec![0; sound.len()];
         for event in events(bytes, || usize::MAX).0 {
-            if let Event::Sound(SoundPiece { position, bytes }) = event {
+            if let Event::Sound(Piece { position, bytes }) = event {
                 heard[position as usize..][..bytes.len()].copy_from_slice(&bytes);
             }
         }

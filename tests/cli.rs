@@ -362,6 +362,51 @@ fn a_known_face_in_a_camera_clip_is_placed_and_cut() {
     }
 }
 
+/// The background is sent once, and laid behind the head without the camera's clip; or another picture is.
+#[cfg(feature = "encode")]
+#[test]
+fn whole_camera_pictures_come_from_the_stream_alone() {
+    let room = Room::new("plate");
+    room.ok(
+        "train heads -o sheet.png --rows 1 --columns 1 --size 32 --clip head.mkv --camera 320x240 --frames 4 --seed 5 --quiet",
+    );
+    room.ok(&format!("encode head.mkv --pack pack.safetensors -o a.effigy --plate=9000 {QUICK}"));
+    let facts = json(&room.ok("inspect a.effigy --json"));
+    let bytes = facts["plate_bytes"].as_u64().unwrap();
+    assert!((1000..9100).contains(&bytes), "{facts}");
+    let total: u64 = ["header_bytes", "identity_bytes", "sound_bytes", "plate_bytes", "parameter_bytes"]
+        .iter()
+        .map(|key| facts[key].as_u64().unwrap())
+        .sum();
+    assert_eq!(total, fs::metadata(room.path("a.effigy")).unwrap().len());
+
+    room.ok(&format!("decode a.effigy --pack pack.safetensors --camera -o room.mkv {DECODE}"));
+    let (source, shown) = (clip(&room.path("head.mkv")), clip(&room.path("room.mkv")));
+    assert_eq!(shown.len(), source.len());
+    for ((pts, frame), (shown_pts, shown)) in source.iter().zip(&shown) {
+        assert_eq!((pts, frame.width, frame.height), (shown_pts, shown.width, shown.height));
+        // Far from the head.
+        let off = [(8, 8), (310, 12)]
+            .map(|(x, y)| frame.pixel(x, y).iter().zip(shown.pixel(x, y)).map(|(a, b)| a.abs_diff(b)).max().unwrap());
+        assert!(off.iter().all(|off| *off < 24), "{off:?}");
+    }
+
+    let red = Frame::filled(200, 90, [200, 10, 10]).unwrap();
+    effigy::media::write_png(room.path("red.png"), &red, false).unwrap();
+    room.ok(&format!("decode a.effigy --pack pack.safetensors --paste red.png -o red.mkv {DECODE}"));
+    let (_, first) = &clip(&room.path("red.mkv"))[0];
+    assert_eq!((first.width, first.height, first.pixel(8, 8)), (320, 240, [200, 10, 10]));
+
+    // A joined stream keeps the background of the first.
+    room.ok("join a.effigy a.effigy -o both.effigy");
+    assert_eq!(json(&room.ok("inspect both.effigy --json"))["plate_bytes"], bytes);
+
+    room.encode("-o plain.effigy");
+    room.fails(&format!("decode plain.effigy --pack pack.safetensors --camera -o no.mkv {DECODE}"), 2, "--plate");
+    let out = room.run("encode crops.mkv --aligned-input --plate --pack pack.safetensors -o no.effigy");
+    assert_eq!(out.status.code(), Some(2), "crops have no camera picture");
+}
+
 #[cfg(not(feature = "encode"))]
 #[test]
 fn a_build_without_alignment_says_so() {

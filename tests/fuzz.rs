@@ -125,11 +125,12 @@ fn events(bytes: &[u8], most: usize) -> Option<(Vec<Event>, StreamInfo)> {
     Some((events, parser.info()))
 }
 
-/// A stream with sound between its packets.
+/// A stream with sound and pieces of a plate between its packets.
 fn with_sound() -> Vec<u8> {
     let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &StreamIdentity::by_hash([5; 32])).unwrap();
     for pts in 0..4 {
         writer.write_sound(&[pts as u8; 30]).unwrap();
+        writer.write_plate(&[pts as u8; 40]).unwrap();
         writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
     }
     writer.finish().unwrap().0

@@ -115,6 +115,7 @@ fn a_decoder_written_from_the_text_reads_every_number_of_coded_and_raw_streams()
             PacketOptions { redundancy, frames_per_packet: 1 + case as usize * 3, intra: 70, coarseness: case as u8 / 2 };
         let reference = StreamIdentity::inline(identity.to_bytes().unwrap());
         let mut writer = StreamWriter::with_options(Vec::new(), header, &reference, options).unwrap();
+        writer.write_plate(&[case as u8 + 100; 9000]).unwrap();
         for frame in &frames {
             writer.write_sound(&[case as u8; 11]).unwrap();
             writer.write_frame(frame).unwrap();
@@ -124,6 +125,7 @@ fn a_decoder_written_from_the_text_reads_every_number_of_coded_and_raw_streams()
         let Some(csv) = whole.read("params") else { return };
         same(parsed(&csv), table(&read(&bytes)), &format!("case {case}"));
         assert_eq!(whole.read("sound").unwrap(), vec![case as u8; 11 * frames.len()]);
+        assert_eq!(whole.read("plate").unwrap(), vec![case as u8 + 100; 9000]);
         // Ten places are damaged: packets that are left, and what they repeat, must come out alike.
         let mut damaged = bytes.clone();
         let front = bytes.len() / 3;

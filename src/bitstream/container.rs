@@ -9,12 +9,12 @@ use super::coded::{Encoder, Opening, MAX_REDUNDANCY, MAX_SHIFT};
 use super::header::{Coding, StreamHeader, StreamIdentity};
 use super::index::{write_index, EndFields, IndexEntry, INDEX_SPACING};
 use super::packet::{check_frames, write_coded, write_packet, FrameRecord, MAX_PACKET_FRAMES};
+use super::piece::Carried;
 use super::quant::RAW16_BYTES;
-use super::sound::{SoundPiece, PIECE};
 use crate::error::{Error, Result};
 use crate::limits::MAX_FRAMES;
 
-/// What a stream is made of, so far. The first four add up to its length.
+/// What a stream is made of, so far. The first five add up to its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamInfo {
     /// Bytes of header and identity reference.
@@ -23,6 +23,8 @@ pub struct StreamInfo {
     pub identity_bytes: u64,
     /// Bytes of the sound, with the heads and checks of its records.
     pub sound_bytes: u64,
+    /// Bytes of the plate, likewise.
+    pub plate_bytes: u64,
     /// All other bytes: payload, packet heads, checks, time stamps, placement, index, end, and damage.
     pub parameter_bytes: u64,
     /// Of these, the coded frames alone: 70 bytes per frame in raw16.
@@ -48,10 +50,10 @@ pub struct StreamInfo {
 impl StreamInfo {
     /// Length of the stream, bytes.
     pub fn total_bytes(&self) -> u64 {
-        self.header_bytes + self.identity_bytes + self.sound_bytes + self.parameter_bytes
+        self.header_bytes + self.identity_bytes + self.sound_bytes + self.plate_bytes + self.parameter_bytes
     }
 
-    /// Mean cost of a frame without header, identity and sound, bytes; 0 without frames.
+    /// Mean cost of a frame without header, identity, sound and plate, bytes; 0 without frames.
     pub fn bytes_per_frame(&self) -> f64 {
         if self.frames == 0 {
             0.0
@@ -127,6 +129,8 @@ pub struct StreamWriter<W: Write> {
     intra_wanted: bool,
     /// Bytes of the sound's file written so far.
     sound: u64,
+    /// Bytes of the plate's.
+    plate: u64,
 }
 
 impl<W: Write> StreamWriter<W> {
@@ -161,6 +165,7 @@ impl<W: Write> StreamWriter<W> {
             coder: Encoder::default(),
             intra_wanted: false,
             sound: 0,
+            plate: 0,
         };
         writer.put(&front)?;
         writer.put(&reference)?;
@@ -192,12 +197,26 @@ impl<W: Write> StreamWriter<W> {
     /// # Errors
     /// Input/output; limit for more than [`crate::limits::MAX_SOUND_BYTES`].
     pub fn write_sound(&mut self, bytes: &[u8]) -> Result<()> {
-        for piece in bytes.chunks(PIECE) {
-            let record = SoundPiece { position: self.sound, bytes: piece.to_vec() }.into_record()?;
+        for record in Carried::Sound.records(self.sound, bytes) {
+            let record = record?;
             self.put(&record)?;
-            self.sound += piece.len() as u64;
             self.info.sound_bytes += record.len() as u64;
         }
+        self.sound += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The next bytes of the plate: a JPEG file of the background in camera coordinates. Receivers want all of it before the first frame.
+    ///
+    /// # Errors
+    /// Input/output; limit for more than [`crate::limits::MAX_PLATE_BYTES`].
+    pub fn write_plate(&mut self, bytes: &[u8]) -> Result<()> {
+        for record in Carried::Plate.records(self.plate, bytes) {
+            let record = record?;
+            self.put(&record)?;
+            self.info.plate_bytes += record.len() as u64;
+        }
+        self.plate += bytes.len() as u64;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`quant`] (numbers of the wire), `wire` (byte syntax for both directions), [`range`] (adaptive binary
 //! range coder), `track` (prediction and contexts of the coded mode), `coded` (its payload), `quality` (its steps), `packet`, `header`,
-//! `index`, `sound`, `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
+//! `index`, `piece` (sound and plate), `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
 //! `tuned` and `identity`. The normative text is `docs/bitstream.md`.
 
 mod coded;
@@ -14,12 +14,12 @@ mod index;
 mod mixer;
 mod packet;
 mod parser;
+mod piece;
 mod quality;
 pub mod quant;
 pub mod range;
 mod reader;
 mod receiver;
-mod sound;
 mod sparse;
 mod track;
 mod tuned;
@@ -33,10 +33,10 @@ pub use identity::{identity_hash, latent_as_sent, Identity, IDENTITY_MAGIC, IDEN
 pub use index::{IndexEntry, INDEX_SPACING};
 pub use packet::{FrameRecord, Packet, MAX_PACKET_FRAMES, MAX_PTS, MAX_RECORD_BYTES};
 pub use parser::{Damage, Ending, Event, Parser};
+pub use piece::{Assembly, Piece};
 pub use quality::{fit_bitrate, set_quality, DEFAULT_QUALITY};
 pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
 pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
-pub use sound::SoundPiece;
 pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
 pub use tuned::{tuned_bytes, StepRule, TunedTensor};

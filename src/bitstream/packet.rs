@@ -28,6 +28,8 @@ pub(super) const INDEX: u8 = 0xf2;
 pub(super) const END: u8 = 0xf3;
 /// First byte of a piece of the sound.
 pub(super) const SOUND: u8 = 0xf4;
+/// First byte of a piece of the plate.
+pub(super) const PLATE: u8 = 0xf5;
 /// Bytes of a check value after a record's body.
 const CRC_BYTES: usize = 4;
 

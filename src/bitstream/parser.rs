@@ -8,8 +8,8 @@ use super::coded::Decoder;
 use super::container::StreamInfo;
 use super::header::{StreamHeader, StreamIdentity, STREAM_MAGIC};
 use super::index::{read_index_body, EndFields, IndexEntry};
-use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET, SOUND};
-use super::sound::SoundPiece;
+use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET, PLATE, SOUND};
+use super::piece::{Carried, Piece};
 use crate::error::{Error, Result};
 
 /// How a stream ended.
@@ -42,7 +42,9 @@ pub enum Event {
     /// Frames.
     Packet(Packet),
     /// A piece of the sound.
-    Sound(SoundPiece),
+    Sound(Piece),
+    /// A piece of the plate.
+    Plate(Piece),
     /// Bytes were skipped; parsing goes on behind them.
     Damaged(Damage),
     /// A part of the seek index.
@@ -218,17 +220,21 @@ impl Parser {
             PACKET => read_fields(&self.header, body).and_then(|fields| self.packet(&fields)),
             INDEX => read_index_body(body).map(|entries| Some(Event::Index(entries))),
             END => EndFields::from_body(body).map(|end| Some(self.end(end))),
-            SOUND => SoundPiece::from_body(body).map(|piece| Some(Event::Sound(piece))),
+            SOUND => Carried::Sound.read(body).map(|piece| Some(Event::Sound(piece))),
+            PLATE => Carried::Plate.read(body).map(|piece| Some(Event::Plate(piece))),
             // Kinds of later versions carry a good check and are nothing to worry about.
             _ => Ok(None),
         };
         match event {
             Ok(event) => {
                 self.consume(total);
-                if let Some(Event::Sound(_)) = &event {
-                    self.info.parameter_bytes -= total as u64;
-                    self.info.sound_bytes += total as u64;
-                }
+                let files = match &event {
+                    Some(Event::Sound(_)) => &mut self.info.sound_bytes,
+                    Some(Event::Plate(_)) => &mut self.info.plate_bytes,
+                    _ => return event,
+                };
+                *files += total as u64;
+                self.info.parameter_bytes -= total as u64;
                 event
             }
             Err(e) => {

@@ -14,7 +14,9 @@ pub mod retarget;
 
 pub use device::{DeviceChoice, Precision};
 pub use identity::tuned_generator;
-pub use paste::paste;
+#[cfg(feature = "analysis")]
+pub(crate) use paste::Square;
+pub use paste::{paste, Matte};
 pub use posed::{GridOptions, PosedGrid};
 pub use retarget::retarget;
 

@@ -10,6 +10,8 @@ use tch::{no_grad, Device, Kind, Tensor};
 
 /// How much the perceptual distance counts against the pixel difference.
 const PERCEPTUAL: f64 = 0.04;
+/// What is left of the background's weight where only the head counts.
+const BACKGROUND: f64 = 0.05;
 
 /// The regions that a loss may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(super) struct Judge<'a> {
     pub kind: Kind,
     labels: Vec<String>,
     prior: Prior,
+    /// Whether the background hardly counts.
+    head_only: bool,
 }
 
 /// Crops of some frames with what the losses need of them.
@@ -75,10 +79,22 @@ fn share(parsed: &Tensor, labels: &[String], names: &[&str]) -> Result<Tensor> {
     Ok(parsed.f_index_select(1, &index)?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?)
 }
 
+/// The matte with a margin of a sixteenth of the crop, so that a head which is drawn too large is seen to be.
+fn widened(matte: &Tensor) -> Result<Tensor> {
+    let reach = matte.size()[2] / 16;
+    Ok(matte.f_max_pool2d([2 * reach + 1; 2], [1, 1], [reach; 2], [1, 1], false)?)
+}
+
 impl<'a> Judge<'a> {
     /// `labels` are the parser's class names.
     pub(super) fn new(net: &'a Analysis, labels: &[String], side: i64, kind: Kind, device: Device) -> Result<Self> {
-        Ok(Judge { net, kind, labels: labels.to_vec(), prior: Prior::new(side / 2, device)? })
+        Ok(Judge { net, kind, labels: labels.to_vec(), prior: Prior::new(side / 2, device)?, head_only: false })
+    }
+
+    /// With `head_only` the background hardly counts: the receiver lays the head over one that it has.
+    pub(super) fn only_head(mut self, head_only: bool) -> Self {
+        self.head_only = head_only;
+        self
     }
 
     /// Weights `[B, 1, R/2, R/2]` of mean 1 from the framing and the parser.
@@ -100,7 +116,11 @@ impl<'a> Judge<'a> {
             Region::Whole => {
                 let base = p.head.scale(0.6)?.plus(&matte.scale(0.4)?)?.shift(0.6)?;
                 let windows = p.eyes.scale(1.8)?.plus(&p.mouth.scale(1.5)?)?;
-                base.plus(&windows)?.plus(&fine.plus(&mouth)?.scale(2.0)?)?
+                let map = base.plus(&windows)?.plus(&fine.plus(&mouth)?.scale(2.0)?)?;
+                match (self.head_only, &parsed) {
+                    (true, Some(_)) => map.times(&widened(&matte)?.scale(1.0 - BACKGROUND)?.shift(BACKGROUND)?)?,
+                    _ => map,
+                }
             }
             Region::Rigid => {
                 let still = p.eyes.f_maximum(&p.mouth)?.scale(-1.0)?.shift(1.0)?;
@@ -184,6 +204,24 @@ mod tests {
                 Region::Rigid => assert!(eye < 0.1 * cheek && mouth < 0.1 * cheek, "{eye} {mouth} {cheek}"),
             }
         }
+    }
+
+    #[test]
+    fn where_only_the_head_counts_the_background_loses_its_weight() {
+        let pack = fixture::tiny(1).unwrap();
+        let net = pack.analysis(Device::Cpu).unwrap();
+        let judge = || Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
+        let whole = judge().target(&noise(1), Region::Whole).unwrap().weights;
+        let head = judge().only_head(true).target(&noise(1), Region::Whole).unwrap().weights;
+        let view = net.view(&noise(1), Kind::Float).unwrap();
+        let parsed = net.parse(&view).unwrap().unwrap().f_softmax(1, Kind::Float).unwrap();
+        let background = share(&parsed, &pack.config().labels, &["background"]).unwrap();
+        let background = background.f_upsample_bilinear2d([16, 16], false, None, None).unwrap();
+        // How much weight lies on what is surely background, in shares of all.
+        let on = |weights: &Tensor| to_vec(&weights.times(&background).unwrap()).unwrap().iter().sum::<f32>();
+        assert!(on(&head) < on(&whole), "{} {}", on(&head), on(&whole));
+        let mean = to_vec(&head).unwrap().iter().sum::<f32>() / 512.0;
+        assert!((mean - 1.0).abs() < 1e-4, "{mean}");
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub struct EncodeOptions {
     pub seed: u64,
     /// Name stored in the identity.
     pub name: String,
+    /// Whether the background of the crops hardly counts, where the pack's parser finds it: for receivers that lay the head over a background of
+    /// their own.
+    pub head_only: bool,
     /// Most bytes of the identity, [`MIN_IDENTITY_BYTES`] or more; [`IDENTITY_BYTES`] if not given. Only for [`enroll`].
     pub identity_bytes: Option<usize>,
 }
@@ -189,6 +192,7 @@ struct Bench {
     device: Device,
     kind: Kind,
     net: Analysis,
+    head_only: bool,
 }
 
 impl Bench {
@@ -201,7 +205,7 @@ impl Bench {
         tch::manual_seed(options.seed as i64 ^ 0x00EF_F167);
         // Gradients overflow half precision; brain floats keep the range of singles.
         let kind = if kind == Kind::Half { Kind::BFloat16 } else { kind };
-        Ok(Bench { device, kind, net: pack.analysis(device)? })
+        Ok(Bench { device, kind, net: pack.analysis(device)?, head_only: options.head_only })
     }
 
     fn model(&self, pack: &Pack, generator: Generator) -> Result<Model> {
@@ -215,7 +219,8 @@ impl Bench {
     }
 
     fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
-        Judge::new(&self.net, &pack.config().labels, pack.config().generator.resolution, self.kind, self.device)
+        let (labels, side) = (&pack.config().labels, pack.config().generator.resolution);
+        Ok(Judge::new(&self.net, labels, side, self.kind, self.device)?.only_head(self.head_only))
     }
 }
 
@@ -343,6 +348,7 @@ fn settings(options: &EncodeOptions, plan: &Plan, frames: usize) -> BTreeMap<Str
         ("tune_steps", plan.tune_steps.to_string()),
         ("frames", frames.to_string()),
         ("target", "camera".into()),
+        ("weighed", if options.head_only { "head" } else { "whole crop" }.into()),
     ];
     entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect()
 }

@@ -57,8 +57,8 @@ impl Cost {
         let mut places = Vec::new();
         while let Some(packet) = reader.next_packet()? {
             places.push(Place {
-                // Sound between two packets belongs to neither.
-                begin: packet.offset - reader.info().sound_bytes,
+                // Sound and plate between two packets belong to neither.
+                begin: packet.offset - reader.info().sound_bytes - reader.info().plate_bytes,
                 payload: packet.payload_bytes,
                 frames: packet.frames.len() as u32,
                 after_gap: packet.lost_before > 0,

@@ -14,7 +14,7 @@ mod sound;
 mod write;
 
 pub use image::{draw_text, read_png, sheet, write_png};
-pub use probe::{probe, ClipInfo};
+pub use probe::{names_picture, probe, ClipInfo};
 pub use read::{ClipReader, ReadOptions};
 pub use sound::{extract_sound, has_sound, AudioSource, SoundCoding};
 pub use write::{names_folder, ClipWriter, WriteOptions};

@@ -88,6 +88,11 @@ fn check_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether the name is that of a still picture.
+pub fn names_picture(path: impl AsRef<Path>) -> bool {
+    !forced_format(path.as_ref()).is_empty()
+}
+
 /// Pictures are read by content: by default a name with `%03d` in it would stand for a whole row of files.
 pub(super) fn forced_format(path: &Path) -> &'static [&'static str] {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();

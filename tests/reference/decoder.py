@@ -4,6 +4,7 @@
     decoder.py params   FILE.effigy     frames as CSV
     decoder.py identity FILE.identity   a summary of the identity
     decoder.py sound    FILE.effigy     the sound, a Matroska file, to standard output
+    decoder.py plate    FILE.effigy     the plate, a JPEG file, to standard output
 
 Pure Python 3, standard library only; slow and plain on purpose. Remarks on damage go to standard error.
 """
@@ -227,6 +228,7 @@ class Stream:
     def __init__(self, data):
         self.data, self.frames, self.recovered, self.remarks = data, [], [], []
         self.sound, self.expected, self.last, self.chain = bytearray(), 0, -LIMIT60 - 1, None
+        self.plate, self.plate_whole = bytearray(), True
         self.records(self.identity_reference(self.header()))
     def header(self):
         r = Reader(self.data)
@@ -272,7 +274,7 @@ class Stream:
         except ValueError:
             return None
     def records(self, pos):
-        handlers = {0xF1: self.packet, 0xF2: self.index, 0xF3: self.end, 0xF4: self.sound_bytes}
+        handlers = {0xF1: self.packet, 0xF2: self.index, 0xF3: self.end, 0xF4: self.sound_bytes, 0xF5: self.plate_bytes}
         skipped = 0
         while pos < len(self.data):
             kind, body, after = self.record(pos) or (None, b"", pos + 1)
@@ -307,6 +309,11 @@ class Stream:
         need(data and end <= 4 << 30, "bad sound record")
         self.sound += bytes(max(end - len(self.sound), 0))     # bytes that never come stay zeros
         self.sound[position:end] = data
+    def plate_bytes(self, r):
+        position, data = r.varint(), r.take(r.end - r.pos)
+        need(data and position + len(data) <= 4 << 20, "bad plate record")
+        self.plate_whole &= position <= len(self.plate)
+        self.plate += data[max(len(self.plate) - position, 0):]
     def packet(self, r):
         first, flags = r.varint(), r.one("B")
         intra, redundant, several = flags & 1, flags & 2, flags & 128
@@ -485,13 +492,15 @@ def main(command, path):
     print(*stream.remarks, sep="\n", end="\n" * bool(stream.remarks), file=sys.stderr)
     if command == "sound":
         sys.stdout.buffer.write(stream.sound)
+    if command == "plate":
+        sys.stdout.buffer.write(stream.plate if stream.plate_whole else b"")
     else:
         print("frame,pts,yaw,pitch,roll,%s,x,y,side" % ",".join("alpha%d" % i for i in range(32)))
         for number, time, values in sorted(stream.frames + stream.recovered):
             print(number, time, *map(show, values), *[""] * (PARAMETERS + 3 - len(values)), sep=",")
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("params", "identity", "sound"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("params", "identity", "sound", "plate"):
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:])

@@ -141,7 +141,6 @@ pub fn cut_again(
 }
 
 /// The camera frames at the time stamps of `frames`, which rise.
-#[cfg(feature = "encode")]
 pub fn camera_frames(path: &Path, args: &ClipArgs, frames: &[&AlignedFrame], progress: &dyn Progress) -> Result<Vec<TimedFrame>> {
     let mut out = Vec::with_capacity(frames.len());
     if frames.is_empty() {

@@ -166,6 +166,9 @@ pub struct FitArgs {
     /// Most bytes of the identity; fewer cost likeness [default: 150000]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(SMALLEST..=LARGEST))]
     pub identity_bytes: Option<u32>,
+    /// Let the background of the crops hardly count: for receivers that show the head before another background
+    #[arg(long)]
+    pub head_only: bool,
     /// Name stored in the identity
     #[arg(long, value_name = "NAME", default_value = "")]
     pub name: String,
@@ -205,6 +208,7 @@ impl FitArgs {
             threads: device.threads.map(usize::from),
             seed: self.seed,
             name: self.name.clone(),
+            head_only: self.head_only,
             identity_bytes: self.identity_bytes.map(|n| n as usize),
         }
     }

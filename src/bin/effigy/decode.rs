@@ -7,14 +7,19 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use effigy::bitstream::{Concealer, Ending, Event, FrameRecord, Identity, SoundPiece, StreamHeader, StreamInfo, StreamReader};
+use effigy::bitstream::{
+    Assembly, Concealer, Ending, Event, FrameRecord, Identity, Piece, StreamHeader, StreamInfo, StreamReader,
+};
 use effigy::decode::{paste, retarget, Decoder};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
-use effigy::media::{has_sound, names_folder, probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions};
+use effigy::media::{
+    has_sound, names_folder, names_picture, probe, AudioSource, ClipReader, ClipWriter, ReadOptions, WriteOptions,
+};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
+use effigy::scene::{cover, decompress, Matter};
 use effigy::{Error, Result};
 
 use crate::common::{read_file, short, DeviceArgs, PackArgs};
@@ -27,6 +32,8 @@ Examples:
   effigy decode call.effigy -o call.mp4
   effigy decode call.effigy -o frames/                              a folder of PNG
   effigy decode call.effigy -o pasted.mkv --paste call-source.mp4    back into the camera picture
+  effigy decode call.effigy -o room.mp4 --camera                     the camera picture from the stream alone
+  effigy decode call.effigy -o beach.mp4 --paste beach.jpg           the head in front of a picture
   effigy decode call.effigy --identity other.identity -o puppet.mp4  drive another face
 
 Output: .mkv is lossless (FFV1), .mp4 is H.264 for players, a name ending in / is a folder. Frames keep their exact time stamps. The
@@ -56,9 +63,13 @@ pub struct Args {
     /// With another identity: use the stream's numbers as they are, instead of the movement away from the driver's rest
     #[arg(long, requires = "identity")]
     absolute: bool,
-    /// Paste the face back into this camera clip (the one that was encoded); its sound comes along
+    /// Paste the face back into this camera clip (the one that was encoded); its sound comes along. A picture is a new background: the head alone is
+    /// laid over it
     #[arg(long, value_name = "CLIP")]
     paste: Option<PathBuf>,
+    /// Render the whole camera picture: the head over the background that the stream carries (`encode --plate`)
+    #[arg(long, conflicts_with = "paste")]
+    camera: bool,
     /// Take the sound from this clip, not from the stream
     #[arg(long, value_name = "CLIP", conflicts_with = "paste")]
     sound: Option<PathBuf>,
@@ -69,6 +80,13 @@ pub struct Args {
     pack: PackArgs,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+impl Args {
+    /// The camera clip to paste into, if it is one and not a picture.
+    fn clip(&self) -> Option<&PathBuf> {
+        self.paste.as_ref().filter(|path| !names_picture(path))
+    }
 }
 
 /// How the stream's numbers become the numbers that are rendered.
@@ -105,6 +123,8 @@ struct Survey {
     info: StreamInfo,
     /// The stream's own sound.
     sound: Option<SoundFile>,
+    /// Its plate, as a file.
+    plate: Option<Vec<u8>>,
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
@@ -116,9 +136,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
-    let mut sink = Sink::new(args, &survey)?;
+    let mut sink = Sink::new(args, &survey, &pack)?;
     // The clip's writer has taken what it needs of it.
-    let survey = Survey { sound: None, ..survey };
+    let survey = Survey { sound: None, plate: None, ..survey };
     let mut reader = open(&args.input)?;
     let begun = Instant::now();
     reporter.begin("rendering", survey.info.frames);
@@ -132,9 +152,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         while waiting.len() >= BATCH || (over && !waiting.is_empty()) {
             let batch: Vec<FrameRecord> = waiting.drain(..waiting.len().min(BATCH)).collect();
             let params: Vec<FrameParams> = batch.iter().map(|record| mapping.apply(&record.params, &pack)).collect();
-            for (record, frame) in batch.iter().zip(decoder.render_batch(&params)?) {
-                sink.put(record, frame)?;
-            }
+            sink.put(&batch, &decoder.render_batch(&params)?)?;
             done += batch.len() as u64;
             reporter.advance(done, "");
         }
@@ -160,8 +178,9 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
     let path = args.input.as_path();
     let mut reader = open(path)?;
     let (mut first, mut last) = (None, 0);
-    let mut wanted = !args.mute && args.sound.is_none() && args.paste.is_none() && !names_folder(&args.output);
+    let mut wanted = !args.mute && args.sound.is_none() && args.clip().is_none() && !names_folder(&args.output);
     let mut sound: Option<SoundFile> = None;
+    let mut plate = Assembly::default();
     while let Some(event) = reader.next_event()? {
         check(progress)?;
         match event {
@@ -179,6 +198,7 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
                 sound = file.put(&piece)?;
                 wanted = sound.is_some();
             }
+            Event::Plate(piece) => plate.add(&piece),
             _ => {}
         }
     }
@@ -200,7 +220,10 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
             info.repeated_frames,
         );
     }
-    Ok(Survey { header: reader.header().clone(), first, last, info, sound })
+    if plate.broken() {
+        log::warn!("{}: a part of its background is missing", path.display());
+    }
+    Ok(Survey { header: reader.header().clone(), first, last, info, sound, plate: plate.finish() })
 }
 
 /// A stream's sound on its way into a clip: a temporary file beside the output.
@@ -218,7 +241,7 @@ impl SoundFile {
 
     /// Adds a piece. What is missing before it becomes zeros, which readers of Matroska pass over; what was there before is kept.
     /// `None` if too much is missing for the rest to be of use.
-    fn put(mut self, piece: &SoundPiece) -> Result<Option<Self>> {
+    fn put(mut self, piece: &Piece) -> Result<Option<Self>> {
         let missing = piece.position.saturating_sub(self.length);
         let known = (self.length.saturating_sub(piece.position) as usize).min(piece.bytes.len());
         self.missing += missing;
@@ -269,26 +292,31 @@ fn choose_identity(args: &Args) -> Result<Chosen> {
     }
 }
 
-/// Where rendered frames go: straight into the clip, or pasted into the camera's frames first.
+/// Where rendered frames go: straight into the clip, or over something first.
 struct Sink {
     writer: ClipWriter,
-    camera: Option<ClipReader>,
+    ground: Ground,
+}
+
+/// What the crops are laid over.
+enum Ground {
+    /// Nothing: the crops are the pictures.
+    None,
+    /// The camera's own frames.
+    Clip(Box<ClipReader>),
+    /// One picture, before which the head is seen as far as the matter tells it from the background.
+    Still(Frame, Option<Matter>),
 }
 
 impl Sink {
-    fn new(args: &Args, survey: &Survey) -> Result<Self> {
+    fn new(args: &Args, survey: &Survey, pack: &Pack) -> Result<Self> {
         let header = &survey.header;
-        let (mut width, mut height) = (header.resolution, header.resolution);
-        let camera = match &args.paste {
-            Some(path) => {
-                let info = probe(path)?;
-                check_camera(header, &info, path)?;
-                (width, height) = (info.width, info.height);
-                Some(ClipReader::open(path, &ReadOptions::default())?)
-            }
-            None => None,
+        let ground = ground(args, survey, pack)?;
+        let (width, height) = match ground {
+            Ground::None => (header.resolution, header.resolution),
+            _ => (header.camera_width, header.camera_height),
         };
-        let audio = match (args.mute, args.paste.as_ref().or(args.sound.as_ref()), &survey.sound) {
+        let audio = match (args.mute, args.clip().or(args.sound.as_ref()), &survey.sound) {
             (true, ..) => None,
             (_, Some(clip), _) => Some(sound(clip, 0, survey)),
             (_, None, Some(own)) => own_sound(own, survey),
@@ -301,31 +329,86 @@ impl Sink {
             frame_rate: frame_rate(header),
             ..WriteOptions::default()
         };
-        Ok(Sink { writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?, camera })
+        Ok(Sink { writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?, ground })
     }
 
-    fn put(&mut self, record: &FrameRecord, crop: Frame) -> Result<()> {
-        let Some(camera) = &mut self.camera else { return self.writer.write(record.pts, &crop) };
-        for timed in camera.by_ref() {
-            let mut timed = timed?;
-            if timed.pts < record.pts {
-                continue;
+    fn put(&mut self, records: &[FrameRecord], crops: &[Frame]) -> Result<()> {
+        let mattes = match &self.ground {
+            Ground::Still(_, Some(matter)) => matter.mattes(crops)?,
+            _ => Vec::new(),
+        };
+        for (i, (record, crop)) in records.iter().zip(crops).enumerate() {
+            let (roll, pts) = (record.params.roll, record.pts);
+            match (&mut self.ground, record.placement) {
+                (Ground::None, _) => self.writer.write(pts, crop)?,
+                (Ground::Still(still, _), Some(placement)) => {
+                    let mut shown = still.clone();
+                    paste(&mut shown, crop, mattes.get(i), roll, &placement, FEATHER)?;
+                    self.writer.write(pts, &shown)?;
+                }
+                (Ground::Clip(clip), Some(placement)) => {
+                    let mut shown = frame_at(clip, pts)?;
+                    paste(&mut shown, crop, None, roll, &placement, FEATHER)?;
+                    self.writer.write(pts, &shown)?;
+                }
+                (_, None) => return Err(no_placement()),
             }
-            if let Some(placement) = record.placement.filter(|_| timed.pts == record.pts) {
-                paste(&mut timed.frame, &crop, record.params.roll, &placement, FEATHER)?;
-                return self.writer.write(record.pts, &timed.frame);
+        }
+        Ok(())
+    }
+}
+
+/// The camera's frame at a time stamp that is not before the last one asked for.
+fn frame_at(clip: &mut ClipReader, pts: i64) -> Result<Frame> {
+    for timed in clip {
+        let timed = timed?;
+        if timed.pts >= pts {
+            if timed.pts == pts {
+                return Ok(timed.frame);
             }
             break;
         }
-        Err(Error::Misuse(format!("the clip to paste into has no frame at time stamp {}: it is not the encoded one", record.pts)))
     }
+    Err(Error::Misuse(format!("the clip to paste into has no frame at time stamp {pts}: it is not the encoded one")))
+}
+
+fn no_placement() -> Error {
+    Error::Misuse("the stream does not say where the face was: it cannot be pasted back".into())
+}
+
+fn ground(args: &Args, survey: &Survey, pack: &Pack) -> Result<Ground> {
+    let header = &survey.header;
+    if !args.camera && args.paste.is_none() {
+        return Ok(Ground::None);
+    }
+    if !header.placement {
+        return Err(no_placement());
+    }
+    let (width, height) = (header.camera_width, header.camera_height);
+    let still = match &args.paste {
+        Some(path) if names_picture(path) => {
+            let first = ClipReader::open(path, &ReadOptions::default())?.next();
+            cover(&first.ok_or_else(|| Error::NoContent(format!("{}: no picture in it", path.display())))??.frame, width, height)?
+        }
+        Some(path) => {
+            check_camera(header, &probe(path)?, path)?;
+            return Ok(Ground::Clip(Box::new(ClipReader::open(path, &ReadOptions::default())?)));
+        }
+        None => {
+            let missing = "the stream carries no background for --camera: encode it with --plate, or give one with --paste";
+            let file = survey.plate.as_ref().ok_or_else(|| Error::Misuse(missing.into()))?;
+            decompress(file, width, height).map_err(|e| name_file(e, &args.input))?
+        }
+    };
+    let matter = Matter::new(pack, args.device.device, args.device.precision.into())?;
+    if matter.is_none() {
+        log::warn!("this pack has no parser that tells head from background: the whole crop is laid over the picture");
+    }
+    Ok(Ground::Still(still, matter))
 }
 
 /// `Err` if the camera clip cannot be the one that was encoded.
 fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Path) -> Result<()> {
-    if !header.placement {
-        return Err(Error::Misuse("the stream does not say where the face was: it cannot be pasted back".into()));
-    }
     let coded = (header.camera_width, header.camera_height, header.time_base);
     if coded == (info.width, info.height, info.time_base) {
         return Ok(());

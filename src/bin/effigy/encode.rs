@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
 use effigy::encode::{draw_enrolled, enroll, search, AlignedFrame, EncodeOptions};
-use effigy::limits::{MAX_IDENTITY_BYTES, MAX_SOUND_BYTES};
+use effigy::frame::Frame;
+use effigy::limits::{MAX_IDENTITY_BYTES, MAX_PLATE_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::Progress;
+use effigy::scene::{compress, Matter, PlateMaker};
 use effigy::{Error, Result};
 
 use crate::clip::{self, Aligned, ClipArgs};
@@ -28,6 +30,7 @@ Examples:
   effigy encode today.mp4 -o today.effigy --identity me.identity     tunes nothing: much faster
   effigy encode today.mp4 -o today.effigy --identity me.identity --preset live     searches nothing either
   effigy encode crops.mkv --aligned-input -o crops.effigy
+  effigy encode call.mp4 -o call.effigy --plate                      with the background, for `decode --camera`
 
 Units: times in seconds of the clip, sizes in bytes (1 kB = 1000). The stream keeps the clip's exact time stamps,\nand its sound.";
 
@@ -55,6 +58,11 @@ pub struct Args {
     /// The clip's sound: as it is, coded anew at 32 kbit/s, or none. It counts apart from the bytes per frame
     #[arg(long, value_enum, value_name = "SOUND", default_value = "copy")]
     sound: SoundArg,
+    /// Also send one picture of the background in at most so many bytes [default: 40000], for `effigy decode --camera`; the camera must stand still.
+    /// Implies --head-only
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "40000", conflicts_with = "aligned_input")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1000..=MAX_PLATE_BYTES))]
+    plate: Option<u64>,
     #[command(flatten)]
     coding: CodingArgs,
     #[command(flatten)]
@@ -66,6 +74,9 @@ pub struct Args {
     #[command(flatten)]
     pub device: DeviceArgs,
 }
+
+/// Share of a background that may change before a picture of it is no longer one.
+const RESTLESS: f64 = 0.2;
 
 /// What becomes of the sound.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -103,7 +114,10 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         Some(identity) if again => crate::again::look(args, &pack, identity, clip, reporter)?,
         _ => clip,
     };
-    let encoded = encode(&pack, known, &clip.frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
+    let plate = args.plate.map(|bytes| plate(args, &pack, &clip, bytes as usize, reporter)).transpose()?;
+    let mut options = args.fit.options(&args.device, PresetArg::Medium);
+    options.head_only |= plate.is_some();
+    let encoded = encode(&pack, known, &clip.frames, &options, reporter)?;
     let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
     let mut header = header(&pack, &clip, &encoded.identity);
@@ -113,7 +127,8 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
     let sound = sound.map(|(file, _)| file);
-    let (staged, info) = write_stream(staged, header, &reference, &records, packets, sound.as_ref().map(Staged::temporary))?;
+    let beside = Beside { sound: sound.as_ref().map(Staged::temporary), plate: plate.as_deref() };
+    let (staged, info) = write_stream(staged, header, &reference, &records, packets, &beside)?;
     // Named only when both are complete.
     if let Some(saved) = saved {
         saved.write(&bytes)?;
@@ -122,10 +137,11 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let frames = info.frames;
     let sent = if args.detached { "travels apart" } else { "sent once" };
     reporter.say(&format!(
-        "{}: {frames} frames, {:.1} bytes per frame; identity {}, {sent}; {}{:.2} s per frame ({})",
+        "{}: {frames} frames, {:.1} bytes per frame; identity {}, {sent}; {}{}{:.2} s per frame ({})",
         args.output.display(),
         info.bytes_per_frame(),
         size(bytes.len() as u64),
+        if info.plate_bytes > 0 { format!("background {}; ", size(info.plate_bytes)) } else { String::new() },
         if info.sound_bytes > 0 { format!("sound {}; ", size(info.sound_bytes)) } else { String::new() },
         spent.as_secs_f64() / frames.max(1) as f64,
         duration(spent),
@@ -156,6 +172,34 @@ fn sound(args: &Args, clip: &Aligned) -> Result<Option<(Staged, String)>> {
         return Err(Error::Limit(format!("{bytes} bytes of sound, at most {MAX_SOUND_BYTES} allowed; try --sound opus")));
     }
     Ok(Some((file, codec)))
+}
+
+/// The background of the clip as a JPEG file of at most `bytes`: what the camera sees where the head is not.
+fn plate(args: &Args, pack: &Pack, clip: &Aligned, bytes: usize, reporter: &Reporter) -> Result<Vec<u8>> {
+    let (width, height) = (clip.camera.width, clip.camera.height);
+    let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
+    let step = sure.len().div_ceil(PlateMaker::capacity(width, height)).max(1);
+    let looks: Vec<&AlignedFrame> = sure.into_iter().step_by(step).collect();
+    let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks, reporter)?;
+    let crops: Vec<Frame> = looks.iter().map(|look| look.frame.clone()).collect();
+    let mattes = match Matter::new(pack, args.device.device, args.device.precision.into())? {
+        Some(matter) => matter.mattes(&crops)?,
+        None => Vec::new(),
+    };
+    let mut maker = PlateMaker::new(width, height);
+    for (i, (camera, look)) in cameras.into_iter().zip(&looks).enumerate() {
+        maker.add(camera.frame, mattes.get(i), look.roll, &look.placement)?;
+    }
+    let found = maker.finish()?;
+    let share = |part: f64| format!("{:.0} %", 100.0 * part);
+    if found.unrest > RESTLESS {
+        log::warn!(
+            "{} of the background change: one picture of it will stand still where the clip does not",
+            share(found.unrest)
+        );
+    }
+    log::info!("background: {} seen, {} of that restless, from {} frames", share(found.seen), share(found.unrest), looks.len());
+    compress(&found.plate, bytes)
 }
 
 /// What can be known to fail before any work.
@@ -248,17 +292,27 @@ pub fn records(frames: &[AlignedFrame], params: &[FrameParams]) -> Vec<FrameReco
 /// Bytes of sound that are written together.
 const SOUND_PIECE: usize = 8 << 10;
 
-/// Writes the whole stream, and with it the file `sound`, each part of it before the frames that it is heard with.
+/// What a stream carries beside header, identity and frames.
+#[derive(Default)]
+pub struct Beside<'a> {
+    /// A Matroska file of the sound.
+    pub sound: Option<&'a Path>,
+    /// A JPEG file of the background.
+    pub plate: Option<&'a [u8]>,
+}
+
+/// Writes the whole stream; of the sound each part before the frames that it is heard with.
 pub fn write_stream<W: Write>(
     sink: W,
     header: StreamHeader,
     identity: &StreamIdentity,
     records: &[FrameRecord],
     packets: PacketOptions,
-    sound: Option<&Path>,
+    beside: &Beside,
 ) -> Result<(W, StreamInfo)> {
     let mut writer = StreamWriter::with_options(sink, header, identity, packets)?;
-    let mut sound = sound.map(Sound::open).transpose()?;
+    writer.write_plate(beside.plate.unwrap_or_default())?;
+    let mut sound = beside.sound.map(Sound::open).transpose()?;
     for (i, record) in records.iter().enumerate() {
         if let Some(sound) = &mut sound {
             sound.write_up_to(&mut writer, (i + 1) as f64 / records.len() as f64)?;

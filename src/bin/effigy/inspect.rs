@@ -148,6 +148,7 @@ fn stream(path: &Path) -> Result<Map<String, Value>> {
         "header_bytes": info.header_bytes,
         "identity_bytes": info.identity_bytes,
         "sound_bytes": info.sound_bytes,
+        "plate_bytes": info.plate_bytes,
         "parameter_bytes": info.parameter_bytes,
         "parameter_bytes_per_frame": mean(info.parameter_bytes, info.frames),
         "payload_bytes_per_frame": mean(info.payload_bytes, info.frames),

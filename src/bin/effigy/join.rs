@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use effigy::bitstream::{Coding, Ending, FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
+use effigy::bitstream::{
+    Assembly, Coding, Ending, Event, FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter,
+};
 use effigy::params::PARAMS;
 use effigy::progress::{check, Progress};
 use effigy::{Error, Result};
@@ -56,6 +58,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         ticks: i64::from(header.frame_ticks),
         writer: StreamWriter::with_options(staged, header, &identity, options)?,
     };
+    if let Some(plate) = plate(inputs[0])? {
+        out.writer.write_plate(&plate)?;
+    }
     for path in &inputs {
         out.take(path, reporter)?;
     }
@@ -64,6 +69,18 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let (frames, bytes) = (info.frames, info.bytes_per_frame());
     reporter.say(&format!("{}: {frames} frames of {} streams, {bytes:.1} bytes per frame", args.output.display(), inputs.len()));
     Ok(())
+}
+
+/// The background that the stream at `path` carries.
+fn plate(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut reader = open(path)?;
+    let mut plate = Assembly::default();
+    while let Some(event) = reader.next_event()? {
+        if let Event::Plate(piece) = event {
+            plate.add(&piece);
+        }
+    }
+    Ok(plate.finish())
 }
 
 /// Packets as the stream at `path` has them: as many frames in each, and as many repeated.

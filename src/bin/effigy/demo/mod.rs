@@ -25,7 +25,7 @@ use crate::clip::{self, Aligned, Camera, ClipArgs};
 use crate::coding::CodingArgs;
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::decode::Mapping;
-use crate::encode::{header, records, write_stream};
+use crate::encode::{header, records, write_stream, Beside};
 use crate::output::{print, Staged};
 use crate::progress::{duration, Reporter};
 use page::{Page, Player};
@@ -168,7 +168,7 @@ fn code(args: &Args, pack: &Pack, clip: &Aligned, reporter: &Reporter) -> Result
     let mut header = header(pack, clip, &identity);
     let records = records(&clip.frames, &params);
     let packets = args.coding.prepare(&mut header, &identity, &records)?;
-    let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, None)?;
+    let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &Beside::default())?;
     staged.commit()?;
     let (identity, params) = read_back(&path)?;
     let begun = Instant::now();
