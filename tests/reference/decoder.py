@@ -492,7 +492,7 @@ def main(command, path):
     print(*stream.remarks, sep="\n", end="\n" * bool(stream.remarks), file=sys.stderr)
     if command == "sound":
         sys.stdout.buffer.write(stream.sound)
-    if command == "plate":
+    elif command == "plate":
         sys.stdout.buffer.write(stream.plate if stream.plate_whole else b"")
     else:
         print("frame,pts,yaw,pitch,roll,%s,x,y,side" % ",".join("alpha%d" % i for i in range(32)))
