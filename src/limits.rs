@@ -24,6 +24,8 @@ pub const MAX_NAME_BYTES: usize = 256;
 pub const MAX_SOUND_BYTES: u64 = 4 << 30;
 /// Largest plate, the still picture of the background that a stream may carry, bytes.
 pub const MAX_PLATE_BYTES: u64 = 4 << 20;
+/// Most pixels of a camera picture that heads are laid over: 8192 x 4320.
+pub const MAX_CAMERA_PIXELS: u64 = 8192 * 4320;
 /// Largest thumbnail (PNG), bytes.
 pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
 /// Largest pack file, bytes.

@@ -195,7 +195,7 @@ fn seeking_lands_at_or_before_the_frame_and_needs_no_index_to_work() {
 }
 
 #[test]
-fn a_plate_comes_before_the_frames_and_is_known_to_be_whole() {
+fn a_plate_comes_before_the_frames_and_misses_nothing_in_its_middle() {
     let identity = StreamIdentity::by_hash([4; 32]);
     let mut random = Random(9);
     let plate: Vec<u8> = (0..20_000).map(|_| random.next() as u8).collect();
@@ -228,6 +228,8 @@ fn a_plate_comes_before_the_frames_and_is_known_to_be_whole() {
     assert_eq!((file, info.frames, info.damaged), (None, 5, 1));
     let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &identity).unwrap();
     assert!(writer.write_plate(&vec![0; 5 << 20]).is_err(), "more than a plate may have");
+    writer.write_frame(&FrameRecord { pts: 0, params: FrameParams::default(), placement: None }).unwrap();
+    assert!(matches!(writer.write_plate(&[1]), Err(Error::Misuse(_))), "behind the first packet");
 }
 
 #[test]

@@ -366,6 +366,11 @@ fn a_known_face_in_a_camera_clip_is_placed_and_cut() {
 #[cfg(feature = "encode")]
 #[test]
 fn whole_camera_pictures_come_from_the_stream_alone() {
+    use effigy::bitstream::StreamReader;
+    use effigy::decode::{paste, DeviceChoice, Precision, FEATHER};
+    use effigy::pack::Pack;
+    use effigy::scene::Matter;
+
     let room = Room::new("plate");
     room.ok(
         "train heads -o sheet.png --rows 1 --columns 1 --size 32 --clip head.mkv --camera 320x240 --frames 4 --seed 5 --quiet",
@@ -396,10 +401,31 @@ fn whole_camera_pictures_come_from_the_stream_alone() {
     room.ok(&format!("decode a.effigy --pack pack.safetensors --paste red.png -o red.mkv {DECODE}"));
     let (_, first) = &clip(&room.path("red.mkv"))[0];
     assert_eq!((first.width, first.height, first.pixel(8, 8)), (320, 240, [200, 10, 10]));
+    // Somebody is drawn, and as in the crop: what of it is surely the person comes through as it is.
+    room.ok(&format!("decode a.effigy --pack pack.safetensors -o crops.mkv {DECODE}"));
+    let (_, crop) = &clip(&room.path("crops.mkv"))[0];
+    let matter = Matter::new(&Pack::load(room.path("pack.safetensors")).unwrap(), DeviceChoice::Cpu, Precision::Single);
+    let matte = &matter.unwrap().unwrap().mattes(std::slice::from_ref(crop)).unwrap()[0];
+    let mut by_hand = Frame::filled(320, 240, [200, 10, 10]).unwrap();
+    let mut stream = StreamReader::open(BufReader::new(fs::File::open(room.path("a.effigy")).unwrap())).unwrap();
+    let record = stream.next_packet().unwrap().unwrap().frames[0];
+    paste(&mut by_hand, crop, Some(matte), record.params.roll, &record.placement.unwrap(), FEATHER).unwrap();
+    assert_eq!(first, &by_hand);
+    let drawn = by_hand.data.chunks_exact(3).filter(|pixel| *pixel != [200, 10, 10]).count();
+    assert!(drawn > 500, "{drawn} pixels of somebody");
 
     // A joined stream keeps the background of the first.
     room.ok("join a.effigy a.effigy -o both.effigy");
     assert_eq!(json(&room.ok("inspect both.effigy --json"))["plate_bytes"], bytes);
+
+    // A record of the background is gone.
+    let mut bytes = fs::read(room.path("a.effigy")).unwrap();
+    let at = bytes.windows(4).position(|w| w == [0xff, 0xd8, 0xff, 0xe0]).unwrap();
+    bytes[at + 50] ^= 1;
+    fs::write(room.path("damaged.effigy"), bytes).unwrap();
+    room.fails(&format!("decode damaged.effigy --pack pack.safetensors --camera -o no.mkv {DECODE}"), 4, "background");
+    let clash = format!("decode a.effigy --pack pack.safetensors --paste head.mkv --sound head.mkv -o no.mkv {DECODE}");
+    room.fails(&clash, 2, "--sound");
 
     room.encode("-o plain.effigy");
     room.fails(&format!("decode plain.effigy --pack pack.safetensors --camera -o no.mkv {DECODE}"), 2, "--plate");

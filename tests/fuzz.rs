@@ -125,12 +125,12 @@ fn events(bytes: &[u8], most: usize) -> Option<(Vec<Event>, StreamInfo)> {
     Some((events, parser.info()))
 }
 
-/// A stream with sound and pieces of a plate between its packets.
-fn with_sound() -> Vec<u8> {
+/// A stream with a plate, and sound between its packets.
+fn with_files() -> Vec<u8> {
     let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &StreamIdentity::by_hash([5; 32])).unwrap();
+    writer.write_plate(&[77; 40]).unwrap();
     for pts in 0..4 {
         writer.write_sound(&[pts as u8; 30]).unwrap();
-        writer.write_plate(&[pts as u8; 40]).unwrap();
         writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
     }
     writer.finish().unwrap().0
@@ -193,7 +193,7 @@ fn guarded(bytes: &[u8], run: impl FnOnce() + std::panic::UnwindSafe) {
 
 fn fuzz_streams(seed: u64, more: impl Fn(u64) -> bool) {
     let (mut seeds, mut random, mut cases) = (corpus("effigy"), Random(seed), 0);
-    seeds.push(with_sound());
+    seeds.push(with_files());
     while more(cases) {
         let bytes = stream_target(&mut random, &seeds);
         let piece = 1 + random.place(100);

@@ -389,3 +389,24 @@ fn a_reader_dropped_early_ends_at_once() {
     drop(reader);
     assert!(begin.elapsed().as_secs() < 5);
 }
+
+/// Telephones store a picture as the sensor saw it, and beside it how it was held.
+#[cfg(feature = "analysis")]
+#[test]
+fn a_photograph_is_turned_as_it_was_held() {
+    let scratch = Scratch::new("held");
+    // Wide, white on the left; turned by a quarter to the right the white is above.
+    let pixels: Vec<u8> = (0..64 * 32).flat_map(|i| if i % 64 < 32 { [255; 3] } else { [0; 3] }).collect();
+    let mut file = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut file, 95);
+    let orientation = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    encoder.add_app_segment(1, orientation.to_vec()).unwrap();
+    encoder.encode(&pixels, 64, 32, jpeg_encoder::ColorType::Rgb).unwrap();
+    let path = scratch.path("held.jpg");
+    std::fs::write(&path, file).unwrap();
+    let info = probe(&path).unwrap();
+    assert_eq!((info.width, info.height, info.rotation), (32, 64, 90));
+    let frame = ClipReader::open(&path, &ReadOptions::default()).unwrap().next().unwrap().unwrap().frame;
+    assert_eq!((frame.width, frame.height), (32, 64));
+    assert!(frame.pixel(16, 8)[0] > 240 && frame.pixel(16, 56)[0] < 15, "{:?}", frame.pixel(16, 8));
+}

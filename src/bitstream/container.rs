@@ -206,11 +206,14 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// The next bytes of the plate: a JPEG file of the background in camera coordinates. Receivers want all of it before the first frame.
+    /// The next bytes of the plate: a JPEG file of the background in camera coordinates, all of it before the first packet.
     ///
     /// # Errors
-    /// Input/output; limit for more than [`crate::limits::MAX_PLATE_BYTES`].
+    /// Misuse behind the first packet; limit for more than [`crate::limits::MAX_PLATE_BYTES`]; input/output.
     pub fn write_plate(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.info.packets > 0 {
+            return Err(Error::Misuse("the plate belongs before the first packet".into()));
+        }
         for record in Carried::Plate.records(self.plate, bytes) {
             let record = record?;
             self.put(&record)?;

@@ -16,7 +16,7 @@ pub use device::{DeviceChoice, Precision};
 pub use identity::tuned_generator;
 #[cfg(feature = "analysis")]
 pub(crate) use paste::Square;
-pub use paste::{paste, Matte};
+pub use paste::{paste, Matte, FEATHER};
 pub use posed::{GridOptions, PosedGrid};
 pub use retarget::retarget;
 

@@ -10,6 +10,9 @@ use crate::frame::Frame;
 use crate::limits::MAX_FRAME_SIDE;
 use crate::params::Placement;
 
+/// Width of the soft edge of a crop that is pasted, share of its side: what plates are made for.
+pub const FEATHER: f32 = 0.08;
+
 /// How surely each place of a crop belongs to the person and not to the background.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Matte {

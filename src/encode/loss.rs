@@ -170,7 +170,13 @@ impl<'a> Judge<'a> {
             let n = t.size()[0];
             t.f_slice(0, 1, n, 1)?.minus(&t.f_slice(0, 0, n - 1, 1)?)
         };
-        step(renders)?.minus(&step(&target.images)?)?.f_square()?.average()
+        let off = step(renders)?.minus(&step(&target.images)?)?.f_square()?;
+        if !self.head_only {
+            return off.average();
+        }
+        let (n, side) = (renders.size()[0], renders.size()[2]);
+        let weights = target.weights.f_slice(0, 1, n, 1)?.f_upsample_bilinear2d([side, side], false, None, None)?;
+        off.times(&weights)?.average()
     }
 }
 
@@ -204,6 +210,26 @@ mod tests {
                 Region::Rigid => assert!(eye < 0.1 * cheek && mouth < 0.1 * cheek, "{eye} {mouth} {cheek}"),
             }
         }
+    }
+
+    #[test]
+    fn where_only_the_head_counts_a_background_that_moves_is_no_flicker() {
+        let pack = fixture::tiny(1).unwrap();
+        let net = pack.analysis(Device::Cpu).unwrap();
+        let judge = |head| Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap().only_head(head);
+        let rest = noise(1).f_narrow(0, 0, 1).unwrap().f_expand([2, 3, 32, 32], false).unwrap().copy();
+        let seen = |head| {
+            let judge = judge(head);
+            let target = judge.target(&rest, Region::Whole).unwrap();
+            // The place that counts least changes.
+            let weights = to_vec(&target.weights.f_narrow(0, 1, 1).unwrap()).unwrap();
+            let least = (0..256).min_by(|a, b| weights[*a].total_cmp(&weights[*b])).unwrap() as i64;
+            let moved = rest.copy();
+            let (y, x) = (2 * (least / 16), 2 * (least % 16));
+            let _ = moved.f_narrow(0, 1, 1).unwrap().f_narrow(2, y, 2).unwrap().f_narrow(3, x, 2).unwrap().f_neg_().unwrap();
+            judge.flicker(&moved, &target).unwrap().value().unwrap()
+        };
+        assert!(seen(true) < seen(false) && seen(true) > 0.0, "{} {}", seen(true), seen(false));
     }
 
     #[test]

@@ -220,6 +220,9 @@ impl Bench {
 
     fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
         let (labels, side) = (&pack.config().labels, pack.config().generator.resolution);
+        if self.head_only && !labels.iter().any(|label| label == "background") {
+            log::warn!("this pack knows no background: all of the crop counts");
+        }
         Ok(Judge::new(&self.net, labels, side, self.kind, self.device)?.only_head(self.head_only))
     }
 }

@@ -1,7 +1,7 @@
 //! What a stream costs, with nothing left out.
 //!
-//! Input: a `.effigy` stream. Output: bytes of the payload, of everything that comes per frame, and of what is sent once (header and
-//! identity), spread over calls of several lengths. Source: `docs/bitstream.md`.
+//! Input: a `.effigy` stream. Output: bytes of the payload, of everything that comes per frame, and of what is sent once (header,
+//! identity and background), spread over calls of several lengths. Source: `docs/bitstream.md`.
 //!
 //! An identity is sent once, so its share per frame depends on how long the call lasts: a figure without that length says nothing.
 
@@ -33,6 +33,8 @@ pub struct Cost {
     pub header_bytes: u64,
     /// Bytes of the identity in the stream; of its hash alone where the identity travels apart.
     pub identity_bytes: u64,
+    /// Bytes of the background; 0 without one.
+    pub plate_bytes: u64,
     /// Whether the identity is inside.
     pub identity_inline: bool,
     /// Whether the header marks the pictures as synthetic.
@@ -79,6 +81,7 @@ impl Cost {
             parameter_bytes: info.parameter_bytes,
             header_bytes: info.header_bytes,
             identity_bytes: info.identity_bytes,
+            plate_bytes: info.plate_bytes,
             identity_inline: reader.identity().bytes.is_some(),
             synthetic: header.synthetic,
             pack: header.pack,
@@ -96,17 +99,17 @@ impl Cost {
         self.parameter_bytes as f64 / self.frames as f64
     }
 
-    /// Bytes per frame with header and identity spread over a call of `frames` frames.
+    /// Bytes per frame with header, identity and background spread over a call of `frames` frames.
     pub fn over_frames(&self, frames: f64) -> f64 {
-        self.running() + (self.header_bytes + self.identity_bytes) as f64 / frames.max(1.0)
+        self.running() + (self.header_bytes + self.identity_bytes + self.plate_bytes) as f64 / frames.max(1.0)
     }
 
-    /// Bytes per frame with header and identity spread over a call of `seconds`.
+    /// Bytes per frame with header, identity and background spread over a call of `seconds`.
     pub fn over(&self, seconds: f64) -> f64 {
         self.over_frames(seconds * self.rate)
     }
 
-    /// Bytes per frame with header and identity spread over this stream alone.
+    /// Bytes per frame with header, identity and background spread over this stream alone.
     pub fn over_clip(&self) -> f64 {
         self.over_frames(self.frames as f64)
     }
@@ -164,7 +167,8 @@ mod tests {
             payload_bytes: 7000,
             parameter_bytes: 9000,
             header_bytes: 500,
-            identity_bytes: 149_500,
+            identity_bytes: 119_500,
+            plate_bytes: 30_000,
             identity_inline: true,
             synthetic: true,
             pack: [0; 32],

@@ -47,7 +47,9 @@ pub struct ClipInfo {
 pub fn probe(path: impl AsRef<Path>) -> Result<ClipInfo> {
     let path = path.as_ref();
     check_file(path)?;
-    describe(path, &run_ffprobe(path, &[forced_format(path), &["-show_streams", "-show_format"]].concat())?)
+    // Cameras write how a picture was held into the picture, not beside it.
+    let first: &[&str] = if names_picture(path) { &["-show_frames", "-read_intervals", "%+#1"] } else { &[] };
+    describe(path, &run_ffprobe(path, &[forced_format(path), &["-show_streams", "-show_format"], first].concat())?)
 }
 
 /// Codec of the first sound track of the clip or sound file at `path`, if there is one.
@@ -131,7 +133,10 @@ fn describe(path: &Path, json: &Value) -> Result<ClipInfo> {
         .find(|s| s["codec_type"] == "video" && s["disposition"]["attached_pic"] != 1)
         .ok_or_else(|| Error::NoContent(format!("{}: there is no video in it", path.display())))?;
     let audio = audio(json);
-    let rotation = rotation(video);
+    let rotation = match rotation(video) {
+        0 => rotation(&json["frames"][0]),
+        turned => turned,
+    };
     let (w, h) = (side(path, &video["width"])?, side(path, &video["height"])?);
     let (width, height) = if rotation % 180 == 90 { (h, w) } else { (w, h) };
     let stored = fraction(&video["time_base"]).ok_or_else(|| {

@@ -3,7 +3,8 @@
 //! In: camera frames with the place of the crop and its matte. Out: one camera frame. Per pixel the median of the frames in which the
 //! person did not stand there; where somebody always did, what the crop's soft edge will let through, else the surroundings drawn in.
 
-use crate::decode::{Matte, Square};
+use super::still::check_pixels;
+use crate::decode::{Matte, Square, FEATHER};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::ops::{from_vec, to_vec, Calc};
@@ -12,28 +13,24 @@ use rayon::prelude::*;
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Most frames that are looked at: medians of more change little.
-pub const MAX_SAMPLES: usize = 48;
-/// Most memory for them, bytes.
+const MAX_SAMPLES: usize = 48;
+/// Most memory for them, bytes, as long as [`ENOUGH`] of them fit.
 const MAX_BYTES: usize = 256 << 20;
 /// From this probability on a place may be the person's.
 const PERSON: f32 = 0.15;
 /// How far around the person nothing is trusted, share of the crop's side: shadows, hair.
 const MARGIN: f32 = 0.03;
-/// How far from its edge the crop fades, share of its side, as far as that can be seen.
-const FADING: f32 = 0.08;
 /// Fewest frames to tell by how much a pixel changes, and by how many levels it may.
 const ENOUGH: usize = 4;
 const CALM: u8 = 8;
 
 /// Gathers frames.
-#[derive(Debug)]
 pub struct PlateMaker {
     width: u32,
     height: u32,
     samples: Vec<Sample>,
 }
 
-#[derive(Debug)]
 struct Sample {
     frame: Frame,
     cover: Vec<Cover>,
@@ -57,8 +54,15 @@ pub struct Estimate {
     pub plate: Frame,
     /// Share of the pixels that were seen without the person, or under the crop's edge, 0 to 1.
     pub seen: f64,
-    /// Share of these whose colour changes by more than a camera's noise: a camera that moves, or something behind the person.
-    pub unrest: f64,
+    /// Of the pixels that were seen often enough to tell, the share whose colour changes by more than a camera's noise: a camera that moves, or
+    /// something behind the person. `None` where no pixel was.
+    pub unrest: Option<f64>,
+}
+
+impl std::fmt::Debug for PlateMaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PlateMaker({} x {}, {} frames)", self.width, self.height, self.samples.len())
+    }
 }
 
 impl PlateMaker {
@@ -67,7 +71,7 @@ impl PlateMaker {
         PlateMaker { width, height, samples: Vec::new() }
     }
 
-    /// How many frames of this size it takes, at most [`MAX_SAMPLES`].
+    /// How many frames of this size it takes, 4 to 48.
     pub fn capacity(width: u32, height: u32) -> usize {
         (MAX_BYTES / (4 * width as usize * height as usize).max(1)).clamp(ENOUGH, MAX_SAMPLES)
     }
@@ -75,7 +79,7 @@ impl PlateMaker {
     /// One more camera frame. Without a matte the whole crop is taken for the person.
     ///
     /// # Errors
-    /// Misuse for a frame of another size, or more frames than fit.
+    /// Misuse for a frame of another size, or more frames than fit; limit for frames of more than [`MAX_CAMERA_PIXELS`].
     pub fn add(&mut self, frame: Frame, matte: Option<&Matte>, roll: f32, placement: &Placement) -> Result<()> {
         if (frame.width, frame.height) != (self.width, self.height) {
             let (w, h) = (self.width, self.height);
@@ -84,6 +88,7 @@ impl PlateMaker {
         if self.samples.len() >= Self::capacity(self.width, self.height) {
             return Err(Error::Misuse(format!("plate: more than {} frames", self.samples.len())));
         }
+        check_pixels(self.width, self.height)?;
         let square = Square::new(*placement, roll, 1);
         let (columns, rows) = square.extent(self.width, self.height);
         let around = [(0.0, 0.0), (MARGIN, 0.0), (-MARGIN, 0.0), (0.0, MARGIN), (0.0, -MARGIN)];
@@ -98,7 +103,7 @@ impl PlateMaker {
                 };
                 if around.iter().any(near) {
                     let edge = u.min(1.0 - u).min(v).min(1.0 - v);
-                    cover[(y * self.width + x) as usize] = if edge < FADING { Cover::Fading } else { Cover::Full };
+                    cover[(y * self.width + x) as usize] = if edge < FEATHER { Cover::Fading } else { Cover::Full };
                 }
             }
         }
@@ -116,14 +121,16 @@ impl PlateMaker {
         }
         let pixels = self.width as usize * self.height as usize;
         let rows: Vec<Pixel> = (0..pixels).into_par_iter().map(|at| self.pixel(at)).collect();
-        let (known, calm) = rows.iter().fold((0usize, 0usize), |(k, c), p| (k + usize::from(p.known), c + usize::from(p.calm)));
+        let count = |what: fn(&Pixel) -> bool| rows.iter().filter(|p| what(p)).count();
+        let (known, judged, restless) =
+            (count(|p| p.known), count(|p| p.restless.is_some()), count(|p| p.restless == Some(true)));
         let plate = if known == pixels {
             Frame::new(self.width, self.height, rows.iter().flat_map(|p| p.colour).collect())?
         } else {
             no_grad(|| self.filled(&rows))?
         };
-        let share = |n: usize, of: usize| if of == 0 { 0.0 } else { n as f64 / of as f64 };
-        Ok(Estimate { plate, seen: share(known, pixels), unrest: 1.0 - share(calm, known.max(1)).min(1.0) })
+        let unrest = (judged > 0).then(|| restless as f64 / judged as f64);
+        Ok(Estimate { plate, seen: known as f64 / pixels as f64, unrest })
     }
 
     fn pixel(&self, at: usize) -> Pixel {
@@ -142,33 +149,36 @@ impl PlateMaker {
             }
         }
         if count == 0 {
-            return Pixel { colour: [0; 3], known: false, calm: false };
+            return Pixel { colour: [0; 3], known: false, restless: None };
         }
-        let mut calm = true;
+        let mut restless = false;
         let colour = [0, 1, 2].map(|c| {
             let values = &mut seen[c][..count];
             values.sort_unstable();
             let middle = values[count / 2];
             // Three in four are near the middle one.
             let (low, high) = (values[count / 8], values[count - 1 - count / 8]);
-            calm &= count < ENOUGH || (middle - low <= CALM && high - middle <= CALM);
+            restless |= middle - low > CALM || high - middle > CALM;
             middle
         });
-        Pixel { colour, known: true, calm }
+        Pixel { colour, known: true, restless: (count >= ENOUGH).then_some(restless) }
     }
 
     /// The surroundings drawn into what was never seen: from coarse to fine, each level fills what the finer one does not know.
     fn filled(&self, rows: &[Pixel]) -> Result<Frame> {
         let (w, h) = (i64::from(self.width), i64::from(self.height));
-        let colours: Vec<f32> = (0..3).flat_map(|c| rows.iter().map(move |p| f32::from(p.colour[c]) / 127.5 - 1.0)).collect();
         let known: Vec<f32> = rows.iter().map(|p| f32::from(u8::from(p.known))).collect();
-        let colours = from_vec(&colours, &[1, 3, h, w], Device::Cpu)?;
         let known = from_vec(&known, &[1, 1, h, w], Device::Cpu)?;
-        let full = fill(&colours.times(&known)?, &known)?;
-        let values = to_vec(&full)?;
-        let byte = |v: f32| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
-        let each = rows.len();
-        Frame::new(self.width, self.height, (0..3 * each).map(|i| byte(values[i % 3 * each + i / 3])).collect())
+        let mut data = vec![0; 3 * rows.len()];
+        // One colour after the other takes a third of the memory.
+        for c in 0..3 {
+            let colour: Vec<f32> = rows.iter().map(|p| f32::from(p.colour[c])).collect();
+            let full = fill(&from_vec(&colour, &[1, 1, h, w], Device::Cpu)?, &known)?;
+            for (byte, value) in data.iter_mut().skip(c).step_by(3).zip(to_vec(&full)?) {
+                *byte = value.round().clamp(0.0, 255.0) as u8;
+            }
+        }
+        Frame::new(self.width, self.height, data)
     }
 }
 
@@ -176,10 +186,11 @@ impl PlateMaker {
 struct Pixel {
     colour: [u8; 3],
     known: bool,
-    calm: bool,
+    /// Whether its colour changes, where it was seen often enough.
+    restless: Option<bool>,
 }
 
-/// `colours` `[1, 3, h, w]`, zero where `known` `[1, 1, h, w]` is, with the gaps filled.
+/// `colours` `[1, 1, h, w]`, zero where `known` `[1, 1, h, w]` is, with the gaps filled.
 fn fill(colours: &Tensor, known: &Tensor) -> Result<Tensor> {
     let (h, w) = (known.size()[2], known.size()[3]);
     if h == 1 && w == 1 {
@@ -227,7 +238,7 @@ mod tests {
             maker.add(frame, Some(&matte()), 0.0, &placement).unwrap();
         }
         let found = maker.finish().unwrap();
-        assert_eq!((found.plate, found.seen, found.unrest), (scene(), 1.0, 0.0));
+        assert_eq!((found.plate, found.seen, found.unrest), (scene(), 1.0, Some(0.0)));
     }
 
     #[test]
@@ -254,7 +265,7 @@ mod tests {
             left.iter().for_each(|&i| frame.data[i] = frame.data[i].saturating_add(20 * (step % 2) + 5 * step));
             maker.add(frame, Some(&matte()), 0.0, &Placement { x: 24.0, y: 18.0, side: SIDE as f32 }).unwrap();
         }
-        let unrest = maker.finish().unwrap().unrest;
+        let unrest = maker.finish().unwrap().unrest.unwrap();
         assert!((0.4..0.6).contains(&unrest), "{unrest}");
     }
 
@@ -263,9 +274,10 @@ mod tests {
         let mut maker = PlateMaker::new(48, 36);
         let (frame, placement) = shown(24);
         maker.add(frame, None, 0.0, &placement).unwrap();
-        let seen = maker.finish().unwrap().seen;
+        let Estimate { seen, unrest, .. } = maker.finish().unwrap();
+        assert_eq!(unrest, None, "one frame tells nothing");
         // All but the crop within its soft edge.
-        let hidden = f64::from(SIDE) * (1.0 - 2.0 * f64::from(FADING));
+        let hidden = f64::from(SIDE) * (1.0 - 2.0 * f64::from(FEATHER));
         let outside = 1.0 - hidden * hidden / (48.0 * 36.0);
         assert!((seen - outside).abs() < 0.02, "{seen} {outside}");
         assert!(matches!(PlateMaker::new(9, 9).finish(), Err(Error::NoContent(_))));

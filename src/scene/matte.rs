@@ -78,16 +78,18 @@ impl Matter {
 /// joined to the crop's upper edge or sides is the person.
 fn in_one_piece(side: usize, mut matte: Vec<u8>) -> Vec<u8> {
     let middle = (side / 2 + side / 8) * side + side / 2;
-    let person = reached(side, [middle], |at| matte[at] >= HALF);
+    let person = reached(side, true, [middle], |at| matte[at] >= HALF);
     if !person[middle] {
         // Nobody where the face should be: better the parser's word than none.
         return matte;
     }
     let border = (0..side).chain((0..side).flat_map(|y| [y * side, y * side + side - 1]));
-    let outside = reached(side, border, |at| !person[at]);
+    let outside = reached(side, false, border, |at| !person[at]);
     for (at, value) in matte.iter_mut().enumerate() {
         match (person[at], outside[at]) {
-            (false, true) => *value = (*value).min(HALF - 1),
+            // Doubts along the person's edge stay doubts.
+            (false, true) if *value >= HALF => *value = 0,
+            (false, true) => {}
             (false, false) => *value = u8::MAX,
             (true, _) => {}
         }
@@ -95,8 +97,8 @@ fn in_one_piece(side: usize, mut matte: Vec<u8>) -> Vec<u8> {
     matte
 }
 
-/// Which places can be reached from the `starts` over neighbours that are `open`.
-fn reached(side: usize, starts: impl IntoIterator<Item = usize>, open: impl Fn(usize) -> bool) -> Vec<bool> {
+/// Which places can be reached from the `starts` over neighbours that are `open`, with `corners` also across those.
+fn reached(side: usize, corners: bool, starts: impl IntoIterator<Item = usize>, open: impl Fn(usize) -> bool) -> Vec<bool> {
     let mut seen = vec![false; side * side];
     let mut waiting: Vec<usize> = starts.into_iter().collect();
     while let Some(at) = waiting.pop() {
@@ -104,9 +106,10 @@ fn reached(side: usize, starts: impl IntoIterator<Item = usize>, open: impl Fn(u
             continue;
         }
         seen[at] = true;
-        let (x, y) = (at % side, at / side);
-        waiting.extend([(x > 0).then(|| at - 1), (x + 1 < side).then_some(at + 1)].into_iter().flatten());
-        waiting.extend([(y > 0).then(|| at - side), (y + 1 < side).then_some(at + side)].into_iter().flatten());
+        let near = |v: usize| v.saturating_sub(1)..(v + 2).min(side);
+        let around = near(at / side).flat_map(|y| near(at % side).map(move |x| (x, y)));
+        let next = around.filter(|(x, y)| corners || *x == at % side || *y == at / side);
+        waiting.extend(next.map(|(x, y)| y * side + x));
     }
     seen
 }
@@ -130,12 +133,17 @@ mod tests {
     fn holes_are_filled_and_islands_removed() {
         let found = map(&["#.......", "..####..", ".-#..#+.", "..#.-#..", "..####..", "..+##+..", ".######.", "########"]);
         let whole = in_one_piece(8, found);
-        let island = whole[0];
-        assert!(island < HALF, "an island in the corner: {island}");
+        assert_eq!(whole[0], 0, "an island in the corner");
         for hole in [19, 20, 27, 28] {
             assert_eq!(whole[hole], 255, "hole at {hole}");
         }
         assert_eq!((whole[17], whole[22], whole[9]), (60, 150, 0), "doubts at the edge stay");
+    }
+
+    #[test]
+    fn hair_that_touches_by_a_corner_belongs_to_the_head() {
+        let found = map(&["#...", ".#..", ".##.", ".##."]);
+        assert_eq!(in_one_piece(4, found.clone()), found);
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod estimate;
 mod matte;
 mod still;
 
-pub use estimate::{Estimate, PlateMaker, MAX_SAMPLES};
+pub use estimate::{Estimate, PlateMaker};
 pub use matte::Matter;
-pub use still::{compress, cover, decompress, fit};
+pub use still::{compress, cover, decompress};

@@ -12,7 +12,6 @@ use effigy::progress::Progress;
 use effigy::Result;
 
 use crate::clip::{self, Aligned};
-use crate::common::PresetArg;
 use crate::encode::Args;
 use crate::progress::{Muted, Reporter};
 
@@ -22,17 +21,31 @@ const ROUNDS: u64 = 4;
 const ENOUGH: f64 = 0.0025;
 
 /// The crops moved to where the identity draws the face: its renders of some frames tell by how much they are off.
-pub fn look(args: &Args, pack: &Pack, identity: &Identity, clip: Aligned, reporter: &Reporter) -> Result<Aligned> {
+pub fn look(
+    args: &Args,
+    pack: &Pack,
+    identity: &Identity,
+    clip: Aligned,
+    options: &EncodeOptions,
+    reporter: &Reporter,
+) -> Result<Aligned> {
     let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
     let looks: Vec<&AlignedFrame> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
-    let total = if looks.is_empty() { Shift::default() } else { compare(args, pack, identity, &looks, reporter)? };
+    let total = if looks.is_empty() { Shift::default() } else { compare(args, pack, identity, &looks, options, reporter)? };
     clip::cut_again(&args.clip, &args.clip_args, args.aligned.as_ref(), clip, &total, reporter)
 }
 
 /// By how much all crops are off, as `looks` tell, at least one frame in which the face was surely followed.
-fn compare(args: &Args, pack: &Pack, identity: &Identity, looks: &[&AlignedFrame], reporter: &Reporter) -> Result<Shift> {
+fn compare(
+    args: &Args,
+    pack: &Pack,
+    identity: &Identity,
+    looks: &[&AlignedFrame],
+    options: &EncodeOptions,
+    reporter: &Reporter,
+) -> Result<Shift> {
     let cameras = clip::camera_frames(&args.clip, &args.clip_args, looks, reporter)?;
-    let options = EncodeOptions { preset: Preset::Fast, ..args.fit.options(&args.device, PresetArg::Fast) };
+    let options = EncodeOptions { preset: Preset::Fast, ..options.clone() };
     let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
     let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
     let (mut before, mut error) = (total, f64::INFINITY);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use effigy::bitstream::{
     Assembly, Concealer, Ending, Event, FrameRecord, Identity, Piece, StreamHeader, StreamInfo, StreamReader,
 };
-use effigy::decode::{paste, retarget, Decoder};
+use effigy::decode::{paste, retarget, Decoder, FEATHER};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::media::{
@@ -42,8 +42,6 @@ code is still 0 unless nothing could be decoded.";
 
 /// Frames rendered at a time.
 const BATCH: usize = 8;
-/// Width of the soft border when pasting back, share of the crop's side.
-const FEATHER: f32 = 0.08;
 
 /// Most bytes of sound that may be missing, all places together.
 const MAX_MISSING: u64 = 16 << 20;
@@ -63,15 +61,16 @@ pub struct Args {
     /// With another identity: use the stream's numbers as they are, instead of the movement away from the driver's rest
     #[arg(long, requires = "identity")]
     absolute: bool,
-    /// Paste the face back into this camera clip (the one that was encoded); its sound comes along. A picture is a new background: the head alone is
-    /// laid over it
-    #[arg(long, value_name = "CLIP")]
+    /// Paste the face back into this camera clip (the one that was encoded); its sound comes along. A picture is a new background: the head is laid
+    /// over it, without the body below the crop
+    #[arg(long, value_name = "CLIP|PICTURE")]
     paste: Option<PathBuf>,
-    /// Render the whole camera picture: the head over the background that the stream carries (`encode --plate`)
+    /// Render the whole camera picture: the head over the background that the stream carries (`encode --plate`), which stands
+    /// still, shoulders and hands with it
     #[arg(long, conflicts_with = "paste")]
     camera: bool,
     /// Take the sound from this clip, not from the stream
-    #[arg(long, value_name = "CLIP", conflicts_with = "paste")]
+    #[arg(long, value_name = "CLIP")]
     sound: Option<PathBuf>,
     /// Leave the sound out
     #[arg(long, conflicts_with_all = ["sound"])]
@@ -132,11 +131,15 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         std::iter::once(&args.input).chain(&args.identity).chain(&args.paste).chain(&args.sound).map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     check_writable(&args.output)?;
+    if args.sound.is_some() && args.clip().is_some() {
+        return Err(Error::Misuse("--sound with --paste CLIP: the clip's own sound comes along already".into()));
+    }
     let survey = survey(args, reporter)?;
+    let ground = ground(args, &survey)?;
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
-    let mut sink = Sink::new(args, &survey, &pack)?;
+    let mut sink = Sink::new(args, &survey, ground, &pack)?;
     // The clip's writer has taken what it needs of it.
     let survey = Survey { sound: None, plate: None, ..survey };
     let mut reader = open(&args.input)?;
@@ -220,10 +223,15 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
             info.repeated_frames,
         );
     }
-    if plate.broken() {
-        log::warn!("{}: a part of its background is missing", path.display());
-    }
-    Ok(Survey { header: reader.header().clone(), first, last, info, sound, plate: plate.finish() })
+    // A damaged stream without a background may have had one.
+    let plate = match (plate.broken(), plate.finish()) {
+        (false, Some(file)) => Some(file),
+        (broken, _) if args.camera && (broken || info.damaged > 0) => {
+            return Err(Error::Malformed(format!("{}: its background is damaged; give a picture with --paste", path.display())));
+        }
+        _ => None,
+    };
+    Ok(Survey { header: reader.header().clone(), first, last, info, sound, plate })
 }
 
 /// A stream's sound on its way into a clip: a temporary file beside the output.
@@ -296,6 +304,8 @@ fn choose_identity(args: &Args) -> Result<Chosen> {
 struct Sink {
     writer: ClipWriter,
     ground: Ground,
+    /// Tells heads from background.
+    matter: Option<Matter>,
 }
 
 /// What the crops are laid over.
@@ -304,14 +314,17 @@ enum Ground {
     None,
     /// The camera's own frames.
     Clip(Box<ClipReader>),
-    /// One picture, before which the head is seen as far as the matter tells it from the background.
-    Still(Frame, Option<Matter>),
+    /// One picture.
+    Still(Frame),
 }
 
 impl Sink {
-    fn new(args: &Args, survey: &Survey, pack: &Pack) -> Result<Self> {
+    fn new(args: &Args, survey: &Survey, ground: Ground, pack: &Pack) -> Result<Self> {
         let header = &survey.header;
-        let ground = ground(args, survey, pack)?;
+        let matter = match ground {
+            Ground::Still(_) => matter(args, pack)?,
+            _ => None,
+        };
         let (width, height) = match ground {
             Ground::None => (header.resolution, header.resolution),
             _ => (header.camera_width, header.camera_height),
@@ -329,19 +342,16 @@ impl Sink {
             frame_rate: frame_rate(header),
             ..WriteOptions::default()
         };
-        Ok(Sink { writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?, ground })
+        Ok(Sink { writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?, ground, matter })
     }
 
     fn put(&mut self, records: &[FrameRecord], crops: &[Frame]) -> Result<()> {
-        let mattes = match &self.ground {
-            Ground::Still(_, Some(matter)) => matter.mattes(crops)?,
-            _ => Vec::new(),
-        };
+        let mattes = self.matter.as_ref().map(|matter| matter.mattes(crops)).transpose()?.unwrap_or_default();
         for (i, (record, crop)) in records.iter().zip(crops).enumerate() {
             let (roll, pts) = (record.params.roll, record.pts);
             match (&mut self.ground, record.placement) {
                 (Ground::None, _) => self.writer.write(pts, crop)?,
-                (Ground::Still(still, _), Some(placement)) => {
+                (Ground::Still(still), Some(placement)) => {
                     let mut shown = still.clone();
                     paste(&mut shown, crop, mattes.get(i), roll, &placement, FEATHER)?;
                     self.writer.write(pts, &shown)?;
@@ -376,7 +386,8 @@ fn no_placement() -> Error {
     Error::Misuse("the stream does not say where the face was: it cannot be pasted back".into())
 }
 
-fn ground(args: &Args, survey: &Survey, pack: &Pack) -> Result<Ground> {
+/// What to lay the crops over; fails before the work where it cannot be.
+fn ground(args: &Args, survey: &Survey) -> Result<Ground> {
     let header = &survey.header;
     if !args.camera && args.paste.is_none() {
         return Ok(Ground::None);
@@ -395,16 +406,20 @@ fn ground(args: &Args, survey: &Survey, pack: &Pack) -> Result<Ground> {
             return Ok(Ground::Clip(Box::new(ClipReader::open(path, &ReadOptions::default())?)));
         }
         None => {
-            let missing = "the stream carries no background for --camera: encode it with --plate, or give one with --paste";
+            let missing = "the stream carries no background for --camera: encode the camera's clip with --plate, or give a picture with --paste";
             let file = survey.plate.as_ref().ok_or_else(|| Error::Misuse(missing.into()))?;
             decompress(file, width, height).map_err(|e| name_file(e, &args.input))?
         }
     };
+    Ok(Ground::Still(still))
+}
+
+fn matter(args: &Args, pack: &Pack) -> Result<Option<Matter>> {
     let matter = Matter::new(pack, args.device.device, args.device.precision.into())?;
     if matter.is_none() {
         log::warn!("this pack has no parser that tells head from background: the whole crop is laid over the picture");
     }
-    Ok(Ground::Still(still, matter))
+    Ok(matter)
 }
 
 /// `Err` if the camera clip cannot be the one that was encoded.
@@ -415,7 +430,7 @@ fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Pa
     }
     let (w, h) = (header.camera_width, header.camera_height);
     Err(Error::Misuse(format!(
-        "{}: {} x {}, but the stream was made from {w} x {h} with another clock: it is not the encoded clip",
+        "{}: {} x {}, but the stream was made from {w} x {h} with another clock: it is not the encoded clip (pictures: .jpg, .png, .webp, .bmp, .tif)",
         path.display(),
         info.width,
         info.height

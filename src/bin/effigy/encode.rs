@@ -109,14 +109,14 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
     let sound = sound(args, &clip)?;
     let begun = Instant::now();
+    let mut options = args.fit.options(&args.device, PresetArg::Medium);
+    options.head_only |= args.plate.is_some();
     let clip = match &known {
         #[cfg(feature = "encode")]
-        Some(identity) if again => crate::again::look(args, &pack, identity, clip, reporter)?,
+        Some(identity) if again => crate::again::look(args, &pack, identity, clip, &options, reporter)?,
         _ => clip,
     };
     let plate = args.plate.map(|bytes| plate(args, &pack, &clip, bytes as usize, reporter)).transpose()?;
-    let mut options = args.fit.options(&args.device, PresetArg::Medium);
-    options.head_only |= plate.is_some();
     let encoded = encode(&pack, known, &clip.frames, &options, reporter)?;
     let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
@@ -177,28 +177,38 @@ fn sound(args: &Args, clip: &Aligned) -> Result<Option<(Staged, String)>> {
 /// The background of the clip as a JPEG file of at most `bytes`: what the camera sees where the head is not.
 fn plate(args: &Args, pack: &Pack, clip: &Aligned, bytes: usize, reporter: &Reporter) -> Result<Vec<u8>> {
     let (width, height) = (clip.camera.width, clip.camera.height);
-    let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
+    let mut sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
+    if sure.is_empty() {
+        sure = clip.frames.iter().collect();
+    }
     let step = sure.len().div_ceil(PlateMaker::capacity(width, height)).max(1);
     let looks: Vec<&AlignedFrame> = sure.into_iter().step_by(step).collect();
+    reporter.begin("look at the background", looks.len() as u64);
     let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks, reporter)?;
     let crops: Vec<Frame> = looks.iter().map(|look| look.frame.clone()).collect();
     let mattes = match Matter::new(pack, args.device.device, args.device.precision.into())? {
         Some(matter) => matter.mattes(&crops)?,
-        None => Vec::new(),
+        None => {
+            log::warn!("this pack has no parser that tells head from background: under the crop only what it leaves is seen");
+            Vec::new()
+        }
     };
     let mut maker = PlateMaker::new(width, height);
     for (i, (camera, look)) in cameras.into_iter().zip(&looks).enumerate() {
         maker.add(camera.frame, mattes.get(i), look.roll, &look.placement)?;
+        reporter.advance(i as u64 + 1, "");
     }
     let found = maker.finish()?;
+    reporter.end();
     let share = |part: f64| format!("{:.0} %", 100.0 * part);
-    if found.unrest > RESTLESS {
-        log::warn!(
-            "{} of the background change: one picture of it will stand still where the clip does not",
-            share(found.unrest)
-        );
+    match found.unrest.map(|unrest| (unrest > RESTLESS, share(unrest))) {
+        Some((true, unrest)) => {
+            log::warn!("{unrest} of the background change: one picture of it will stand still where the clip does not")
+        }
+        Some((false, unrest)) => log::info!("{unrest} of the background change"),
+        None => log::info!("too few frames to tell whether the background stands still"),
     }
-    log::info!("background: {} seen, {} of that restless, from {} frames", share(found.seen), share(found.unrest), looks.len());
+    log::info!("background: {} of it seen in {} frames", share(found.seen), looks.len());
     compress(&found.plate, bytes)
 }
 

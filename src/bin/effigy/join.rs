@@ -76,9 +76,15 @@ fn plate(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut reader = open(path)?;
     let mut plate = Assembly::default();
     while let Some(event) = reader.next_event()? {
-        if let Event::Plate(piece) = event {
-            plate.add(&piece);
+        match event {
+            Event::Plate(piece) => plate.add(&piece),
+            // It stands before the first of them.
+            Event::Packet(_) => break,
+            _ => {}
         }
+    }
+    if plate.broken() {
+        log::warn!("{}: its background is damaged and left out", path.display());
     }
     Ok(plate.finish())
 }

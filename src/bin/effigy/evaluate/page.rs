@@ -204,6 +204,7 @@ impl Page<'_> {
         };
         let line = |name: &str, bytes: f64| vec![name.to_string(), format!("{bytes:.1}"), format!("{:.1}", cost.kilobits(bytes))];
         let once = if cost.identity_inline { "header and identity" } else { "header without an identity" };
+        let once = if cost.plate_bytes > 0 { format!("{once}, and the background") } else { once.to_string() };
         let mut rows = vec![
             line("the 35 numbers alone", cost.payload()),
             line("and packet heads, checks, time stamps, placement, index", cost.running()),
@@ -216,8 +217,9 @@ impl Page<'_> {
             true => format!("identity {} bytes, inside the stream", cost.identity_bytes),
             false => "the identity travels apart and is not counted".to_string(),
         };
+        let plate = if cost.plate_bytes > 0 { format!(", background {} bytes", cost.plate_bytes) } else { String::new() };
         let lead = format!(
-            "Stream {}: {} frames at {:.2} per second, header {} bytes, {identity}. Pack {}.",
+            "Stream {}: {} frames at {:.2} per second, header {} bytes, {identity}{plate}. Pack {}.",
             cost.coding,
             cost.frames,
             cost.rate,
