@@ -279,6 +279,22 @@ fn streams_of_one_identity_are_joined_without_touching_a_number() {
 }
 
 #[test]
+fn what_each_number_does_is_drawn_and_listed() {
+    let room = Room::new("channels");
+    room.encode("-o a.effigy --save-identity me.identity");
+    let mean = room.ok("pack channels pack.safetensors -o mean.png --device cpu --precision fp32 --quiet");
+    let own = room.ok("pack channels pack.safetensors --identity me.identity -o me.png --device cpu --precision fp32 --quiet");
+    let rows = |text: &str| text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| alpha")).count();
+    assert_eq!((rows(&mean), rows(&own)), (32, 32), "{mean}");
+    let columns = |text: &str| text.lines().map(|line| line.matches('|').count()).collect::<Vec<_>>();
+    assert!(columns(&mean).iter().all(|n| *n == 8) && columns(&own).iter().all(|n| *n == 9), "{own}");
+    let [mean, own] = ["mean.png", "me.png"].map(|name| effigy::media::read_png(room.path(name)).unwrap());
+    // 34 cells in rows of four: three tiles and a name each.
+    assert_eq!((mean.width, mean.height), (4 * (3 * 33 + 1 + 6) + 6, 9 * (11 + 32 + 3 + 6) + 6));
+    assert_ne!(mean, own);
+}
+
+#[test]
 fn another_identity_is_driven_by_the_stream() {
     let room = Room::new("driven");
     room.encode("-o a.effigy");

@@ -6,6 +6,7 @@
 #[cfg(feature = "encode")]
 mod again;
 mod align;
+mod channels;
 mod clip;
 mod coding;
 mod common;

@@ -17,6 +17,7 @@ pub enum Command {
     Import(Box<ImportArgs>),
     Verify(VerifyArgs),
     Measure(MeasureArgs),
+    Channels(crate::channels::Args),
 }
 
 const IMPORT_EXAMPLES: &str = "\
@@ -99,6 +100,7 @@ pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
         Command::Import(args) => run_import(args, reporter),
         Command::Verify(args) => run_verify(args, reporter),
         Command::Measure(args) => run_measure(args, reporter),
+        Command::Channels(args) => crate::channels::run(args, reporter),
     }
 }
 
