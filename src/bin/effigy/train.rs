@@ -235,6 +235,15 @@ pub struct PackArgs {
 }
 
 /// What all trainings have in common.
+/// An argument of the command line as a pack records it: folders stay private, for a pack may be passed on.
+fn bare(arg: &str) -> String {
+    let path = Path::new(arg);
+    match path.file_name() {
+        Some(name) if path.components().count() > 1 => name.to_string_lossy().into_owned(),
+        _ => arg.to_string(),
+    }
+}
+
 fn common(output: &Path, state: Option<&PathBuf>, device: &crate::common::DeviceArgs) -> Result<TrainOptions> {
     check_writable(output)?;
     if let Some(n) = device.threads {
@@ -242,7 +251,7 @@ fn common(output: &Path, state: Option<&PathBuf>, device: &crate::common::Device
     }
     let place = device.device.resolve()?;
     let precision: effigy::decode::Precision = device.precision.into();
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let command = std::env::args().skip(1).map(|arg| bare(&arg)).collect::<Vec<_>>().join(" ");
     Ok(TrainOptions {
         out: output.into(),
         state: state.cloned().unwrap_or_else(|| output.with_extension("state")),
@@ -344,4 +353,15 @@ fn personal(args: &PersonalArgs, reporter: &Reporter) -> Result<()> {
     train_personal(&options, &clips, reporter)?;
     reporter.say(&format!("{}: done; encode and decode with --pack {0}", args.output.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn a_pack_names_files_and_not_the_folders_they_were_in() {
+        let recorded = ["train", "pack", "-o", "/home/ada/secret/me.safetensors", "--state", "../runs/1", "--size", "64"];
+        assert_eq!(recorded.map(bare).join(" "), "train pack -o me.safetensors --state 1 --size 64");
+    }
 }
