@@ -79,7 +79,7 @@ impl PlateMaker {
     /// One more camera frame. Without a matte the whole crop is taken for the person.
     ///
     /// # Errors
-    /// Misuse for a frame of another size, or more frames than fit; limit for frames of more than [`MAX_CAMERA_PIXELS`].
+    /// Misuse for a frame of another size, or more frames than fit; limit for frames of more than [`MAX_CAMERA_PIXELS`](crate::limits::MAX_CAMERA_PIXELS).
     pub fn add(&mut self, frame: Frame, matte: Option<&Matte>, roll: f32, placement: &Placement) -> Result<()> {
         if (frame.width, frame.height) != (self.width, self.height) {
             let (w, h) = (self.width, self.height);
