@@ -3,14 +3,14 @@
 //! In: camera frames with the place of the crop and its matte. Out: one camera frame. Per pixel the median of the frames in which the
 //! person did not stand there; where somebody always did, what the crop's soft edge will let through, else the surroundings drawn in.
 
-use super::still::check_pixels;
+use super::still::{by_colour, check_pixels};
 use crate::decode::{Matte, Square, FEATHER};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::net::ops::{from_vec, to_vec, Calc};
+use crate::net::ops::{from_vec, Calc};
 use crate::params::Placement;
 use rayon::prelude::*;
-use tch::{no_grad, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Most frames that are looked at: medians of more change little.
 const MAX_SAMPLES: usize = 48;
@@ -124,11 +124,8 @@ impl PlateMaker {
         let count = |what: fn(&Pixel) -> bool| rows.iter().filter(|p| what(p)).count();
         let (known, judged, restless) =
             (count(|p| p.known), count(|p| p.restless.is_some()), count(|p| p.restless == Some(true)));
-        let plate = if known == pixels {
-            Frame::new(self.width, self.height, rows.iter().flat_map(|p| p.colour).collect())?
-        } else {
-            no_grad(|| self.filled(&rows))?
-        };
+        let seen = Frame::new(self.width, self.height, rows.iter().flat_map(|p| p.colour).collect())?;
+        let plate = if known == pixels { seen } else { self.filled(&seen, &rows)? };
         let unrest = (judged > 0).then(|| restless as f64 / judged as f64);
         Ok(Estimate { plate, seen: known as f64 / pixels as f64, unrest })
     }
@@ -165,20 +162,10 @@ impl PlateMaker {
     }
 
     /// The surroundings drawn into what was never seen: from coarse to fine, each level fills what the finer one does not know.
-    fn filled(&self, rows: &[Pixel]) -> Result<Frame> {
-        let (w, h) = (i64::from(self.width), i64::from(self.height));
+    fn filled(&self, seen: &Frame, rows: &[Pixel]) -> Result<Frame> {
         let known: Vec<f32> = rows.iter().map(|p| f32::from(u8::from(p.known))).collect();
-        let known = from_vec(&known, &[1, 1, h, w], Device::Cpu)?;
-        let mut data = vec![0; 3 * rows.len()];
-        // One colour after the other takes a third of the memory.
-        for c in 0..3 {
-            let colour: Vec<f32> = rows.iter().map(|p| f32::from(p.colour[c])).collect();
-            let full = fill(&from_vec(&colour, &[1, 1, h, w], Device::Cpu)?, &known)?;
-            for (byte, value) in data.iter_mut().skip(c).step_by(3).zip(to_vec(&full)?) {
-                *byte = value.round().clamp(0.0, 255.0) as u8;
-            }
-        }
-        Frame::new(self.width, self.height, data)
+        let known = from_vec(&known, &[1, 1, i64::from(self.height), i64::from(self.width)], Device::Cpu)?;
+        by_colour(seen, self.width, self.height, |colour| fill(colour, &known))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::frame::Frame;
 use crate::limits::{MAX_CAMERA_PIXELS, MAX_FRAME_SIDE, MAX_PLATE_BYTES};
 use crate::net::ops::{from_vec, resized, to_vec};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use tch::{no_grad, Device};
+use tch::{no_grad, Device, Tensor};
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
@@ -126,13 +126,18 @@ fn fit(frame: Frame, width: u32, height: u32) -> Result<Frame> {
     if width == 0 || height == 0 {
         return Err(Error::Misuse(format!("a picture of {width} x {height}")));
     }
-    let (from, to) = ([1, 1, i64::from(frame.height), i64::from(frame.width)], [i64::from(height), i64::from(width)]);
+    by_colour(&frame, width, height, |colour| resized(colour, [i64::from(height), i64::from(width)]))
+}
+
+/// The frame of `width` x `height` that `change` makes of another one's colours, each `[1, 1, h, w]` from 0 to 255: one after the other, which takes a
+/// third of the memory.
+pub(super) fn by_colour(frame: &Frame, width: u32, height: u32, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Frame> {
+    let shape = [1, 1, i64::from(frame.height), i64::from(frame.width)];
     let mut data = vec![0; 3 * width as usize * height as usize];
-    // One colour after the other takes a third of the memory.
     for c in 0..3 {
         let colour: Vec<f32> = frame.data.iter().skip(c).step_by(3).map(|v| f32::from(*v)).collect();
-        let sized = no_grad(|| to_vec(&resized(&from_vec(&colour, &from, Device::Cpu)?, to)?))?;
-        for (byte, value) in data.iter_mut().skip(c).step_by(3).zip(sized) {
+        let changed = no_grad(|| to_vec(&change(&from_vec(&colour, &shape, Device::Cpu)?)?))?;
+        for (byte, value) in data.iter_mut().skip(c).step_by(3).zip(changed) {
             *byte = value.round().clamp(0.0, 255.0) as u8;
         }
     }
