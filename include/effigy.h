@@ -514,7 +514,7 @@ typedef struct {
      */
     int32_t inline_identity;
     /**
-     * Share of the last frame's numbers that is kept, 0 to less than 1: calms noise, delays motion. Usual: 0.3.
+     * Share of the last frame's numbers that is kept, 0 to less than 1: calms noise, delays motion. Usual: 0.15.
      */
     float smoothing;
     /**

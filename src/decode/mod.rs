@@ -25,7 +25,10 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::pack::Pack;
 use crate::params::FrameParams;
+#[cfg(not(feature = "analysis"))]
 use render::Renderer;
+#[cfg(feature = "analysis")]
+pub(crate) use render::Renderer;
 
 /// How to decode.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use tch::{no_grad, Device, Kind, Tensor};
 
 /// Everything that turns one identity's parameters into pictures.
 #[derive(Debug)]
-pub(super) struct Renderer {
+pub(crate) struct Renderer {
     frozen: Frozen,
     posed: PosedGrid,
     styles: Vec<Style>,
@@ -33,7 +33,7 @@ struct Style {
 }
 
 impl Renderer {
-    pub(super) fn new(pack: &Pack, identity: &Identity, device: Device, kind: Kind, grid: &GridOptions) -> Result<Renderer> {
+    pub(crate) fn new(pack: &Pack, identity: &Identity, device: Device, kind: Kind, grid: &GridOptions) -> Result<Renderer> {
         no_grad(|| {
             let generator = tuned_generator(pack, identity, device)?;
             let latent = latent_tensor(pack, identity, device)?;
@@ -51,7 +51,7 @@ impl Renderer {
         })
     }
 
-    pub(super) fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.frozen.device()
     }
 
@@ -64,19 +64,24 @@ impl Renderer {
     }
 
     /// Frames per batch beyond which nothing is gained: four pictures of 128 x 128 on the CPU (larger tensors cost fresh memory pages), more on a GPU.
-    pub(super) fn good_batch(&self) -> usize {
+    pub(crate) fn good_batch(&self) -> usize {
         let pixels = (self.resolution as usize).pow(2);
         let (budget, most) = if self.device() == Device::Cpu { (1 << 16, 8) } else { (1 << 22, 64) };
         (budget / pixels).clamp(1, most)
     }
 
     pub(super) fn frames(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
+        to_frames(&self.pictures(params, i64::MAX)?)
+    }
+
+    /// The pictures `[B, 3, R, R]` in about [-1, 1]; as they stand at `side`, if the generator passes it.
+    pub(crate) fn pictures(&mut self, params: &[FrameParams], side: i64) -> Result<Tensor> {
         if params.iter().any(|p| p.alpha.iter().any(|a| !a.is_finite())) {
             return Err(Error::Misuse("expression offsets must be finite".into()));
         }
         no_grad(|| {
             let styles = self.styles(params)?;
-            to_frames(&self.frozen.synthesis(&styles)?)
+            self.frozen.synthesis_to(side, &styles)
         })
     }
 

@@ -4,7 +4,7 @@
 //! regression), or from the last frame of the group before if that renders better; an inter-frame term ties neighbours together.
 
 use super::crops::Crops;
-use super::loss::{Judge, Region, Target};
+use super::loss::{Judge, Target};
 use super::model::{Model, COLUMNS};
 use super::rows::{Best, RowAdam};
 use crate::error::Result;
@@ -38,7 +38,7 @@ pub(super) fn search(
     let table = table.copy();
     progress.begin("search the expression", crops.len() as u64);
     for picks in crops.chunks(super::batch(model.generator.config().resolution)) {
-        let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;
+        let target = judge.target(&crops.pick(&picks)?)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
         let mut start = table.f_slice(0, first, last, 1)?;
         if first > 0 {

@@ -13,15 +13,6 @@ const PERCEPTUAL: f64 = 0.04;
 /// What is left of the background's weight where only the head counts.
 const BACKGROUND: f64 = 0.05;
 
-/// The regions that a loss may look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Region {
-    /// Everything; head, eyes and mouth count more than the background.
-    Whole,
-    /// The face without eyes, brows and mouth: what pose is judged by.
-    Rigid,
-}
-
 /// Judges renders against crops.
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
@@ -41,9 +32,16 @@ pub(super) struct Target {
     weights: Tensor,
 }
 
+impl Target {
+    /// How much each place counts, `[B, 1, R/2, R/2]` of mean 1.
+    pub(super) fn weights(&self) -> &Tensor {
+        &self.weights
+    }
+}
+
 /// Maps `[1, 1, side, side]` of the FFHQ framing at half the crop's side.
 #[derive(Debug)]
-struct Prior {
+pub(super) struct Prior {
     head: Tensor,
     eyes: Tensor,
     mouth: Tensor,
@@ -61,7 +59,7 @@ fn ellipse(side: i64, centre: (f32, f32), radius: (f32, f32), device: Device) ->
 }
 
 impl Prior {
-    fn new(side: i64, device: Device) -> Result<Self> {
+    pub(super) fn new(side: i64, device: Device) -> Result<Self> {
         let left = ellipse(side, (0.375, 0.45), (0.11, 0.09), device)?;
         let right = ellipse(side, (0.625, 0.45), (0.11, 0.09), device)?;
         Ok(Prior {
@@ -69,6 +67,12 @@ impl Prior {
             eyes: left.f_maximum(&right)?,
             mouth: ellipse(side, (0.5, 0.74), (0.17, 0.13), device)?,
         })
+    }
+
+    /// How much each place counts where no parser was asked, `[1, 1, side, side]` of mean 1: the head, eyes and mouth most.
+    pub(super) fn weights(&self) -> Result<Tensor> {
+        let map = self.head.scale(0.9)?.shift(0.1)?.plus(&self.eyes.scale(1.8)?)?.plus(&self.mouth.scale(1.5)?)?;
+        map.over(&map.average()?)
     }
 }
 
@@ -98,7 +102,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Weights `[B, 1, R/2, R/2]` of mean 1 from the framing and the parser.
-    fn weights(&self, view: &View, region: Region, side: i64) -> Result<Tensor> {
+    fn weights(&self, view: &View, side: i64) -> Result<Tensor> {
         let parsed = match self.net.parse(view)? {
             Some(logits) => Some(logits.f_softmax(1, Kind::Float)?.f_upsample_bilinear2d([side / 2; 2], false, None, None)?),
             None => None,
@@ -112,20 +116,12 @@ impl<'a> Judge<'a> {
         let mouth = share(&["lips", "inner_mouth"])?.times(&self.prior.mouth)?;
         let matte = share(&["background"])?.scale(-1.0)?.shift(1.0)?;
         let p = &self.prior;
-        let map = match region {
-            Region::Whole => {
-                let base = p.head.scale(0.6)?.plus(&matte.scale(0.4)?)?.shift(0.6)?;
-                let windows = p.eyes.scale(1.8)?.plus(&p.mouth.scale(1.5)?)?;
-                let map = base.plus(&windows)?.plus(&fine.plus(&mouth)?.scale(2.0)?)?;
-                match (self.head_only, &parsed) {
-                    (true, Some(_)) => map.times(&widened(&matte)?.scale(1.0 - BACKGROUND)?.shift(BACKGROUND)?)?,
-                    _ => map,
-                }
-            }
-            Region::Rigid => {
-                let still = p.eyes.f_maximum(&p.mouth)?.scale(-1.0)?.shift(1.0)?;
-                p.head.times(&still)?.times(&matte.scale(0.7)?.shift(0.3)?)?.shift(1e-3)?
-            }
+        let base = p.head.scale(0.6)?.plus(&matte.scale(0.4)?)?.shift(0.6)?;
+        let windows = p.eyes.scale(1.8)?.plus(&p.mouth.scale(1.5)?)?;
+        let map = base.plus(&windows)?.plus(&fine.plus(&mouth)?.scale(2.0)?)?;
+        let map = match (self.head_only, &parsed) {
+            (true, Some(_)) => map.times(&widened(&matte)?.scale(1.0 - BACKGROUND)?.shift(BACKGROUND)?)?,
+            _ => map,
         };
         let mean = map.f_mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float)?;
         map.over(&mean)
@@ -145,10 +141,10 @@ impl<'a> Judge<'a> {
     }
 
     /// Prepares crops to be compared with.
-    pub(super) fn target(&self, images: &Tensor, region: Region) -> Result<Target> {
+    pub(super) fn target(&self, images: &Tensor) -> Result<Target> {
         no_grad(|| {
             let view = self.net.view(images, self.kind)?;
-            let weights = self.weights(&view, region, images.size()[2])?;
+            let weights = self.weights(&view, images.size()[2])?;
             Ok(Target { images: images.shallow_clone(), view, weights })
         })
     }
@@ -192,23 +188,20 @@ mod tests {
     }
 
     #[test]
-    fn region_weights_have_mean_one_and_the_rigid_region_leaves_eyes_and_mouth_out() {
+    fn weights_have_mean_one_and_eyes_and_mouth_count_most() {
         let pack = fixture::tiny(1).unwrap();
         let net = pack.analysis(Device::Cpu).unwrap();
         let judge = Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
-        for region in [Region::Whole, Region::Rigid] {
-            let weights = judge.target(&noise(1), region).unwrap().weights;
-            assert_eq!(weights.size(), [2, 1, 16, 16]);
+        let parsed = judge.target(&noise(1)).unwrap().weights;
+        assert_eq!(parsed.size(), [2, 1, 16, 16]);
+        for weights in [parsed, Prior::new(16, Device::Cpu).unwrap().weights().unwrap()] {
             for mean in to_vec(&weights.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float).unwrap()).unwrap() {
-                assert!((mean - 1.0).abs() < 1e-4, "{region:?}: {mean}");
+                assert!((mean - 1.0).abs() < 1e-4, "{mean}");
             }
             // Left eye and mouth of the FFHQ framing against a cheek, cells of 16 x 16.
             let at = |x: usize, y: usize| to_vec(&weights).unwrap()[16 * y + x];
             let (eye, mouth, cheek) = (at(6, 7), at(8, 11), at(5, 9));
-            match region {
-                Region::Whole => assert!(eye > cheek && mouth > cheek, "{eye} {mouth} {cheek}"),
-                Region::Rigid => assert!(eye < 0.1 * cheek && mouth < 0.1 * cheek, "{eye} {mouth} {cheek}"),
-            }
+            assert!(eye > cheek && mouth > cheek, "{eye} {mouth} {cheek}");
         }
     }
 
@@ -220,7 +213,7 @@ mod tests {
         let rest = noise(1).f_narrow(0, 0, 1).unwrap().f_expand([2, 3, 32, 32], false).unwrap().copy();
         let seen = |head| {
             let judge = judge(head);
-            let target = judge.target(&rest, Region::Whole).unwrap();
+            let target = judge.target(&rest).unwrap();
             // The place that counts least changes.
             let weights = to_vec(&target.weights.f_narrow(0, 1, 1).unwrap()).unwrap();
             let least = (0..256).min_by(|a, b| weights[*a].total_cmp(&weights[*b])).unwrap() as i64;
@@ -237,8 +230,8 @@ mod tests {
         let pack = fixture::tiny(1).unwrap();
         let net = pack.analysis(Device::Cpu).unwrap();
         let judge = || Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
-        let whole = judge().target(&noise(1), Region::Whole).unwrap().weights;
-        let head = judge().only_head(true).target(&noise(1), Region::Whole).unwrap().weights;
+        let whole = judge().target(&noise(1)).unwrap().weights;
+        let head = judge().only_head(true).target(&noise(1)).unwrap().weights;
         let view = net.view(&noise(1), Kind::Float).unwrap();
         let parsed = net.parse(&view).unwrap().unwrap().f_softmax(1, Kind::Float).unwrap();
         let background = share(&parsed, &pack.config().labels, &["background"]).unwrap();
@@ -255,7 +248,7 @@ mod tests {
         let pack = fixture::tiny(1).unwrap();
         let net = pack.analysis(Device::Cpu).unwrap();
         let judge = Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
-        let target = judge.target(&noise(1), Region::Whole).unwrap();
+        let target = judge.target(&noise(1)).unwrap();
         assert!(to_vec(&judge.loss(&noise(1), &target).unwrap()).unwrap().iter().all(|l| l.abs() < 1e-5));
         assert!(to_vec(&judge.loss(&noise(2), &target).unwrap()).unwrap().iter().all(|l| *l > 0.1));
         assert!(judge.flicker(&noise(1), &target).unwrap().value().unwrap() < 1e-6);

@@ -1,8 +1,9 @@
 //! Encoder: aligned crops to an identity and 35 numbers per frame.
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
-//! (sensitivities) -> `start` (first guess) -> `pose` -> `expression`. `differences` (the weights that `tune` moves), `crops`, `loss`,
-//! `model` and `rows` serve them. `live` takes the short way of a call: `align` -> `start`, nothing searched.
+//! (sensitivities) -> `start` (first guess) -> `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
+//! (the weights that `tune` moves), `crops`, `loss`, `model` and `rows` serve them. `live` takes the short way of a call:
+//! `align` -> `start` -> `newton`.
 //!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
@@ -17,18 +18,18 @@ mod invert;
 mod live;
 mod loss;
 mod model;
-mod pose;
+mod newton;
 pub(crate) mod rows;
 mod start;
 pub(crate) mod tune;
 
 use crate::bitstream::Identity;
-use crate::decode::{tuned_generator, DeviceChoice, Precision};
+use crate::decode::{tuned_generator, DeviceChoice, GridOptions, Precision, Renderer};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::limits::MAX_IDENTITY_BYTES;
 use crate::net::ops::from_vec;
-use crate::net::{Analysis, Generator, PoseFlow};
+use crate::net::{Analysis, Generator};
 use crate::pack::Pack;
 use crate::params::{FrameParams, Placement, EXPRESSIONS};
 use crate::progress::Progress;
@@ -36,7 +37,7 @@ use crops::Crops;
 use differences::Differences;
 #[cfg(feature = "encode")]
 pub use live::LiveEncoder;
-pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING};
+pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
 use model::{from_table, latent_plain, latent_tensor, to_table, Model};
 use std::collections::BTreeMap;
@@ -72,9 +73,9 @@ impl AlignedFrame {
 /// How much work the encoder may do. Steps of tuning do not grow with the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// What a call allows: nothing is searched, each frame is read once, as by [`LiveReader`]. Not for [`enroll`].
+    /// What a call allows: a few steps from where the last frame ended, as by [`LiveReader`]. Not for [`enroll`].
     Live,
-    /// A preview: a third of the tuning steps of `medium`, half of those of the search.
+    /// A preview: a third of the tuning steps of `medium`, half of the search's.
     Fast,
     /// The default.
     #[default]
@@ -128,7 +129,7 @@ struct Plan {
     tune_steps: u64,
     /// Of these, steps before the weights are rounded to what will be sent.
     free_steps: u64,
-    pose_steps: u64,
+    newton_steps: u64,
     expression_steps: u64,
     tuning: Tuning,
     seed: u64,
@@ -147,11 +148,11 @@ impl EncodeOptions {
     }
 
     fn plan(&self) -> Plan {
-        let (fit_steps, tune_steps, pose_steps, expression_steps) = match self.preset {
+        let (fit_steps, tune_steps, newton_steps, expression_steps) = match self.preset {
             Preset::Live => (0, 0, 0, 0),
-            Preset::Fast => (100, 700, 8, 24),
-            Preset::Medium => (150, 2000, 12, 48),
-            Preset::Best => (300, 6000, 20, 100),
+            Preset::Fast => (100, 700, 2, 12),
+            Preset::Medium => (150, 2000, 2, 24),
+            Preset::Best => (300, 6000, 3, 60),
         };
         let usual = if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
         let tune_steps = self.tune_steps.unwrap_or(usual);
@@ -159,7 +160,7 @@ impl EncodeOptions {
             fit_steps,
             tune_steps,
             free_steps: tune_steps / 2,
-            pose_steps,
+            newton_steps,
             expression_steps,
             tuning: self.tuning,
             seed: self.seed,
@@ -216,6 +217,11 @@ impl Bench {
             tuning_rate: pack.config().tuning_rate,
             kind: self.kind,
         })
+    }
+
+    /// Pictures as the decoder will draw them.
+    fn renderer(&self, pack: &Pack, identity: &Identity) -> Result<Renderer> {
+        Renderer::new(pack, identity, self.device, self.kind, &GridOptions::default())
     }
 
     fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
@@ -325,10 +331,7 @@ pub fn search(
             }
         },
     };
-    let table = match model.flow {
-        PoseFlow::Still => table,
-        _ => pose::search(&model, &judge, &crops, &latent, &table, plan.pose_steps, progress)?,
-    };
+    let table = newton::search(bench.renderer(pack, identity)?, &judge, &crops, &table, plan.newton_steps, progress)?;
     let eta = channels::rates(&identity.sensitivity);
     let table = expression::search(&model, &judge, &crops, &latent, &table, (plan.expression_steps, &eta), progress)?;
     from_table(&table, frames.iter().map(|f| f.roll))

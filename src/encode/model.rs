@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 /// Columns of a parameter table: yaw, pitch, then alpha. Roll is not part of the upright picture.
 pub(super) const COLUMNS: i64 = 2 + EXPRESSIONS as i64;
 
-/// Side beyond which [`Model::glimpse`] does not go.
-const GLIMPSE: i64 = 256;
+/// Side beyond which [`Model::glimpse`] and the Gauss-Newton search do not go.
+pub(super) const GLIMPSE: i64 = 256;
 
 /// Generator and flow with the channels V.
 #[derive(Debug)]

@@ -55,6 +55,11 @@ impl Start {
         Ok(Start { map, centre, low: low.minus(&margin)?, high: high.plus(&margin)? })
     }
 
+    /// Mean of what it learned from, `[1, 34]`.
+    pub(super) fn centre(&self) -> &Tensor {
+        &self.centre
+    }
+
     /// The numbers `[B, 34]` of crops `[B, 3, R, R]` in [-1, 1].
     pub(super) fn read(&self, net: &Analysis, kind: Kind, images: &Tensor) -> Result<Tensor> {
         let read = no_grad(|| hidden(net, kind, images)?.f_matmul(&self.map)?.plus(&self.centre))?;

@@ -5,7 +5,7 @@
 
 use super::crops::Crops;
 use super::differences::Differences;
-use super::loss::{Judge, Region};
+use super::loss::Judge;
 use super::model::{Model, COLUMNS};
 use super::rows::RowAdam;
 use super::{Plan, Tuning};
@@ -160,7 +160,7 @@ fn descend(
         let picks = deck.draw(super::batch(model.generator.config().resolution));
         let rate = rate(step, steps);
         let batch = rows.take(&picks)?;
-        let target = judge.target(&crops.pick(&picks)?, Region::Whole)?;
+        let target = judge.target(&crops.pick(&picks)?)?;
         let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
         let renders = model.render(&latent, &table)?;
         let mut loss = judge.loss(&renders, &target)?.average()?;

@@ -109,13 +109,21 @@ impl Frozen {
     /// # Errors
     /// Misuse for another number of vectors; device.
     pub fn synthesis(&self, styles: &[Tensor]) -> Result<Tensor> {
+        self.synthesis_to(i64::MAX, styles)
+    }
+
+    /// The picture as it stands when it is `side` pixels large, `[B, 3, side, side]`; the whole one if it never is that large.
+    ///
+    /// # Errors
+    /// As [`Frozen::synthesis`].
+    pub fn synthesis_to(&self, side: i64, styles: &[Tensor]) -> Result<Tensor> {
         if styles.len() != self.layers.len() {
             return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
         }
         no_grad(|| {
             let mut x = self.start.shallow_clone();
             let mut image: Option<Tensor> = None;
-            for (prepared, style) in self.layers.iter().zip(styles) {
+            for (prepared, style) in self.layers.iter().zip(styles).take_while(|(prepared, _)| prepared.layer.side <= side) {
                 if prepared.layer.to_rgb {
                     let rgb = prepared.colours(&x, style)?;
                     image = Some(match image {

@@ -103,7 +103,7 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 /// Amount of work by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum PresetArg {
-    /// What a call allows: nothing is searched; needs an enrolled identity
+    /// What a call allows: a few steps from the frame before, none waits for a later one; needs an enrolled identity
     Live,
     /// A preview: a third of the tuning, half of the search
     Fast,

@@ -28,7 +28,7 @@ Examples:
   effigy encode call.mp4 -o call.effigy
   effigy encode call.mp4 -o call.effigy --preset best --start 2.5 --frames 250
   effigy encode today.mp4 -o today.effigy --identity me.identity     tunes nothing: much faster
-  effigy encode today.mp4 -o today.effigy --identity me.identity --preset live     searches nothing either
+  effigy encode today.mp4 -o today.effigy --identity me.identity --preset live     as a call codes
   effigy encode crops.mkv --aligned-input -o crops.effigy
   effigy encode call.mp4 -o call.effigy --plate                      with the background, for `decode --camera`
 

@@ -50,7 +50,7 @@ pub struct EncoderSettings {
     pub aligned: i32,
     /// Not 0: the header carries the identity. Usual: 0, it names it by its hash.
     pub inline_identity: i32,
-    /// Share of the last frame's numbers that is kept, 0 to less than 1: calms noise, delays motion. Usual: 0.3.
+    /// Share of the last frame's numbers that is kept, 0 to less than 1: calms noise, delays motion. Usual: 0.15.
     pub smoothing: f32,
     /// 0 a CUDA device if there is one, else the processor; 1 the processor; 2 and up the CUDA device of this number less 2.
     pub device: i32,
@@ -83,7 +83,7 @@ const USUAL: EncoderSettings = EncoderSettings {
     intra_interval: 100,
     aligned: 0,
     inline_identity: 0,
-    smoothing: 0.3,
+    smoothing: 0.15,
     device: 0,
     precision: 0,
     threads: 0,

@@ -1,0 +1,340 @@
+//! Numbers of frames by Gauss-Newton: how the picture answers to each number is measured by rendering, and the numbers that explain the
+//! difference to the crop are solved for. Source: active appearance models (Cootes et al. 2001), with rank-one corrections of the
+//! derivatives (Broyden 1965) and damping (Marquardt 1963); the paper descends along gradients instead.
+//!
+//! Input: crops `[1, 3, R, R]` in [-1, 1] with weights by place. Output: rows `[1, 34]`. Pictures are compared at [`SIDE`]. The
+//! derivatives are kept from frame to frame, since neighbours are alike, and measured anew as far as the time allows.
+
+use super::crops::Crops;
+use super::loss::Judge;
+use super::model::{from_table, COLUMNS, GLIMPSE};
+use crate::decode::Renderer;
+use crate::error::{Error, Result};
+use crate::net::ops::{from_vec, Calc};
+use crate::progress::{check, Progress};
+use tch::{Device, Kind, Tensor};
+
+/// Side at which pictures are compared: finer detail tells little about where 34 numbers should go, and makes the valley narrow.
+const SIDE: i64 = 64;
+/// Offsets by which derivatives are measured, degrees and alpha.
+const ANGLE_OFFSET: f32 = 2.0;
+const ALPHA_OFFSET: f32 = 0.1;
+/// What counts as a large distance from the centre, degrees and alpha, and how much such a distance costs in mean squared difference.
+const ANGLE_UNIT: f32 = 15.0;
+const PRIOR: f64 = 8e-5;
+/// Share of the curvature that is added to each number's own, at first and after a step that did not help.
+const DAMPING: f64 = 0.01;
+const MORE_DAMPING: f64 = 10.0;
+
+/// How much may be rendered for a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Effort {
+    /// Most steps.
+    pub steps: u64,
+    /// Derivatives that are measured anew in each step, in turn.
+    pub columns: i64,
+    /// The error that is small enough to stop at.
+    pub enough: f64,
+}
+
+/// What a frame's picture is compared with.
+#[derive(Debug)]
+pub(super) struct Aim {
+    /// `[1, P]`.
+    picture: Tensor,
+    /// `[1, P]`, mean 1.
+    weights: Tensor,
+}
+
+impl Aim {
+    /// For a crop `[1, 3, R, R]`; `weights` `[1, 1, h, w]` of mean 1 say how much each place counts.
+    pub(super) fn new(image: &Tensor, weights: &Tensor) -> Result<Aim> {
+        let weights = weights.f_adaptive_avg_pool2d([SIDE; 2])?.f_expand([1, 3, SIDE, SIDE], false)?;
+        Ok(Aim { picture: small(image)?, weights: weights.f_reshape([1, -1])? })
+    }
+
+    /// Weighed mean squared difference of a picture `[1, P]`.
+    fn error(&self, seen: &Tensor) -> Result<f64> {
+        self.picture.minus(seen)?.f_square()?.times(&self.weights)?.average()?.value()
+    }
+}
+
+/// Pictures `[B, 3, R, R]` as rows `[B, P]` of [`SIDE`].
+fn small(images: &Tensor) -> Result<Tensor> {
+    let images = images.f_clamp(-1.0, 1.0)?;
+    let images = match images.size()[2] > SIDE {
+        true => images.f_adaptive_avg_pool2d([SIDE; 2])?,
+        false => images.f_upsample_bilinear2d([SIDE; 2], false, None, None)?,
+    };
+    Ok(images.f_contiguous()?.f_flatten(1, -1)?)
+}
+
+/// Follows one person from frame to frame.
+#[derive(Debug)]
+pub(super) struct Newton {
+    renderer: Renderer,
+    /// Row `[1, 34]` that counts as no distance.
+    centre: Tensor,
+    /// `[34]`.
+    offsets: Tensor,
+    units: Tensor,
+    state: State,
+    /// Where it began.
+    home: State,
+}
+
+/// Where the search stands.
+#[derive(Debug)]
+struct State {
+    row: Tensor,
+    /// The picture there.
+    seen: Tensor,
+    /// Derivatives of the picture `[34, P]`, never changed in place.
+    slopes: Tensor,
+    /// The next derivative to be measured in turn.
+    next: i64,
+}
+
+impl State {
+    fn again(&self) -> State {
+        let State { row, seen, slopes, next } = self;
+        State { row: row.shallow_clone(), seen: seen.shallow_clone(), slopes: slopes.shallow_clone(), next: *next }
+    }
+}
+
+/// A number for the angles and one for alpha, `[34]`.
+fn columns(angle: f32, alpha: f32, device: Device) -> Result<Tensor> {
+    let mut values = vec![alpha; COLUMNS as usize];
+    values[..2].fill(angle);
+    from_vec(&values, &[COLUMNS], device)
+}
+
+impl Newton {
+    /// Stands at `centre` `[1, 34]` and knows the derivatives there.
+    pub(super) fn new(mut renderer: Renderer, centre: &Tensor) -> Result<Newton> {
+        let device = renderer.device();
+        let seen = pictures(&mut renderer, centre)?;
+        let state = State {
+            row: centre.copy(),
+            slopes: Tensor::f_zeros([COLUMNS, seen.size()[1]], (Kind::Float, device))?,
+            seen,
+            next: 0,
+        };
+        let mut newton = Newton {
+            renderer,
+            centre: centre.copy(),
+            offsets: columns(ANGLE_OFFSET, ALPHA_OFFSET, device)?,
+            units: columns(ANGLE_UNIT, 1.0, device)?,
+            home: state.again(),
+            state,
+        };
+        newton.measure()?;
+        newton.home = newton.state.again();
+        Ok(newton)
+    }
+
+    /// Goes back to where it began, with the derivatives known there.
+    pub(super) fn restart(&mut self) {
+        self.state = self.home.again();
+    }
+
+    /// The row `[1, 34]` reached.
+    pub(super) fn row(&self) -> &Tensor {
+        &self.state.row
+    }
+
+    /// How far the picture there is from the aim: weighed mean squared difference.
+    pub(super) fn error(&self, aim: &Aim) -> Result<f64> {
+        aim.error(&self.state.seen)
+    }
+
+    /// Rows `[n, 34]` around `row`, each with one number moved by its offset.
+    fn moved(&self, row: &Tensor, picks: &Tensor) -> Result<Tensor> {
+        row.plus(&self.offsets.f_diag(0)?.f_index_select(0, picks)?)
+    }
+
+    /// Measures all derivatives where the search stands.
+    pub(super) fn measure(&mut self) -> Result<()> {
+        let picks = Tensor::f_arange(COLUMNS, (Kind::Int64, self.renderer.device()))?;
+        let rows = self.moved(&self.state.row, &picks)?;
+        let around = pictures(&mut self.renderer, &rows)?;
+        self.state.slopes = around.minus(&self.state.seen)?.over(&self.offsets.f_unsqueeze(1)?)?;
+        Ok(())
+    }
+
+    /// Goes to `row` `[1, 34]` if its picture is nearer.
+    pub(super) fn consider(&mut self, aim: &Aim, row: &Tensor) -> Result<()> {
+        let seen = pictures(&mut self.renderer, row)?;
+        if aim.error(&seen)? < aim.error(&self.state.seen)? {
+            (self.state.row, self.state.seen) = (row.copy(), seen);
+        }
+        Ok(())
+    }
+
+    /// Some steps towards the aim from where the search stands, until little enough of the error is left. Returns what is left.
+    pub(super) fn approach(&mut self, aim: &Aim, effort: &Effort) -> Result<f64> {
+        let mut error = aim.error(&self.state.seen)?;
+        let mut damping = DAMPING;
+        for _ in 0..effort.steps {
+            let change = self.solve(aim, damping)?;
+            let row = self.state.row.plus(&change)?;
+            // The picture there, and with it the derivatives whose turn it is.
+            let picks: Vec<i64> = (0..effort.columns).map(|k| (self.state.next + k) % COLUMNS).collect();
+            self.state.next = (self.state.next + effort.columns) % COLUMNS;
+            let picks = Tensor::f_from_slice(&picks)?.f_to_device(self.renderer.device())?;
+            let rows = Tensor::f_cat(&[&row, &self.moved(&row, &picks)?], 0)?;
+            let seen = pictures(&mut self.renderer, &rows)?;
+            let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + effort.columns, 1)?);
+            self.correct(&change, &there)?;
+            if effort.columns > 0 {
+                let offsets = self.offsets.f_index_select(0, &picks)?.f_unsqueeze(1)?;
+                self.state.slopes = self.state.slopes.f_index_copy(0, &picks, &around.minus(&there)?.over(&offsets)?)?;
+            }
+            let left = aim.error(&there)?;
+            if left < error {
+                (self.state.row, self.state.seen, error) = (row, there, left);
+            } else {
+                damping *= MORE_DAMPING;
+            }
+            if error <= effort.enough {
+                break;
+            }
+        }
+        Ok(error)
+    }
+
+    /// The change `[1, 34]` that should bring the picture nearest to the aim.
+    fn solve(&self, aim: &Aim, damping: f64) -> Result<Tensor> {
+        let count = aim.picture.size()[1] as f64;
+        let weighed = self.state.slopes.times(&aim.weights)?.scale(1.0 / count)?;
+        let curvature = weighed.f_matmul(&self.state.slopes.f_transpose(0, 1)?)?.f_to_kind(Kind::Double)?;
+        let pull = weighed.f_matmul(&aim.picture.minus(&self.state.seen)?.f_transpose(0, 1)?)?.f_to_kind(Kind::Double)?;
+        let prior = self.units.f_to_kind(Kind::Double)?.f_square()?.f_reciprocal()?.scale(PRIOR)?;
+        let own = curvature.f_diagonal(0, 0, 1)?.scale(damping)?.plus(&prior)?;
+        let away = self.centre.minus(&self.state.row)?.f_to_kind(Kind::Double)?.times(&prior)?;
+        let pull = pull.plus(&away.f_transpose(0, 1)?)?;
+        let change = Tensor::f_linalg_solve(&curvature.plus(&own.f_diag(0)?)?, &pull, true)?;
+        let change = change.f_transpose(0, 1)?.f_to_kind(Kind::Float)?;
+        match change.f_isfinite()?.f_all()?.value()? > 0.0 {
+            true => Ok(change),
+            false => Err(Error::Device("the search diverged: a step is not finite".into())),
+        }
+    }
+
+    /// Corrects the derivatives so that they explain the picture `there` `[1, P]` after `change` `[1, 34]`.
+    fn correct(&mut self, change: &Tensor, there: &Tensor) -> Result<()> {
+        let wrong = there.minus(&self.state.seen)?.minus(&change.f_matmul(&self.state.slopes)?)?;
+        // Degrees and alphas are told apart by their units, so that neither takes all the blame.
+        let share = change.over(&self.units)?;
+        let size = share.f_square()?.f_sum(Kind::Float)?.shift(1e-4)?;
+        let share = share.over(&self.units)?.over(&size)?;
+        self.state.slopes = self.state.slopes.plus(&share.f_transpose(0, 1)?.f_matmul(&wrong)?)?;
+        Ok(())
+    }
+}
+
+/// Pictures of rows `[n, 34]` as `[n, P]`.
+fn pictures(renderer: &mut Renderer, rows: &Tensor) -> Result<Tensor> {
+    let params = from_table(rows, std::iter::repeat(0.0))?;
+    let parts = params.chunks(renderer.good_batch()).map(|part| small(&renderer.pictures(part, GLIMPSE)?));
+    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// Frames that are looked at together by the parser.
+const BATCH: usize = 8;
+
+/// Searches all frames in their order, with all derivatives measured anew at each frame's start; `table` `[frames, 34]` is where each may
+/// begin, if its predecessor's end is no better.
+pub(super) fn search(
+    renderer: Renderer,
+    judge: &Judge,
+    crops: &Crops,
+    table: &Tensor,
+    steps: u64,
+    progress: &dyn Progress,
+) -> Result<Tensor> {
+    progress.begin("search the numbers", crops.len() as u64);
+    let centre = table.f_median_dim(0, true)?.0;
+    let mut newton = Newton::new(renderer, &centre)?;
+    let effort = Effort { steps, columns: 0, enough: 0.0 };
+    let mut found = Vec::with_capacity(crops.len());
+    for picks in crops.chunks(BATCH) {
+        let images = crops.pick(&picks)?;
+        let target = judge.target(&images)?;
+        for (i, frame) in picks.iter().enumerate() {
+            check(progress)?;
+            let (i, frame) = (i as i64, *frame);
+            let aim = Aim::new(&images.f_slice(0, i, i + 1, 1)?, &target.weights().f_slice(0, i, i + 1, 1)?)?;
+            newton.consider(&aim, &table.f_slice(0, frame, frame + 1, 1)?)?;
+            newton.measure()?;
+            newton.approach(&aim, &effort)?;
+            found.push(newton.row().copy());
+            progress.advance(frame as u64 + 1, "");
+        }
+    }
+    progress.end();
+    Ok(Tensor::f_cat(&found, 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::GridOptions;
+    use crate::net::ops::to_vec;
+    use crate::pack::fixture;
+
+    /// A search on the tiny rule-made face from calm numbers, and one that stands where the numbers follow a rule.
+    fn bench() -> (Newton, Newton) {
+        let pack = fixture::tiny(1).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap();
+        let renderer = || Renderer::new(&pack, &identity, Device::Cpu, Kind::Float, &GridOptions::default()).unwrap();
+        let mut values = fixture::rule("newton", COLUMNS as usize, 0.3, 0.0);
+        values[..2].copy_from_slice(&[6.0, -4.0]);
+        let goal = from_vec(&values, &[1, COLUMNS], Device::Cpu).unwrap();
+        (Newton::new(renderer(), &goal.zeros_like()).unwrap(), Newton::new(renderer(), &goal).unwrap())
+    }
+
+    fn aim(at: &Newton) -> Aim {
+        Aim { picture: at.state.seen.copy(), weights: at.state.seen.ones_like() }
+    }
+
+    #[test]
+    fn steps_with_fresh_derivatives_find_the_numbers_behind_a_picture() {
+        let (mut newton, goal) = bench();
+        let aim = aim(&goal);
+        let before = newton.error(&aim).unwrap();
+        let mut left = before;
+        for _ in 0..6 {
+            newton.measure().unwrap();
+            left = newton.approach(&aim, &Effort { steps: 1, columns: 0, enough: 0.0 }).unwrap();
+        }
+        assert!(left < 0.01 * before, "{left} of {before}");
+        assert_eq!(left, newton.error(&aim).unwrap());
+    }
+
+    #[test]
+    fn derivatives_carried_along_with_a_few_measured_anew_do_nearly_as_well() {
+        let (mut newton, goal) = bench();
+        let aim = aim(&goal);
+        let before = newton.error(&aim).unwrap();
+        let left = newton.approach(&aim, &Effort { steps: 12, columns: 3, enough: 0.0 }).unwrap();
+        assert!(left < 0.03 * before, "{left} of {before}");
+        newton.restart();
+        assert_eq!(newton.error(&aim).unwrap(), before);
+    }
+
+    #[test]
+    fn a_search_that_is_near_enough_stops_and_never_leaves_for_worse() {
+        let (mut newton, goal) = bench();
+        let aim = aim(&goal);
+        let before = newton.error(&aim).unwrap();
+        let once = newton.approach(&aim, &Effort { steps: 9, columns: 2, enough: before }).unwrap();
+        let (mut single, _) = bench();
+        assert_eq!(once, single.approach(&aim, &Effort { steps: 1, columns: 2, enough: 0.0 }).unwrap());
+        let row = newton.row().copy();
+        newton.consider(&aim, &(&row * 40.0)).unwrap();
+        assert_eq!(to_vec(newton.row()).unwrap(), to_vec(&row).unwrap(), "a row that is farther is not taken");
+        newton.consider(&aim, goal.row()).unwrap();
+        assert_eq!(newton.error(&aim).unwrap(), 0.0);
+    }
+}
