@@ -140,7 +140,7 @@ fn every_stage_of_the_encoder_stops_when_asked() {
     }
     let mut identity = fixture::identity(&pack, 1).unwrap();
     identity.anchors = vec![FrameParams::default(), FrameParams { yaw: 5.0, ..FrameParams::default() }];
-    for (stage, questions) in [("learn the start", 1), ("search the pose", 1), ("search the expression", 4)] {
+    for (stage, questions) in [("learn the start", 1), ("search the numbers", 1), ("search the expression", 4)] {
         let result = search(&pack, &identity, &seen, None, &options, &StopAfter::new(stage, questions));
         assert!(matches!(result, Err(Error::Cancelled)), "{stage}");
     }

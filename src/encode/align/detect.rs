@@ -178,9 +178,15 @@ fn search(cascade: &mut CascadeClassifier, image: &Mat, step: f64, votes: i32, l
 
 /// The middle one of some numbers; None if there are none.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
     let n = values.len();
-    (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
+    if n == 0 {
+        return None;
+    }
+    let (below, upper, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
+    let upper = *upper;
+    // Of an even number, the other middle one is the largest of those below.
+    let lower = if n % 2 == 1 { upper } else { below.iter().copied().max_by(f64::total_cmp).unwrap_or(upper) };
+    Some((lower + upper) / 2.0)
 }
 
 /// Median of each coordinate.

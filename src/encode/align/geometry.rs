@@ -48,8 +48,14 @@ impl Similarity {
 
     /// The image of `p`.
     pub(super) fn apply(&self, p: Point) -> Point {
-        let (x, y) = rotate(p, self.angle);
-        (self.scale * x + self.shift.0, self.scale * y + self.shift.1)
+        self.mover()(p)
+    }
+
+    /// [`Similarity::apply`] for many points: the angle's sine and cosine are computed once.
+    pub(super) fn mover(&self) -> impl Fn(Point) -> Point {
+        let (s, c) = self.angle.sin_cos();
+        let (along, across, shift) = (self.scale * c, self.scale * s, self.shift);
+        move |(x, y)| (along * x - across * y + shift.0, across * x + along * y + shift.1)
     }
 
     /// First `inner`, then `self`.

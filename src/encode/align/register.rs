@@ -168,25 +168,30 @@ fn fit_flow(key: &Key, flow: &[Vec2f]) -> (Similarity, f64, f64) {
             (s.at, (s.at.0 + f64::from(f[0]) * unit, s.at.1 + f64::from(f[1]) * unit), s.weight)
         })
         .collect();
-    let distance = |m: &Similarity, (a, b, _): &(Point, Point, f64)| {
-        let p = m.apply(*a);
-        (p.0 - b.0).hypot(p.1 - b.1)
+    let distances = |m: &Similarity| -> Vec<f64> {
+        let moved = m.mover();
+        let off = |(a, b, _): &(Point, Point, f64)| {
+            let p = moved(*a);
+            ((p.0 - b.0).powi(2) + (p.1 - b.1).powi(2)).sqrt()
+        };
+        pairs.iter().map(off).collect()
     };
     // The first guess is the median shift: it stands when almost half of the face is covered or moves by itself.
     let shift = |pick: fn(&Point) -> f64| median(pairs.iter().map(|(a, b, _)| pick(b) - pick(a)).collect()).unwrap_or(0.0);
     let mut motion = Similarity { shift: (shift(|p| p.0), shift(|p| p.1)), ..Similarity::IDENTITY };
     let mut middle = 0.0;
     for _ in 0..8 {
-        middle = median(pairs.iter().map(|p| distance(&motion, p)).collect()).unwrap_or(0.0);
+        let off = distances(&motion);
+        middle = median(off.clone()).unwrap_or(0.0);
         let width = (1.5 * middle).max(0.1 * unit);
-        let weighted = pairs.iter().map(|p| (p.0, p.1, p.2 / (1.0 + (distance(&motion, p) / width).powi(2))));
+        let weighted = pairs.iter().zip(&off).map(|(p, off)| (p.0, p.1, p.2 / (1.0 + (off / width).powi(2))));
         match fit_similarity(weighted) {
             Some(next) => motion = next,
             None => break,
         }
     }
     let all: f64 = pairs.iter().map(|p| p.2).sum();
-    let agree: f64 = pairs.iter().filter(|p| distance(&motion, p) < AGREES * unit).map(|p| p.2).sum();
+    let agree: f64 = pairs.iter().zip(distances(&motion)).filter(|(_, off)| *off < AGREES * unit).map(|(p, _)| p.2).sum();
     (motion, if all > 0.0 { agree / all } else { 0.0 }, middle / unit)
 }
 
@@ -222,11 +227,9 @@ fn fit_similarity(pairs: impl Iterator<Item = (Point, Point, f64)> + Clone) -> O
 fn match_brightness(key: &Key, current: &[f32]) -> Option<Similarity> {
     let (mut motion, mut gain, mut offset) = (Similarity::IDENTITY, 1.0, 0.0);
     for _ in 0..ROUNDS {
-        let residuals: Vec<f64> = key
-            .samples
-            .iter()
-            .map(|s| sample(current, motion.apply(s.at)).map_or(f64::NAN, |v| v - gain * s.value - offset))
-            .collect();
+        let moved = motion.mover();
+        let residuals: Vec<f64> =
+            key.samples.iter().map(|s| sample(current, moved(s.at)).map_or(f64::NAN, |v| v - gain * s.value - offset)).collect();
         let sizes = residuals.iter().step_by(7).filter(|r| r.is_finite()).map(|r| r.abs()).collect();
         let width = (3.0 * median(sizes)?).max(2.0);
         let mut system = [[0.0; 7]; 6];
