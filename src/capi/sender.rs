@@ -32,6 +32,8 @@ pub struct SendOptions {
     pub inline_identity: bool,
     /// Share of the last frame that is kept.
     pub smoothing: f32,
+    /// Most steps of the search per frame.
+    pub steps: u32,
     /// Where to compute.
     pub computing: DecodeOptions,
 }
@@ -188,10 +190,11 @@ mod present {
         fn open(pack: &Pack, person: &Person, options: &SendOptions, progress: &dyn Progress) -> Result<Eye> {
             let live = LiveOptions {
                 smoothing: options.smoothing,
+                steps: options.steps,
                 device: options.computing.device,
                 precision: options.computing.precision,
                 threads: options.computing.threads,
-                ..LiveOptions::default()
+                seed: 0,
             };
             if options.aligned {
                 return Ok(Eye::Crops(Box::new(LiveReader::new(pack, &person.identity, &live, progress)?)));

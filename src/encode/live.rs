@@ -26,6 +26,8 @@ pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
 pub const LIVE_STEPS: u32 = 2;
 
+/// Nothing is gained beyond.
+const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
 const COLUMNS: i64 = 3;
 /// A picture is near enough when its error is so many times the least of late.
@@ -42,7 +44,7 @@ pub struct LiveOptions {
     /// Share of the last frame's yaw, pitch and alpha that is kept, 0 (none) to less than 1: it calms noise and delays motion by
     /// `smoothing / (1 - smoothing)` frames. Roll and placement come smooth from the alignment.
     pub smoothing: f32,
-    /// Most steps of the search per frame: each draws the face four times, and most frames need one. 0: the numbers are read by a network
+    /// Most steps of the search per frame, 0 to 16: each draws the face four times, and most frames need one. 0: the numbers are read by a network
     /// alone, which costs a few milliseconds and is far less like the person.
     pub steps: u32,
     /// Where to compute.
@@ -141,6 +143,9 @@ impl LiveReader {
         (smoothing, steps): (f32, u32),
         progress: &dyn Progress,
     ) -> Result<Self> {
+        if steps > MOST_STEPS {
+            return Err(Error::Misuse(format!("{steps} steps per frame: 0 to {MOST_STEPS} allowed")));
+        }
         if !(0.0..1.0).contains(&smoothing) {
             return Err(Error::Misuse(format!("smoothing {smoothing}: 0 to less than 1 allowed")));
         }
@@ -379,6 +384,8 @@ mod tests {
             let options = LiveOptions { smoothing, ..LiveOptions::default() };
             assert!(matches!(LiveReader::new(&pack, &identity, &options, &Silent), Err(Error::Misuse(_))), "{smoothing}");
         }
+        let options = LiveOptions { steps: MOST_STEPS + 1, ..LiveOptions::default() };
+        assert!(matches!(LiveReader::new(&pack, &identity, &options, &Silent), Err(Error::Misuse(_))));
         let (mut reader, _) = reader(0.0, 0);
         let small = Frame::filled(16, 16, [0; 3]).unwrap();
         assert!(matches!(reader.read(&crop(0, small)), Err(Error::Misuse(_))));

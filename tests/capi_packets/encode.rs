@@ -225,6 +225,7 @@ mod present {
             EncoderSettings { time_base_den: 0, ..good },
             EncoderSettings { camera_width: 7, camera_height: 7, ..good },
             EncoderSettings { smoothing: 1.0, ..good },
+            EncoderSettings { search_steps: 17, ..good },
             EncoderSettings { device: -1, ..good },
             EncoderSettings { precision: 9, ..good },
             EncoderSettings { threads: 5000, ..good },

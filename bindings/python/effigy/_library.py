@@ -131,6 +131,8 @@ class EncoderSettings(Structure):
         ("precision", c_int32),
         ("threads", c_uint32),
         ("reserved", c_uint32),
+        ("search_steps", c_uint32),
+        ("more_reserved", c_uint32),
     ]
 
 
