@@ -3,7 +3,7 @@
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
 //! (sensitivities) -> `start` (first guess) -> `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
 //! (the weights that `tune` moves), `crops`, `loss`, `model` and `rows` serve them. `live` takes the short way of a call:
-//! `align` -> `start` -> `newton`.
+//! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
@@ -19,6 +19,7 @@ mod live;
 mod loss;
 mod model;
 mod newton;
+mod place;
 pub(crate) mod rows;
 mod start;
 pub(crate) mod tune;
@@ -40,6 +41,7 @@ pub use live::LiveEncoder;
 pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
 use model::{from_table, latent_plain, latent_tensor, to_table, Model};
+pub use place::Misplaced;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 use tune::Fitted;
@@ -298,6 +300,52 @@ fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, laten
     })
 }
 
+/// By how much some crops of the identity's person sit beside the place where it draws the face, and the crops' numbers. `start`: what an earlier
+/// look at nearly the same crops gave.
+///
+/// # Errors
+/// As [`search`].
+pub fn misplaced(
+    pack: &Pack,
+    identity: &Identity,
+    frames: &[AlignedFrame],
+    start: Option<&[FrameParams]>,
+    options: &EncodeOptions,
+    progress: &dyn Progress,
+) -> Result<(Misplaced, Vec<FrameParams>)> {
+    // The background moves with the crop, and the identity does not know how.
+    let bench = Bench::new(pack, &EncodeOptions { head_only: true, ..options.clone() })?;
+    let crops = Crops::new(frames, pack.config().generator.resolution, bench.device)?;
+    let judge = bench.judge(pack)?;
+    let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
+    let latent = latent_tensor(&identity.latent, bench.device)?;
+    let table = begin(identity, &model, &judge, &crops, (&latent, start, &pack.config().ranges), progress)?;
+    let (found, table) = place::misplaced(bench.renderer(pack, identity)?, &judge, &crops, &table, progress)?;
+    Ok((found, from_table(&table, frames.iter().map(|f| f.roll))?))
+}
+
+/// Where the search of each frame begins, `[frames, 34]`: where `start` says, or what the person's renders or the pack's predictor tell.
+fn begin(
+    identity: &Identity,
+    model: &Model,
+    judge: &Judge,
+    crops: &Crops,
+    (latent, start, ranges): (&Tensor, Option<&[FrameParams]>, &[[f32; 2]]),
+    progress: &dyn Progress,
+) -> Result<Tensor> {
+    let device = model.device();
+    let guess = |anchors: &Tensor| start::guess(model, judge, crops, latent, anchors, progress);
+    match start {
+        Some(params) if params.len() == crops.len() => to_table(params, device),
+        Some(params) => Err(Error::Misuse(format!("{} starting points for {} frames", params.len(), crops.len()))),
+        None if identity.anchors.len() >= 2 => guess(&to_table(&identity.anchors, device)?),
+        None => match invert::predict(crops, judge, progress)? {
+            (table, true) => Ok(table),
+            _ => guess(&start::drawn(ranges, device)?),
+        },
+    }
+}
+
 /// Finds the numbers of each frame for an identity whose weights stand still. `start`: where [`enroll`] left these very frames.
 pub fn search(
     pack: &Pack,
@@ -316,21 +364,7 @@ pub fn search(
     let judge = bench.judge(pack)?;
     let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
     let latent = latent_tensor(&identity.latent, bench.device)?;
-    let table = match start {
-        Some(params) if params.len() == frames.len() => to_table(params, bench.device)?,
-        Some(params) => return Err(Error::Misuse(format!("{} starting points for {} frames", params.len(), frames.len()))),
-        None if identity.anchors.len() >= 2 => {
-            let anchors = to_table(&identity.anchors, bench.device)?;
-            start::guess(&model, &judge, &crops, &latent, &anchors, progress)?
-        }
-        None => match invert::predict(&crops, &judge, progress)? {
-            (table, true) => table,
-            _ => {
-                let drawn = start::drawn(&pack.config().ranges, bench.device)?;
-                start::guess(&model, &judge, &crops, &latent, &drawn, progress)?
-            }
-        },
-    };
+    let table = begin(identity, &model, &judge, &crops, (&latent, start, &pack.config().ranges), progress)?;
     let table = newton::search(bench.renderer(pack, identity)?, &judge, &crops, &table, plan.newton_steps, progress)?;
     let eta = channels::rates(&identity.sensitivity);
     let table = expression::search(&model, &judge, &crops, &latent, &table, (plan.expression_steps, &eta), progress)?;

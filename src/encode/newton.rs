@@ -10,12 +10,12 @@ use super::loss::Judge;
 use super::model::{from_table, COLUMNS, GLIMPSE};
 use crate::decode::Renderer;
 use crate::error::{Error, Result};
-use crate::net::ops::{from_vec, Calc};
+use crate::net::ops::{from_vec, to_vec, Calc};
 use crate::progress::{check, Progress};
 use tch::{Device, Kind, Tensor};
 
 /// Side at which pictures are compared: finer detail tells little about where 34 numbers should go, and makes the valley narrow.
-const SIDE: i64 = 64;
+pub(super) const SIDE: i64 = 64;
 /// Offsets by which derivatives are measured, degrees and alpha.
 const ANGLE_OFFSET: f32 = 2.0;
 const ALPHA_OFFSET: f32 = 0.1;
@@ -51,6 +51,11 @@ impl Aim {
     pub(super) fn new(image: &Tensor, weights: &Tensor) -> Result<Aim> {
         let weights = weights.f_adaptive_avg_pool2d([SIDE; 2])?.f_expand([1, 3, SIDE, SIDE], false)?;
         Ok(Aim { picture: small(image)?, weights: weights.f_reshape([1, -1])? })
+    }
+
+    /// The crop as it is compared, `[1, P]`.
+    pub(super) fn picture(&self) -> &Tensor {
+        &self.picture
     }
 
     /// Weighed mean squared difference of a picture `[1, P]`.
@@ -205,16 +210,32 @@ impl Newton {
 
     /// The change `[1, 34]` that should bring the picture nearest to the aim.
     fn solve(&self, aim: &Aim, damping: f64) -> Result<Tensor> {
-        let count = aim.picture.size()[1] as f64;
-        let weighed = self.state.slopes.times(&aim.weights)?.scale(1.0 / count)?;
-        let curvature = weighed.f_matmul(&self.state.slopes.f_transpose(0, 1)?)?.f_to_kind(Kind::Double)?;
-        let pull = weighed.f_matmul(&aim.picture.minus(&self.state.seen)?.f_transpose(0, 1)?)?.f_to_kind(Kind::Double)?;
+        let away = self.centre.minus(&self.state.row)?.f_to_kind(Kind::Double)?;
         let prior = self.units.f_to_kind(Kind::Double)?.f_square()?.f_reciprocal()?.scale(PRIOR)?;
-        let own = curvature.f_diagonal(0, 0, 1)?.scale(damping)?.plus(&prior)?;
-        let away = self.centre.minus(&self.state.row)?.f_to_kind(Kind::Double)?.times(&prior)?;
-        let pull = pull.plus(&away.f_transpose(0, 1)?)?;
-        let change = Tensor::f_linalg_solve(&curvature.plus(&own.f_diag(0)?)?, &pull, true)?;
-        let change = change.f_transpose(0, 1)?.f_to_kind(Kind::Float)?;
+        let pull = away.times(&prior)?.f_transpose(0, 1)?;
+        self.least(aim, &self.state.slopes, damping, (&prior, &pull))?.f_transpose(0, 1).map_err(Into::into)
+    }
+
+    /// Solves for what else has moved in the picture along with the numbers: `others` `[n, P]` are its derivatives. Returns `n` numbers.
+    pub(super) fn others(&self, aim: &Aim, others: &Tensor) -> Result<Vec<f32>> {
+        let slopes = Tensor::f_cat(&[&self.state.slopes, others], 0)?;
+        // The numbers are where they belong as far as they alone can tell: only how firmly they stand there matters.
+        let free = Tensor::f_zeros([others.size()[0]], (Kind::Double, others.device()))?;
+        let prior = Tensor::f_cat(&[self.units.f_to_kind(Kind::Double)?.f_square()?.f_reciprocal()?.scale(PRIOR)?, free], 0)?;
+        let pull = prior.f_zeros_like()?.f_unsqueeze(1)?;
+        let found = self.least(aim, &slopes, 0.0, (&prior, &pull))?;
+        to_vec(&found.f_slice(0, COLUMNS, None, 1)?.f_flatten(0, -1)?)
+    }
+
+    /// Weighed least squares `[n, 1]` over `slopes` `[n, P]` with a prior `[n]` that pulls by `[n, 1]`.
+    fn least(&self, aim: &Aim, slopes: &Tensor, damping: f64, (prior, pull): (&Tensor, &Tensor)) -> Result<Tensor> {
+        let count = aim.picture.size()[1] as f64;
+        let weighed = slopes.times(&aim.weights)?.scale(1.0 / count)?;
+        let curvature = weighed.f_matmul(&slopes.f_transpose(0, 1)?)?.f_to_kind(Kind::Double)?;
+        let left = aim.picture.minus(&self.state.seen)?.f_transpose(0, 1)?;
+        let pull = weighed.f_matmul(&left)?.f_to_kind(Kind::Double)?.plus(pull)?;
+        let own = curvature.f_diagonal(0, 0, 1)?.scale(damping)?.plus(prior)?;
+        let change = Tensor::f_linalg_solve(&curvature.plus(&own.f_diag(0)?)?, &pull, true)?.f_to_kind(Kind::Float)?;
         match change.f_isfinite()?.f_all()?.value()? > 0.0 {
             true => Ok(change),
             false => Err(Error::Device("the search diverged: a step is not finite".into())),
@@ -280,7 +301,6 @@ pub(super) fn search(
 mod tests {
     use super::*;
     use crate::decode::GridOptions;
-    use crate::net::ops::to_vec;
     use crate::pack::fixture;
 
     /// A search on the tiny rule-made face from calm numbers, and one that stands where the numbers follow a rule.

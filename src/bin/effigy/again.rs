@@ -1,11 +1,8 @@
 //! Where a known face sits, looked at a second time: its renders of some frames tell by how much the crops are off.
 
 use effigy::bitstream::Identity;
-use effigy::decode::Decoder;
-use effigy::encode::align::{shift, Shift};
-use effigy::encode::{search, AlignedFrame, EncodeOptions, Preset};
-use effigy::evaluate::metrics::mse;
-use effigy::frame::Frame;
+use effigy::encode::align::Shift;
+use effigy::encode::{misplaced, AlignedFrame, EncodeOptions};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::Progress;
@@ -17,7 +14,7 @@ use crate::progress::{Muted, Reporter};
 
 /// Frames whose renders are compared, how often at most, and the movement at which the crops sit well enough (0.3 pixels at 128).
 const LOOKS: usize = 12;
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 5;
 const ENOUGH: f64 = 0.0025;
 
 /// The crops moved to where the identity draws the face: its renders of some frames tell by how much they are off.
@@ -45,8 +42,6 @@ fn compare(
     reporter: &Reporter,
 ) -> Result<Shift> {
     let cameras = clip::camera_frames(&args.clip, &args.clip_args, looks, reporter)?;
-    let options = EncodeOptions { preset: Preset::Fast, ..options.clone() };
-    let mut decoder = Decoder::new(pack, identity, &args.device.decoding())?;
     let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
     let (mut before, mut error) = (total, f64::INFINITY);
     reporter.begin("compare with the enrolled face", ROUNDS);
@@ -54,29 +49,23 @@ fn compare(
         let pairs = cameras.iter().zip(looks);
         let crops: Vec<AlignedFrame> = pairs.map(|(timed, look)| clip::cut_crop(timed, look, &total)).collect::<Result<_>>()?;
         // What was found for a crop is a good start for the same crop a little to the side.
-        let params = search(pack, identity, &crops, found.as_deref(), &options, &Muted(reporter))?;
-        let renders = decoder.render_batch(&params)?;
+        let (off, params) = misplaced(pack, identity, &crops, found.as_deref(), options, &Muted(reporter))?;
         found = Some(params);
-        let crops: Vec<Frame> = crops.into_iter().map(|c| c.frame).collect();
         // A move that does not bring crops and renders together was none for the better.
-        let now = crops.iter().zip(&renders).map(|(crop, render)| mse(crop, render)).sum::<Result<f64>>()?;
-        if now > error {
+        if off.error > error {
             total = before;
             break;
         }
-        (before, error) = (total, now);
-        if round + 1 == ROUNDS {
-            break;
-        }
-        let Some(step) = shift(&crops, &renders)? else {
-            log::info!("the face hardly agrees with its renders: it stays where it was placed");
+        (before, error) = (total, off.error);
+        let Some(step) = Shift::new(&off) else {
+            log::info!("the face seems to be far beside its renders: it stays where it was placed");
             break;
         };
-        total = total.then(&step);
-        reporter.advance(round + 1, &format!("moved by {:.1} % of the crop", 100.0 * step.size()));
-        if step.size() < ENOUGH {
+        if round + 1 == ROUNDS || step.size() < ENOUGH {
             break;
         }
+        total = total.then(&step);
+        reporter.advance(round + 1, &format!("moved by {:.1} % of the crop", 100.0 * step.size()));
     }
     reporter.end();
     Ok(total)

@@ -1,19 +1,16 @@
-//! A second look at where a known face sits: crops against the pictures that its generator draws with the crops' own numbers.
+//! Crops cut anew where the face really sits.
 //!
-//! Input: crops of an enrolled person and their renders. Output: the similarity that all crops are off by; and crops cut anew. `refer` places a face as
+//! Input: placed crops and the similarity that all of them are off by, as [`misplaced`](crate::encode::misplaced) tells. Output: crops. `refer` places a face as
 //! it is on a few pictures of other moments, which is right to a few hundredths of its size: a decibel or two for a generator whose
-//! weights stand still. The renders show the very pose and expression of the crop, so what differs is the place.
+//! weights stand still.
 
 use super::geometry::{CropPose, Similarity};
-use super::refer::middle;
-use super::register::Register;
 use super::warp;
 use super::AlignedFrame;
-use crate::error::{Error, Result};
-use crate::frame::{Frame, TimedFrame};
+use crate::encode::Misplaced;
+use crate::error::Result;
+use crate::frame::TimedFrame;
 
-/// Share of the face that must agree with its render for a pair to count.
-const AGREES: f64 = 0.4;
 /// Largest believable shift, crop units.
 const MOST: f64 = 0.15;
 
@@ -28,6 +25,12 @@ impl Default for Shift {
 }
 
 impl Shift {
+    /// What moves crops to where they belong; `None` if it is farther than can be believed.
+    pub fn new(found: &Misplaced) -> Option<Shift> {
+        let shift = Shift(Similarity { scale: found.scale, angle: found.angle, shift: found.shift });
+        (shift.size() < MOST).then_some(shift)
+    }
+
     /// This shift, then `next` of the crops that it gave.
     pub fn then(&self, next: &Shift) -> Shift {
         Shift(self.0.after(&next.0))
@@ -37,33 +40,6 @@ impl Shift {
     pub fn size(&self) -> f64 {
         self.0.size()
     }
-}
-
-/// What moves `crops` to where the face lies on their `renders`; `None` if too few of them agree with theirs.
-///
-/// # Errors
-/// `Misuse` for unequal numbers of pictures; `Device` from OpenCV.
-pub fn shift(crops: &[Frame], renders: &[Frame]) -> Result<Option<Shift>> {
-    if crops.len() != renders.len() {
-        return Err(Error::Misuse(format!("{} crops, {} renders", crops.len(), renders.len())));
-    }
-    let mut register = Register::new(false)?;
-    let mut found = Vec::new();
-    for (crop, render) in crops.iter().zip(renders) {
-        let side = f64::from(crop.width.min(crop.height));
-        let whole = CropPose { x: side / 2.0, y: side / 2.0, side, roll: 0.0 };
-        let key = register.key(&warp::grey(render)?, &whole)?;
-        let fit = register.follow(&key, &warp::grey(crop)?, whole)?;
-        let motion = whole.motion_to(&fit.pose);
-        if fit.inliers >= AGREES && motion.size() < MOST {
-            found.push((motion, fit.inliers));
-        }
-    }
-    log::info!("second look: {} of {} crops agree with their renders", found.len(), crops.len());
-    if 4 * found.len() < crops.len() {
-        return Ok(None);
-    }
-    Ok(middle(found).map(Shift))
 }
 
 /// The crop of `timed` that [`super::Aligner`] placed as `aligned`, cut anew after `shift`.
@@ -87,6 +63,7 @@ pub fn cut_again(timed: &TimedFrame, aligned: &AlignedFrame, shift: &Shift, blur
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Frame;
     use crate::params::Placement;
 
     /// A picture with detail at all sizes.
@@ -104,26 +81,19 @@ mod tests {
     }
 
     #[test]
-    fn crops_that_sit_beside_their_renders_are_moved_onto_them() {
+    fn a_crop_that_is_off_and_moved_back_is_the_crop() {
         let camera = TimedFrame { pts: 3, frame: scene(300) };
         let right = CropPose { x: 150.0, y: 140.0, side: 128.0, roll: 0.1 };
         let off = Similarity { scale: 1.03, angle: 0.02, shift: (0.015, -0.02) };
-        let at = |pose: &CropPose| {
-            let (placement, roll) = pose.placement();
-            let frame = warp::cut(&camera.frame, pose, 128, false).unwrap();
-            AlignedFrame { pts: 3, frame, roll, placement, key: true, confidence: 1.0 }
-        };
-        let (wanted, mut now) = (at(&right), at(&right.moved(&off)));
-        let mut total = Shift::default();
-        for _ in 0..2 {
-            let step = shift(std::slice::from_ref(&now.frame), std::slice::from_ref(&wanted.frame)).unwrap().unwrap();
-            total = total.then(&step);
-            now = cut_again(&camera, &at(&right.moved(&off)), &total, false).unwrap();
-        }
-        let Placement { x, y, side } = now.placement;
-        assert!((x - 150.0).abs() < 0.1 && (y - 140.0).abs() < 0.1 && (side - 128.0).abs() < 0.2, "{:?}", now.placement);
-        assert!((now.roll - 0.1f32.to_degrees()).abs() < 0.1 && now.pts == 3);
-        let noise = Frame::filled(128, 128, [90; 3]).unwrap();
-        assert_eq!(shift(&[wanted.frame], &[noise]).unwrap(), None);
+        let (placement, roll) = right.moved(&off).placement();
+        let frame = warp::cut(&camera.frame, &right.moved(&off), 128, false).unwrap();
+        let placed = AlignedFrame { pts: 3, frame, roll, placement, key: true, confidence: 1.0 };
+        let Similarity { scale, angle, shift } = off.inverse();
+        let back = Shift::new(&Misplaced { shift, scale, angle, error: 0.0 }).unwrap();
+        let once = cut_again(&camera, &placed, &back, false).unwrap();
+        let Placement { x, y, side } = once.placement;
+        assert!((x - 150.0).abs() < 0.01 && (y - 140.0).abs() < 0.01 && (side - 128.0).abs() < 0.01, "{:?}", once.placement);
+        assert!((once.roll - 0.1f32.to_degrees()).abs() < 0.01 && once.pts == 3);
+        assert_eq!(Shift::new(&Misplaced { shift: (0.2, 0.0), scale: 1.0, angle: 0.0, error: 0.0 }), None, "too far");
     }
 }

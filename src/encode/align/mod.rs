@@ -2,7 +2,7 @@
 //!
 //! Input: camera frames. Output: [`AlignedFrame`]s, R x R, with the placement and roll of the crop. The only user of OpenCV.
 //! Reading order: `geometry` (transforms), `detect` (where the face is, once), `register` (how it moves), `refer` (crops of this
-//! face that are known already), `again` (the same, with its renders), `warp` (the crop).
+//! face that are known already), `again` (the crop moved), `warp` (the crop).
 //!
 //! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
 //! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. Eye
@@ -15,7 +15,7 @@ mod refer;
 mod register;
 mod warp;
 
-pub use again::{cut_again, shift, Shift};
+pub use again::{cut_again, Shift};
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
