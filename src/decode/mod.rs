@@ -93,7 +93,7 @@ impl Decoder {
     /// As [`Decoder::render`].
     pub fn render_batch(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
         let most = match self.options.batch {
-            0 => self.renderer.good_batch(),
+            0 => self.renderer.good_batch(u32::MAX),
             n => n,
         };
         let mut out = Vec::with_capacity(params.len());

@@ -64,8 +64,8 @@ impl Renderer {
     }
 
     /// Frames per batch beyond which nothing is gained: four pictures of 128 x 128 on the CPU (larger tensors cost fresh memory pages), more on a GPU.
-    pub(crate) fn good_batch(&self) -> usize {
-        let pixels = (self.resolution as usize).pow(2);
+    pub(crate) fn good_batch(&self, side: u32) -> usize {
+        let pixels = (self.resolution.min(side) as usize).pow(2);
         let (budget, most) = if self.device() == Device::Cpu { (1 << 16, 8) } else { (1 << 22, 64) };
         (budget / pixels).clamp(1, most)
     }

@@ -26,6 +26,8 @@ pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
 pub const LIVE_STEPS: u32 = 2;
 
+/// Confidence of the alignment below which the face is not where the crop is.
+const UNSURE: f32 = 0.35;
 /// Nothing is gained beyond.
 const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
@@ -160,7 +162,8 @@ impl LiveReader {
         let follower = match steps {
             0 => None,
             steps => {
-                let newton = Newton::new(bench.renderer(pack, identity)?, start.centre())?;
+                let (low, high) = start.bounds()?;
+                let newton = Newton::new(bench.renderer(pack, identity)?, start.centre())?.bounded(&low, &high);
                 let weights = Prior::new(pack.config().generator.resolution / 2, bench.device)?.weights()?;
                 Some(Follower { newton, weights, steps: steps.into(), floor: 0.0, frames: 0 })
             }
@@ -186,6 +189,8 @@ impl LiveReader {
         let image = crops.pick(&[0])?;
         let guess = || self.start.read(&self.net, self.kind, &image);
         let table = match &mut self.follower {
+            // Where the face is not, there is nothing to find: the numbers stay.
+            Some(follower) if crop.confidence < UNSURE && self.last.is_some() => follower.newton.row().shallow_clone(),
             Some(follower) => follower.follow(&image, guess)?,
             None => guess()?,
         };
@@ -203,7 +208,7 @@ impl LiveReader {
         self.last = None;
         if let Some(follower) = &mut self.follower {
             follower.newton.restart();
-            follower.frames = 0;
+            (follower.floor, follower.frames) = (0.0, 0);
         }
     }
 }
@@ -374,6 +379,17 @@ mod tests {
         };
         let (read, found) = (run(0), run(3));
         assert!(found < 0.3 * read, "{found} grey levels after steps, {read} read alone");
+    }
+
+    #[test]
+    fn a_face_that_is_not_there_leaves_the_numbers_as_they_are() {
+        let (mut reader, mut decoder) = reader(0.0, 2);
+        let face = decoder.render(&FrameParams { yaw: 5.0, ..FrameParams::default() }).unwrap();
+        let seen = reader.read(&crop(0, face)).unwrap();
+        let hand = Frame::filled(32, 32, [200, 150, 130]).unwrap();
+        let lost = AlignedFrame { confidence: 0.0, ..crop(1, hand.clone()) };
+        assert_eq!(reader.read(&lost).unwrap(), seen);
+        assert_ne!(reader.read(&crop(2, hand)).unwrap(), seen, "a crop that is surely placed is searched, whatever it shows");
     }
 
     #[test]

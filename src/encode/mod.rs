@@ -77,12 +77,12 @@ impl AlignedFrame {
 pub enum Preset {
     /// What a call allows: a few steps from where the last frame ended, as by [`LiveReader`]. Not for [`enroll`].
     Live,
-    /// A preview: a third of the tuning steps of `medium`, half of the search's.
+    /// A preview: a third of the tuning steps of `medium`, and half of the search's last part.
     Fast,
     /// The default.
     #[default]
     Medium,
-    /// Three times the tuning steps of `medium`, twice those of the search.
+    /// Three times the tuning steps of `medium`, more than twice those of the search.
     Best,
 }
 
@@ -194,6 +194,8 @@ pub const MIN_IDENTITY_BYTES: usize = 16_000;
 struct Bench {
     device: Device,
     kind: Kind,
+    /// Number format of what is drawn without gradients.
+    drawing: Kind,
     net: Analysis,
     head_only: bool,
 }
@@ -204,11 +206,11 @@ impl Bench {
             tch::set_num_threads(n.clamp(1, 1024) as i32);
         }
         let device = options.device.resolve()?;
-        let kind = options.precision.resolve(device)?;
+        let drawing = options.precision.resolve(device)?;
         tch::manual_seed(options.seed as i64 ^ 0x00EF_F167);
         // Gradients overflow half precision; brain floats keep the range of singles.
-        let kind = if kind == Kind::Half { Kind::BFloat16 } else { kind };
-        Ok(Bench { device, kind, net: pack.analysis(device)?, head_only: options.head_only })
+        let kind = if drawing == Kind::Half { Kind::BFloat16 } else { drawing };
+        Ok(Bench { device, kind, drawing, net: pack.analysis(device)?, head_only: options.head_only })
     }
 
     fn model(&self, pack: &Pack, generator: Generator) -> Result<Model> {
@@ -223,7 +225,7 @@ impl Bench {
 
     /// Pictures as the decoder will draw them.
     fn renderer(&self, pack: &Pack, identity: &Identity) -> Result<Renderer> {
-        Renderer::new(pack, identity, self.device, self.kind, &GridOptions::default())
+        Renderer::new(pack, identity, self.device, self.drawing, &GridOptions::default())
     }
 
     fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
@@ -304,7 +306,7 @@ fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, laten
 /// look at nearly the same crops gave.
 ///
 /// # Errors
-/// As [`search`].
+/// Misuse for crops of another size or another number of starting points; no content without crops; cancelled; device.
 pub fn misplaced(
     pack: &Pack,
     identity: &Identity,
@@ -313,10 +315,10 @@ pub fn misplaced(
     options: &EncodeOptions,
     progress: &dyn Progress,
 ) -> Result<(Misplaced, Vec<FrameParams>)> {
-    // The background moves with the crop, and the identity does not know how.
-    let bench = Bench::new(pack, &EncodeOptions { head_only: true, ..options.clone() })?;
+    let bench = Bench::new(pack, options)?;
     let crops = Crops::new(frames, pack.config().generator.resolution, bench.device)?;
-    let judge = bench.judge(pack)?;
+    // The background moves with the crop, and the identity does not know how.
+    let judge = bench.judge(pack)?.only_head(true);
     let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
     let latent = latent_tensor(&identity.latent, bench.device)?;
     let table = begin(identity, &model, &judge, &crops, (&latent, start, &pack.config().ranges), progress)?;

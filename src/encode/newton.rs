@@ -22,6 +22,8 @@ const ALPHA_OFFSET: f32 = 0.1;
 /// What counts as a large distance from the centre, degrees and alpha, and how much such a distance costs in mean squared difference.
 const ANGLE_UNIT: f32 = 15.0;
 const PRIOR: f64 = 8e-5;
+/// The same for what is solved for beside the numbers, in shares of the crop: hardly anything, but a flat crop must have an answer.
+const OTHERS_PRIOR: f64 = 1e-3;
 /// Share of the curvature that is added to each number's own, at first and after a step that did not help.
 const DAMPING: f64 = 0.01;
 const MORE_DAMPING: f64 = 10.0;
@@ -83,6 +85,8 @@ pub(super) struct Newton {
     /// `[34]`.
     offsets: Tensor,
     units: Tensor,
+    /// The search stays between these rows `[1, 34]`.
+    bounds: Option<(Tensor, Tensor)>,
     state: State,
     /// Where it began.
     home: State,
@@ -130,12 +134,19 @@ impl Newton {
             centre: centre.copy(),
             offsets: columns(ANGLE_OFFSET, ALPHA_OFFSET, device)?,
             units: columns(ANGLE_UNIT, 1.0, device)?,
+            bounds: None,
             home: state.again(),
             state,
         };
         newton.measure()?;
         newton.home = newton.state.again();
         Ok(newton)
+    }
+
+    /// Never goes beyond the rows `low` and `high` `[1, 34]`.
+    pub(super) fn bounded(mut self, low: &Tensor, high: &Tensor) -> Self {
+        self.bounds = Some((low.shallow_clone(), high.shallow_clone()));
+        self
     }
 
     /// Goes back to where it began, with the derivatives known there.
@@ -181,8 +192,11 @@ impl Newton {
         let mut error = aim.error(&self.state.seen)?;
         let mut damping = DAMPING;
         for _ in 0..effort.steps {
-            let change = self.solve(aim, damping)?;
-            let row = self.state.row.plus(&change)?;
+            let mut row = self.state.row.plus(&self.solve(aim, damping)?)?;
+            if let Some((low, high)) = &self.bounds {
+                row = row.f_maximum(low)?.f_minimum(high)?;
+            }
+            let change = row.minus(&self.state.row)?;
             // The picture there, and with it the derivatives whose turn it is.
             let picks: Vec<i64> = (0..effort.columns).map(|k| (self.state.next + k) % COLUMNS).collect();
             self.state.next = (self.state.next + effort.columns) % COLUMNS;
@@ -190,12 +204,17 @@ impl Newton {
             let rows = Tensor::f_cat(&[&row, &self.moved(&row, &picks)?], 0)?;
             let seen = pictures(&mut self.renderer, &rows)?;
             let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + effort.columns, 1)?);
+            let left = aim.error(&there)?;
+            if !left.is_finite() {
+                // What such a picture says of the derivatives would stay in them.
+                damping *= MORE_DAMPING;
+                continue;
+            }
             self.correct(&change, &there)?;
             if effort.columns > 0 {
                 let offsets = self.offsets.f_index_select(0, &picks)?.f_unsqueeze(1)?;
                 self.state.slopes = self.state.slopes.f_index_copy(0, &picks, &around.minus(&there)?.over(&offsets)?)?;
             }
-            let left = aim.error(&there)?;
             if left < error {
                 (self.state.row, self.state.seen, error) = (row, there, left);
             } else {
@@ -212,16 +231,23 @@ impl Newton {
     fn solve(&self, aim: &Aim, damping: f64) -> Result<Tensor> {
         let away = self.centre.minus(&self.state.row)?.f_to_kind(Kind::Double)?;
         let prior = self.units.f_to_kind(Kind::Double)?.f_square()?.f_reciprocal()?.scale(PRIOR)?;
-        let pull = away.times(&prior)?.f_transpose(0, 1)?;
+        // A number that changes nothing stays what it is.
+        let pull = away.times(&prior)?.times(&self.alive()?.f_to_kind(Kind::Double)?)?.f_transpose(0, 1)?;
         self.least(aim, &self.state.slopes, damping, (&prior, &pull))?.f_transpose(0, 1).map_err(Into::into)
+    }
+
+    /// 1 for numbers that change the picture, else 0, `[34]`.
+    fn alive(&self) -> Result<Tensor> {
+        Ok(self.state.slopes.f_abs()?.f_amax([1i64].as_slice(), false)?.f_gt(0.0)?.f_to_kind(Kind::Float)?)
     }
 
     /// Solves for what else has moved in the picture along with the numbers: `others` `[n, P]` are its derivatives. Returns `n` numbers.
     pub(super) fn others(&self, aim: &Aim, others: &Tensor) -> Result<Vec<f32>> {
         let slopes = Tensor::f_cat(&[&self.state.slopes, others], 0)?;
         // The numbers are where they belong as far as they alone can tell: only how firmly they stand there matters.
-        let free = Tensor::f_zeros([others.size()[0]], (Kind::Double, others.device()))?;
-        let prior = Tensor::f_cat(&[self.units.f_to_kind(Kind::Double)?.f_square()?.f_reciprocal()?.scale(PRIOR)?, free], 0)?;
+        let own = self.units.f_to_kind(Kind::Double)?.f_square()?.f_reciprocal()?.scale(PRIOR)?;
+        let free = Tensor::f_full([others.size()[0]], OTHERS_PRIOR, (Kind::Double, others.device()))?;
+        let prior = Tensor::f_cat(&[own, free], 0)?;
         let pull = prior.f_zeros_like()?.f_unsqueeze(1)?;
         let found = self.least(aim, &slopes, 0.0, (&prior, &pull))?;
         to_vec(&found.f_slice(0, COLUMNS, None, 1)?.f_flatten(0, -1)?)
@@ -246,7 +272,7 @@ impl Newton {
     fn correct(&mut self, change: &Tensor, there: &Tensor) -> Result<()> {
         let wrong = there.minus(&self.state.seen)?.minus(&change.f_matmul(&self.state.slopes)?)?;
         // Degrees and alphas are told apart by their units, so that neither takes all the blame.
-        let share = change.over(&self.units)?;
+        let share = change.over(&self.units)?.times(&self.alive()?)?;
         let size = share.f_square()?.f_sum(Kind::Float)?.shift(1e-4)?;
         let share = share.over(&self.units)?.over(&size)?;
         self.state.slopes = self.state.slopes.plus(&share.f_transpose(0, 1)?.f_matmul(&wrong)?)?;
@@ -257,7 +283,7 @@ impl Newton {
 /// Pictures of rows `[n, 34]` as `[n, P]`.
 fn pictures(renderer: &mut Renderer, rows: &Tensor) -> Result<Tensor> {
     let params = from_table(rows, std::iter::repeat(0.0))?;
-    let parts = params.chunks(renderer.good_batch()).map(|part| small(&renderer.pictures(part, GLIMPSE)?));
+    let parts = params.chunks(renderer.good_batch(GLIMPSE as u32)).map(|part| small(&renderer.pictures(part, GLIMPSE)?));
     Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
@@ -341,6 +367,32 @@ mod tests {
         assert!(left < 0.03 * before, "{left} of {before}");
         newton.restart();
         assert_eq!(newton.error(&aim).unwrap(), before);
+    }
+
+    #[test]
+    fn numbers_without_effect_stay_and_bounds_are_kept() {
+        let (newton, goal) = bench();
+        let (low, high) = (newton.row() - 0.05, newton.row() + 0.05);
+        let mut newton = newton.bounded(&low, &high);
+        let aim = aim(&goal);
+        // The fourth number is made to have no effect, and stands off the centre.
+        let slope = newton.state.slopes.copy();
+        let _ = slope.get(3).zero_();
+        newton.state.slopes = slope;
+        newton.state.row = newton.state.row.copy();
+        let _ = newton.state.row.get(0).get(3).fill_(0.04);
+        newton.approach(&aim, &Effort { steps: 3, columns: 0, enough: 0.0 }).unwrap();
+        let found = to_vec(newton.row()).unwrap();
+        assert_eq!(found[3], 0.04);
+        assert!(found.iter().all(|v| v.abs() <= 0.05 + 1e-6) && found.iter().any(|v| v.abs() > 0.049), "{found:?}");
+    }
+
+    #[test]
+    fn a_flat_crop_has_no_place_and_is_no_failure() {
+        let (newton, _) = bench();
+        let flat = Aim { picture: newton.state.seen.zeros_like(), weights: newton.state.seen.ones_like() };
+        let others = newton.others(&flat, &Tensor::zeros([4, flat.picture.size()[1]], (Kind::Float, Device::Cpu))).unwrap();
+        assert_eq!(others, [0.0; 4]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ import pathlib
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
-ABI_VERSION = 1001
+ABI_VERSION = 1002
 MAX_PACKET = 16384
 RGB24 = 0
 

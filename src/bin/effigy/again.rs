@@ -58,7 +58,7 @@ fn compare(
         }
         (before, error) = (total, off.error);
         let Some(step) = Shift::new(&off) else {
-            log::info!("the face seems to be far beside its renders: it stays where it was placed");
+            log::info!("the face seems to be far beside its renders: it is moved no farther");
             break;
         };
         if round + 1 == ROUNDS || step.size() < ENOUGH {

@@ -105,11 +105,11 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 pub enum PresetArg {
     /// What a call allows: a few steps from the frame before, none waits for a later one; needs an enrolled identity
     Live,
-    /// A preview: a third of the tuning, half of the search
+    /// A preview: a third of the tuning, half of the search's last part
     Fast,
     /// The usual
     Medium,
-    /// Three times the tuning, twice the search
+    /// Three times the tuning, more than twice the search
     Best,
 }
 
