@@ -148,6 +148,7 @@ fn both_elements_are_listed_with_their_properties() {
                 "frames-per-packet",
                 "intra-interval",
                 "smoothing",
+                "search-steps",
                 "inline-identity",
                 "repeat-header",
                 "device",

@@ -107,6 +107,7 @@ static effigy_status make_encoder(GstEffigyEnc *self)
     settings.aligned = self->used.aligned;
     settings.inline_identity = self->used.inline_identity;
     settings.smoothing = self->used.smoothing;
+    settings.search_steps = self->used.search_steps;
     self->base_pts = GST_CLOCK_TIME_NONE;
     self->since_key = 0;
     self->key_wanted = TRUE;

@@ -10,6 +10,7 @@ enum {
     PROPERTY_FRAMES_PER_PACKET,
     PROPERTY_INTRA_INTERVAL,
     PROPERTY_SMOOTHING,
+    PROPERTY_SEARCH_STEPS,
     PROPERTY_INLINE_IDENTITY,
     PROPERTY_REPEAT_HEADER
 };
@@ -65,6 +66,9 @@ static void set_property(GObject *object, guint number, const GValue *value, GPa
     case PROPERTY_SMOOTHING:
         chosen->smoothing = g_value_get_float(value);
         break;
+    case PROPERTY_SEARCH_STEPS:
+        chosen->search_steps = g_value_get_uint(value);
+        break;
     case PROPERTY_INLINE_IDENTITY:
         chosen->inline_identity = g_value_get_boolean(value);
         break;
@@ -106,6 +110,9 @@ static void get_property(GObject *object, guint number, GValue *value, GParamSpe
         break;
     case PROPERTY_SMOOTHING:
         g_value_set_float(value, chosen->smoothing);
+        break;
+    case PROPERTY_SEARCH_STEPS:
+        g_value_set_uint(value, chosen->search_steps);
         break;
     case PROPERTY_INLINE_IDENTITY:
         g_value_set_boolean(value, chosen->inline_identity);
@@ -157,6 +164,10 @@ static void install_properties(GObjectClass *gobject_class)
                                     g_param_spec_float("smoothing", "Smoothing",
                                                        "Share of the last frame's numbers that is kept: calms noise, delays motion", 0.0f, 0.999f,
                                                        usual.smoothing, ready));
+    g_object_class_install_property(gobject_class, PROPERTY_SEARCH_STEPS,
+                                    g_param_spec_uint("search-steps", "Search steps",
+                                                      "Most steps of the search per frame, each of which draws the face four times; 0: read by a network alone",
+                                                      0, 16, usual.search_steps, ready));
     g_object_class_install_property(gobject_class, PROPERTY_INLINE_IDENTITY,
                                     g_param_spec_boolean("inline-identity", "Inline identity", "The header carries the identity: for files",
                                                          usual.inline_identity != 0, ready));
@@ -199,6 +210,7 @@ static void effigy_gst_enc_init(GstEffigyEnc *self)
     self->chosen.inline_identity = usual.inline_identity != 0;
     self->chosen.quality = usual.quality;
     self->chosen.smoothing = usual.smoothing;
+    self->chosen.search_steps = usual.search_steps;
     self->chosen.redundancy = usual.redundancy;
     self->chosen.frames_per_packet = usual.frames_per_packet;
     self->chosen.intra_interval = usual.intra_interval;

@@ -117,12 +117,14 @@ fn run(program: &Path, arguments: &[PathBuf], environment: &[(&str, &str)]) -> O
     Command::new(program).args(arguments).env_clear().envs(environment.iter().cloned()).output().unwrap()
 }
 
-/// What the programs say at their end. Version 1.1: six frames, two to a packet.
+/// What the programs say at their end. From version 1.1 on: six frames, two to a packet.
 fn words(version: u32) -> &'static str {
     match (version, cfg!(feature = "analysis")) {
         (1000, _) => "1.0: 8 frames of a file and of memory\n",
         (1001, true) => "1.1: 8 frames of a file, 6 of packets, 3 packets made\n",
         (1001, false) => "1.1: 8 frames of a file, 6 of packets, 0 packets made\n",
+        (1002, true) => "1.2: 8 frames of a file, 6 of packets, 3 packets made\n",
+        (1002, false) => "1.2: 8 frames of a file, 6 of packets, 0 packets made\n",
         _ => panic!("version {version} has a folder: say here what its program says"),
     }
 }
