@@ -24,7 +24,7 @@ use tch::{Device, Kind, Tensor};
 /// Share of the last frame's numbers that the smoother keeps, unless said otherwise.
 pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
-pub const LIVE_STEPS: u32 = 2;
+pub const LIVE_STEPS: u32 = 1;
 
 /// Confidence of the alignment below which the face is not where the crop is.
 const UNSURE: f32 = 0.35;
@@ -46,7 +46,7 @@ pub struct LiveOptions {
     /// Share of the last frame's yaw, pitch and alpha that is kept, 0 (none) to less than 1: it calms noise and delays motion by
     /// `smoothing / (1 - smoothing)` frames. Roll and placement come smooth from the alignment.
     pub smoothing: f32,
-    /// Most steps of the search per frame, 0 to 16: each draws the face four times, and most frames need one. 0: the numbers are read by a network
+    /// Most steps of the search per frame, 0 to 16: each draws the face four times. A second one, which only frames that are far off make, helps lively faces. 0: the numbers are read by a network
     /// alone, which costs a few milliseconds and is far less like the person.
     pub steps: u32,
     /// Where to compute.
