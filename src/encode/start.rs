@@ -60,12 +60,12 @@ impl Start {
         &self.centre
     }
 
-    /// Rows `[1, 34]` between which this person's numbers may be searched: a span of the anchors' own beyond them, and a little more.
+    /// Rows `[1, 34]` between which this person's numbers may be searched: two spans of the anchors' own beyond them, and a little more.
     pub(super) fn bounds(&self) -> Result<(Tensor, Tensor)> {
         // `low` and `high` lie 1.6 spans apart.
         let mut least = vec![0.3f32; COLUMNS as usize];
         least[..2].fill(5.0);
-        let more = self.high.minus(&self.low)?.scale(0.7 / 1.6)?.plus(&from_vec(&least, &[1, COLUMNS], self.low.device())?)?;
+        let more = self.high.minus(&self.low)?.scale(1.7 / 1.6)?.plus(&from_vec(&least, &[1, COLUMNS], self.low.device())?)?;
         Ok((self.low.minus(&more)?, self.high.plus(&more)?))
     }
 
