@@ -33,9 +33,10 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// How much each place counts, `[B, 1, R/2, R/2]` of mean 1.
-    pub(super) fn weights(&self) -> &Tensor {
-        &self.weights
+    /// How much each place of crop `index` counts, `[1, 1, R/2, R/2]` of mean 1. Without a parser all crops share one map.
+    pub(super) fn weights(&self, index: i64) -> Result<Tensor> {
+        let index = if self.weights.size()[0] == 1 { 0 } else { index };
+        Ok(self.weights.f_slice(0, index, index + 1, 1)?)
     }
 }
 

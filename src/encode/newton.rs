@@ -311,7 +311,7 @@ pub(super) fn search(
         for (i, frame) in picks.iter().enumerate() {
             check(progress)?;
             let (i, frame) = (i as i64, *frame);
-            let aim = Aim::new(&images.f_slice(0, i, i + 1, 1)?, &target.weights().f_slice(0, i, i + 1, 1)?)?;
+            let aim = Aim::new(&images.f_slice(0, i, i + 1, 1)?, &target.weights(i)?)?;
             newton.consider(&aim, &table.f_slice(0, frame, frame + 1, 1)?)?;
             newton.measure()?;
             newton.approach(&aim, &effort)?;

@@ -45,7 +45,7 @@ pub(super) fn misplaced(
     for frame in 0..crops.len() as i64 {
         check(progress)?;
         let image = crops.pick(&[frame])?;
-        let aim = Aim::new(&image, judge.target(&image)?.weights())?;
+        let aim = Aim::new(&image, &judge.target(&image)?.weights(0)?)?;
         newton.consider(&aim, &table.f_slice(0, frame, frame + 1, 1)?)?;
         newton.measure()?;
         error += newton.approach(&aim, &effort)? / crops.len() as f64;
