@@ -371,7 +371,7 @@ fn a_known_face_in_a_camera_clip_is_placed_and_cut() {
     for ((record, (pts, frame)), (_, crop)) in records.iter().zip(camera).zip(crops) {
         let placement = record.placement.unwrap();
         let placed = AlignedFrame { roll: record.params.roll, placement, ..AlignedFrame::whole(pts, crop.clone(), false) };
-        let cut = cut_again(&TimedFrame { pts, frame }, &placed, &Shift::default(), true).unwrap();
+        let cut = cut_again(&TimedFrame { pts, frame }, &placed.track(), crop.width, &Shift::default(), true).unwrap();
         let worst = cut.frame.data.iter().zip(&crop.data).map(|(a, b)| a.abs_diff(*b)).max();
         // The stream rounds placements to a 64th of a pixel.
         assert!(record.pts == pts && worst < Some(8), "{worst:?}");
@@ -516,6 +516,33 @@ fn ctrl_c_leaves_nothing_half_written() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(rest.last().map(String::as_str), Some("effigy: cancelled"));
     room.assert_clean("Ctrl-C");
+}
+
+#[test]
+fn a_run_that_was_interrupted_and_resumed_writes_the_same_stream() {
+    let room = Room::new("resume");
+    let line = |output: &str, extra: &str| {
+        format!("encode crops.mkv --aligned-input --pack pack.safetensors -o {output} {QUICK} --tune-steps 300 {extra}")
+    };
+    room.ok(&line("whole.effigy", ""));
+    let kept = room.path("a.effigy.unfinished");
+    let mut child = room.command(&line("a.effigy", "").replace("--quiet", "")).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("fit the latent")));
+    assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("--resume goes on")), "{rest:?}");
+    assert!(kept.join("tuning.safetensors").exists() && !room.path("a.effigy").exists());
+    // Neither is the work thrown away unasked, nor is it gone on with for another purpose.
+    let refused = room.run(&line("a.effigy", ""));
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && errors.contains("go on with it by --resume"), "{errors}");
+    let other = room.run(&line("a.effigy", "--resume --seed 7"));
+    assert!(other.status.code() == Some(2) && kept.exists(), "{}", String::from_utf8_lossy(&other.stderr));
+    room.ok(&line("a.effigy", "--resume"));
+    assert_eq!(fs::read(room.path("a.effigy")).unwrap(), fs::read(room.path("whole.effigy")).unwrap());
+    assert!(!kept.exists());
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use effigy::bitstream::Identity;
 use effigy::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
-use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions, Preset, Tuning};
+use effigy::encode::{
+    enroll, search, worth_enrolling, AlignedFrame, EncodeOptions, Preset, Searcher, Tuning, MOST_ENROLLED, SEGMENT,
+};
 use effigy::pack::{fixture, Pack};
 use effigy::params::{FrameParams, Placement};
 use effigy::progress::{Progress, Silent};
@@ -102,8 +104,9 @@ fn enrolling_and_searching_bring_the_renders_nearer_to_the_crops() {
     // Where the encoder starts: a stranger's latent and no movement.
     let start = error(&pack, &fixture::identity(&pack, 6).unwrap(), &[FrameParams::default(); 10], &seen);
     let still = error(&pack, identity, &[identity.rest; 10], &seen);
-    let fitted = error(&pack, identity, &enrolled.params, &seen);
-    let found = search(&pack, identity, &seen, Some(&enrolled.params), &options, &Silent).unwrap();
+    let params: Vec<FrameParams> = enrolled.params.iter().map(|p| p.unwrap()).collect();
+    let fitted = error(&pack, identity, &params, &seen);
+    let found = search(&pack, identity, &seen, &enrolled.params, &options, &Silent).unwrap();
     let searched = error(&pack, identity, &found, &seen);
     println!("start {start:.2}, still {still:.2}, fitted {fitted:.2}, searched {searched:.2}");
     assert!(still < start && fitted < 0.7 * still && searched < 1.02 * fitted);
@@ -111,7 +114,7 @@ fn enrolling_and_searching_bring_the_renders_nearer_to_the_crops() {
 
     // The same person in other frames, from the anchors alone.
     let unseen = &crops(&pack, 16)[10..];
-    let found = search(&pack, identity, unseen, None, &options, &Silent).unwrap();
+    let found = search(&pack, identity, unseen, &[], &options, &Silent).unwrap();
     let (still, searched) = (error(&pack, identity, &[identity.rest; 6], unseen), error(&pack, identity, &found, unseen));
     println!("unseen: still {still:.2}, searched {searched:.2}");
     assert!(searched < 0.8 * still);
@@ -129,6 +132,91 @@ fn without_tuning_the_identity_carries_no_weights() {
 }
 
 #[test]
+fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let seen = crops(&pack, 10);
+    let path = std::env::temp_dir().join(format!("effigy-unfinished-{}.safetensors", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let whole = EncodeOptions { tune_steps: Some(24), ..options(Tuning::Joint) };
+    let kept = EncodeOptions { unfinished: Some(path.clone()), ..whole.clone() };
+    let through = enroll(&pack, &seen, &whole, &Silent).unwrap();
+    // Stopped before the weights are rounded, and again after.
+    for questions in [5, 15] {
+        let result = enroll(&pack, &seen, &kept, &StopAfter::new("tune the generator", questions));
+        assert!(matches!(result, Err(Error::Cancelled)));
+    }
+    let other = EncodeOptions { seed: 1, ..kept.clone() };
+    assert!(matches!(enroll(&pack, &seen, &other, &Silent), Err(Error::Misuse(text)) if text.contains("other settings")));
+    assert!(matches!(enroll(&pack, &seen[1..], &kept, &Silent), Err(Error::Misuse(_))), "other frames");
+    // Only the rest of the tuning is left, and nothing of what comes before it.
+    let rest = enroll(&pack, &seen, &kept, &StopAfter::new("fit the latent", 0)).unwrap();
+    assert_eq!(rest.identity, through.identity);
+    assert_eq!(rest.params, through.params);
+    std::fs::write(&path, "not a state").unwrap();
+    assert!(matches!(enroll(&pack, &seen, &kept, &Silent), Err(Error::Malformed(_))));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_long_clip_is_searched_in_parts_without_a_seam_and_can_be_gone_on_with() {
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let mut identity = fixture::identity(&pack, 5).unwrap();
+    identity.anchors = (0..4).map(|i| FrameParams { yaw: 4.0 * i as f32, ..FrameParams::default() }).collect();
+    let frames = crops(&pack, SEGMENT + 8);
+    let options = options(Tuning::None);
+    let whole = search(&pack, &identity, &frames, &[], &options, &Silent).unwrap();
+    let mut later = Searcher::new(&pack, &identity, &options, 0, &Silent).unwrap();
+    later.go_on_after(SEGMENT as u64, whole[SEGMENT - 1]).unwrap();
+    assert_eq!(later.search(&frames[SEGMENT..], &[], &Silent).unwrap(), whole[SEGMENT..]);
+    // Across the seam the numbers follow the frames as well as elsewhere.
+    let error = |range: std::ops::Range<usize>| error(&pack, &identity, &whole[range.clone()], &frames[range]);
+    let (seam, elsewhere) = (error(SEGMENT - 4..SEGMENT + 4), error(8..SEGMENT - 8));
+    println!("seam {seam:.2}, elsewhere {elsewhere:.2}");
+    assert!(seam < 1.5 * elsewhere);
+}
+
+#[test]
+fn frames_without_the_face_keep_the_numbers_and_are_not_learned_from() {
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let mut seen = crops(&pack, 8);
+    let grey = effigy::frame::Frame::filled(32, 32, [128; 3]).unwrap();
+    for lost in [0, 4, 5] {
+        (seen[lost].frame, seen[lost].confidence) = (grey.clone(), 0.0);
+    }
+    let options = options(Tuning::None);
+    let enrolled = enroll(&pack, &seen, &options, &Silent).unwrap();
+    let known: Vec<bool> = enrolled.params.iter().map(Option::is_some).collect();
+    assert_eq!(known, [false, true, true, true, false, false, true, true]);
+    assert!(enrolled.identity_frame != 0 && enrolled.identity.anchors.len() == 5);
+    let found = search(&pack, &enrolled.identity, &seen, &enrolled.params, &options, &Silent).unwrap();
+    let still = |a: &FrameParams, b: &FrameParams| FrameParams { roll: 0.0, ..*a } == FrameParams { roll: 0.0, ..*b };
+    assert!(still(&found[4], &found[3]) && still(&found[5], &found[3]) && !still(&found[6], &found[3]));
+    assert!(still(&found[0], &enrolled.identity.rest));
+    assert!(found.iter().zip(&seen).all(|(p, c)| p.roll == c.roll));
+}
+
+#[test]
+fn a_person_is_enrolled_from_frames_of_the_whole_clip() {
+    let track = |i: usize| effigy::encode::Track {
+        pts: i as i64,
+        roll: 0.0,
+        placement: Placement { x: 16.0, y: 16.0, side: 32.0 },
+        key: false,
+        confidence: if i % 10 == 3 { 0.2 } else { 1.0 },
+    };
+    let few: Vec<_> = (0..20).map(track).collect();
+    assert_eq!(worth_enrolling(&few).len(), 18);
+    let many: Vec<_> = (0..5000).map(track).collect();
+    let picks = worth_enrolling(&many);
+    assert!(picks.len() == MOST_ENROLLED && picks.windows(2).all(|w| w[0] < w[1] && w[1] - w[0] < 20));
+    assert!(picks[0] < 10 && picks[MOST_ENROLLED - 1] > 4980 && picks.iter().all(|i| i % 10 != 3));
+    assert_eq!(worth_enrolling(&[track(3)]), [0], "nothing better than a doubtful frame");
+}
+
+#[test]
 fn every_stage_of_the_encoder_stops_when_asked() {
     let _turn = turn();
     let pack = fixture::tiny(1).unwrap();
@@ -140,8 +228,8 @@ fn every_stage_of_the_encoder_stops_when_asked() {
     }
     let mut identity = fixture::identity(&pack, 1).unwrap();
     identity.anchors = vec![FrameParams::default(), FrameParams { yaw: 5.0, ..FrameParams::default() }];
-    for (stage, questions) in [("learn the start", 1), ("search the numbers", 1), ("search the expression", 4)] {
-        let result = search(&pack, &identity, &seen, None, &options, &StopAfter::new(stage, questions));
+    for (stage, questions) in [("learn the start", 1), ("search the numbers", 1), ("search the numbers", 6)] {
+        let result = search(&pack, &identity, &seen, &[], &options, &StopAfter::new(stage, questions));
         assert!(matches!(result, Err(Error::Cancelled)), "{stage}");
     }
 }
@@ -154,11 +242,11 @@ fn crops_and_starting_points_that_do_not_fit_are_refused() {
     let options = options(Tuning::None);
     assert!(matches!(enroll(&pack, &[], &options, &Silent), Err(Error::NoContent(_))));
     let mut seen = crops(&pack, 2);
-    let start = [FrameParams::default(); 3];
-    let result = search(&pack, &identity, &seen, Some(&start), &options, &Silent);
+    let start = [Some(FrameParams::default()); 3];
+    let result = search(&pack, &identity, &seen, &start, &options, &Silent);
     assert!(matches!(result, Err(Error::Misuse(text)) if text.contains("3 starting points for 2 frames")));
     seen[1].frame = effigy::frame::Frame::filled(16, 16, [0; 3]).unwrap();
-    let result = search(&pack, &identity, &seen, None, &options, &Silent);
+    let result = search(&pack, &identity, &seen, &[], &options, &Silent);
     assert!(matches!(result, Err(Error::Misuse(text)) if text.contains("crop 1 is 16 x 16")));
 }
 

@@ -14,12 +14,9 @@ pub(super) struct Crops {
 
 impl Crops {
     /// Takes the frames' pictures; all must be `side` pixels square.
-    pub(super) fn new(frames: &[AlignedFrame], side: i64, device: Device) -> Result<Self> {
-        if frames.is_empty() {
-            return Err(Error::NoContent("no frames to encode".into()));
-        }
-        let mut all = Vec::with_capacity(frames.len());
-        for (i, f) in frames.iter().enumerate() {
+    pub(super) fn new<'a>(frames: impl IntoIterator<Item = &'a AlignedFrame>, side: i64, device: Device) -> Result<Self> {
+        let mut all = Vec::new();
+        for (i, f) in frames.into_iter().enumerate() {
             if (f.frame.width as i64, f.frame.height as i64) != (side, side) {
                 return Err(Error::Misuse(format!(
                     "crop {i} is {} x {}, the pack needs {side} x {side}",
@@ -27,6 +24,9 @@ impl Crops {
                 )));
             }
             all.push(Tensor::f_from_slice(&f.frame.data)?.f_view([side, side, 3])?);
+        }
+        if all.is_empty() {
+            return Err(Error::NoContent("no frames to encode".into()));
         }
         Ok(Crops { bytes: Tensor::f_stack(&all, 0)?, device })
     }

@@ -10,7 +10,7 @@ use crate::bitstream::range::MAX_LEVEL;
 use crate::bitstream::{tuned_bytes, TunedTensor};
 use crate::error::Result;
 use crate::net::ops::{to_vec, Calc};
-use crate::net::Generator;
+use crate::net::{Generator, Weights};
 use tch::{no_grad, Kind, Tensor};
 
 /// Decay of the gradients' running mean and of their running square.
@@ -79,6 +79,35 @@ impl Differences {
     /// Forgets the gradients of the step before.
     pub(super) fn clear(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.shown.zero_grad());
+    }
+
+    /// All that a state file needs: name, tensor.
+    pub(super) fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let numbers = [f64::from(self.steps), f64::from(u8::from(self.rounded)), self.price, self.dead];
+        let codes: Vec<f32> = self.slots.iter().map(|slot| f32::from(slot.code)).collect();
+        let mut out =
+            vec![("numbers".to_string(), Tensor::f_from_slice(&numbers)?), ("codes".to_string(), Tensor::f_from_slice(&codes)?)];
+        for (i, slot) in self.slots.iter().enumerate() {
+            for (name, tensor) in [("exact", &slot.exact), ("mean", &slot.mean), ("power", &slot.power)] {
+                out.push((format!("{i}.{name}"), tensor.copy()));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Restores what [`Differences::state`] gave, for the same weights of the same pack.
+    pub(super) fn restore(&mut self, state: &Weights) -> Result<()> {
+        let numbers: Vec<f64> = Vec::try_from(state.shaped("numbers", &[4])?)?;
+        (self.steps, self.rounded, self.price, self.dead) = (numbers[0] as i32, numbers[1] > 0.0, numbers[2], numbers[3]);
+        let codes = to_vec(state.shaped("codes", &[self.slots.len() as i64])?)?;
+        for (i, (slot, code)) in self.slots.iter_mut().zip(codes).enumerate() {
+            slot.code = code as i16;
+            for (name, tensor) in [("exact", &mut slot.exact), ("mean", &mut slot.mean), ("power", &mut slot.power)] {
+                let (shape, device) = (tensor.size(), tensor.device());
+                *tensor = state.shaped(&format!("{i}.{name}"), &shape)?.f_to_device(device)?.copy();
+            }
+        }
+        self.show()
     }
 
     /// One step of size `rate` along the gradients that a backward pass left.

@@ -22,13 +22,13 @@ const FLICKER: f64 = 0.5;
 /// A frame whose loss fell by less than this share over eight steps is done.
 const STALL: f32 = 0.004;
 
-/// Searches all frames from `table` `[frames, 34]`; `eta` are the rates per channel of equation 8.
+/// Searches all frames from `table` `[frames, 34]`, which follow the numbers `previous` `[1, 34]`; `eta` are the rates per channel of equation 8.
 pub(super) fn search(
     model: &Model,
     judge: &Judge,
     crops: &Crops,
     latent: &Tensor,
-    table: &Tensor,
+    (table, previous): (&Tensor, Option<&Tensor>),
     (steps, eta): (u64, &[f32; EXPRESSIONS]),
     progress: &dyn Progress,
 ) -> Result<Tensor> {
@@ -36,19 +36,18 @@ pub(super) fn search(
     rates.extend(eta.iter().map(|e| ALPHA_RATE * e));
     let rates = from_vec(&rates, &[COLUMNS], model.device())?;
     let table = table.copy();
-    progress.begin("search the expression", crops.len() as u64);
     for picks in crops.chunks(super::batch(model.generator.config().resolution)) {
         let target = judge.target(&crops.pick(&picks)?)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
         let mut start = table.f_slice(0, first, last, 1)?;
-        if first > 0 {
-            start = better_start(model, judge, latent, &target, &start, &table.f_slice(0, first - 1, first, 1)?)?;
+        let before = if first > 0 { Some(table.f_slice(0, first - 1, first, 1)?) } else { previous.map(Tensor::shallow_clone) };
+        if let Some(before) = before {
+            start = better_start(model, judge, latent, &target, &start, &before)?;
         }
         let found = group(model, judge, latent, &target, &start, (steps, &rates), progress)?;
         table.f_slice(0, first, last, 1)?.f_copy_(&found)?;
         progress.advance(last as u64, "");
     }
-    progress.end();
     Ok(table)
 }
 

@@ -9,6 +9,7 @@ use super::crops::Crops;
 use super::loss::Prior;
 use super::model::{from_table, latent_tensor, to_table, Model};
 use super::newton::{Aim, Effort, Newton};
+use super::search::UNSURE;
 use super::start::{self, Start};
 use super::{AlignedFrame, Bench, EncodeOptions};
 use crate::bitstream::{FrameRecord, Identity};
@@ -26,8 +27,6 @@ pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
 pub const LIVE_STEPS: u32 = 1;
 
-/// Confidence of the alignment below which the face is not where the crop is.
-const UNSURE: f32 = 0.35;
 /// Nothing is gained beyond.
 const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
@@ -138,7 +137,7 @@ impl LiveReader {
         LiveReader::learn(pack, identity, &encoding, (options.smoothing, options.steps), progress)
     }
 
-    fn learn(
+    pub(super) fn learn(
         pack: &Pack,
         identity: &Identity,
         options: &EncodeOptions,
@@ -218,26 +217,6 @@ fn smoothed(last: &FrameParams, read: &FrameParams, keep: f32) -> FrameParams {
     let (last, now) = (last.to_array(), read.to_array());
     let mixed = std::array::from_fn(|i| now[i] + keep * (last[i] - now[i]));
     FrameParams { roll: read.roll, ..FrameParams::from_array(&mixed) }
-}
-
-/// All frames of a clip as a call would code them.
-pub(super) fn read_all(
-    pack: &Pack,
-    identity: &Identity,
-    frames: &[AlignedFrame],
-    options: &EncodeOptions,
-    progress: &dyn Progress,
-) -> Result<Vec<FrameParams>> {
-    let mut reader = LiveReader::learn(pack, identity, options, (LIVE_SMOOTHING, LIVE_STEPS), progress)?;
-    progress.begin("read", frames.len() as u64);
-    let mut out = Vec::with_capacity(frames.len());
-    for frame in frames {
-        check(progress)?;
-        out.push(reader.read(frame)?);
-        progress.advance(out.len() as u64, "");
-    }
-    progress.end();
-    Ok(out)
 }
 
 /// An enrolled person at rest and in the anchors' states, as their own generator draws them: where it expects the face. For

@@ -21,11 +21,13 @@ mod model;
 mod newton;
 mod place;
 pub(crate) mod rows;
+mod search;
 mod start;
 pub(crate) mod tune;
+mod unfinished;
 
 use crate::bitstream::Identity;
-use crate::decode::{tuned_generator, DeviceChoice, GridOptions, Precision, Renderer};
+use crate::decode::{DeviceChoice, GridOptions, Precision, Renderer};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::limits::MAX_IDENTITY_BYTES;
@@ -40,11 +42,15 @@ use differences::Differences;
 pub use live::LiveEncoder;
 pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
-use model::{from_table, latent_plain, latent_tensor, to_table, Model};
+use model::{from_table, latent_plain, Model};
 pub use place::Misplaced;
+use search::UNSURE;
+pub use search::{search, Searcher, SEGMENT};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 use tune::Fitted;
+use unfinished::Unfinished;
 
 /// An upright crop of a camera frame.
 #[derive(Clone, Debug)]
@@ -63,7 +69,36 @@ pub struct AlignedFrame {
     pub confidence: f32,
 }
 
+/// Where the crop of one frame sits: an [`AlignedFrame`] without its picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Track {
+    /// Presentation time in ticks of the clip's time base.
+    pub pts: i64,
+    /// Rotation of the crop in the camera frame, degrees clockwise.
+    pub roll: f32,
+    /// Where the crop sits in the camera frame.
+    pub placement: Placement,
+    /// Whether the registration started anew at this frame.
+    pub key: bool,
+    /// 1: face surely followed; 0: face lost, last placement held.
+    pub confidence: f32,
+}
+
+impl Track {
+    /// The frame whose crop has this picture.
+    pub fn with(self, frame: Frame) -> AlignedFrame {
+        let Track { pts, roll, placement, key, confidence } = self;
+        AlignedFrame { pts, frame, roll, placement, key, confidence }
+    }
+}
+
 impl AlignedFrame {
+    /// Where the crop sits.
+    pub fn track(&self) -> Track {
+        let AlignedFrame { pts, roll, placement, key, confidence, .. } = *self;
+        Track { pts, roll, placement, key, confidence }
+    }
+
     /// A crop that is its own camera frame: upright, filling it, surely placed. `key`: nothing came before it.
     pub fn whole(pts: i64, frame: Frame, key: bool) -> Self {
         let side = frame.width as f32;
@@ -122,6 +157,9 @@ pub struct EncodeOptions {
     pub head_only: bool,
     /// Most bytes of the identity, [`MIN_IDENTITY_BYTES`] or more; [`IDENTITY_BYTES`] if not given. Only for [`enroll`].
     pub identity_bytes: Option<usize>,
+    /// File of an unfinished tuning, only for [`enroll`]: written about once a minute and when the work is cancelled. If there is one, it is gone on
+    /// with, and on the same machine the result is what it would have been. It stays: whoever named it removes it.
+    pub unfinished: Option<PathBuf>,
 }
 
 /// Steps of each stage.
@@ -175,12 +213,14 @@ impl EncodeOptions {
 pub struct Enrolled {
     /// Identity as decoders will see it: quantised and read back.
     pub identity: Identity,
-    /// One per frame, before the closed-loop search.
-    pub params: Vec<FrameParams>,
+    /// One per frame, before the closed-loop search; none for frames that were left out, as [`worth_enrolling`] says.
+    pub params: Vec<Option<FrameParams>>,
     /// Index of the frame whose inversion the identity latent came from.
     pub identity_frame: usize,
 }
 
+/// Most frames that a person is enrolled from: more would hardly be seen by the tuning, and would fill the memory.
+pub const MOST_ENROLLED: usize = 500;
 /// Rows of the enrolled frames that the identity remembers.
 const ANCHORS: usize = 16;
 /// Truncation of our own encoder's codes: real people lie outside of what it was trained on. Published encoders need none.
@@ -191,6 +231,7 @@ pub const IDENTITY_BYTES: usize = 150_000;
 pub const MIN_IDENTITY_BYTES: usize = 16_000;
 
 /// What both entry points compute with.
+#[derive(Debug)]
 struct Bench {
     device: Device,
     kind: Kind,
@@ -207,7 +248,7 @@ impl Bench {
         }
         let device = options.device.resolve()?;
         let drawing = options.precision.resolve(device)?;
-        tch::manual_seed(options.seed as i64 ^ 0x00EF_F167);
+        seed_all(options.seed);
         // Gradients overflow half precision; brain floats keep the range of singles.
         let kind = if drawing == Kind::Half { Kind::BFloat16 } else { drawing };
         Ok(Bench { device, kind, drawing, net: pack.analysis(device)?, head_only: options.head_only })
@@ -237,7 +278,19 @@ impl Bench {
     }
 }
 
-/// Fits a person to some footage: identity latent, tuned weights, sensitivities, rest state.
+/// Indices of the frames that a person is best enrolled from: those in which the face was followed, at most [`MOST_ENROLLED`], spread evenly. Without any, all
+/// are as good.
+pub fn worth_enrolling(tracks: &[Track]) -> Vec<usize> {
+    let mut picks: Vec<usize> = (0..tracks.len()).filter(|i| tracks[*i].confidence >= UNSURE).collect();
+    if picks.is_empty() {
+        picks = (0..tracks.len()).collect();
+    }
+    let (count, kept) = (picks.len(), picks.len().min(MOST_ENROLLED));
+    (0..kept).map(|k| picks[k * count / kept]).collect()
+}
+
+/// Fits a person to some footage: identity latent, tuned weights, sensitivities, rest state. Of the frames, those are used that are
+/// [`worth_enrolling`].
 pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, progress: &dyn Progress) -> Result<Enrolled> {
     if options.preset == Preset::Live {
         return Err(Error::Misuse("the preset live fits nothing: it needs a person who is enrolled already".into()));
@@ -246,7 +299,8 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let bench = Bench::new(pack, options)?;
     let plan = options.plan();
     let side = pack.config().generator.resolution;
-    let crops = Crops::new(frames, side, bench.device)?;
+    let picks = worth_enrolling(&frames.iter().map(AlignedFrame::track).collect::<Vec<_>>());
+    let crops = Crops::new(picks.iter().map(|i| &frames[*i]), side, bench.device)?;
     let judge = bench.judge(pack)?;
     let model = bench.model(pack, pack.generator(bench.device)?.duplicate(bench.device)?)?;
     let mean = from_vec(&pack.config().latent_mean, &[model.generator.config().style_dim], bench.device)?;
@@ -264,11 +318,16 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
         Tuning::None => None,
         _ => Some(Differences::new(&model.generator, &pack.generator(bench.device)?, model.tuning_rate)?),
     };
-    let mut identity = blank(pack, options, &plan, frames.len(), &start.latent)?;
+    let mut identity = blank(pack, options, &plan, crops.len(), &start.latent)?;
     // What latent, anchors and the like leave of the bytes.
     let room = |identity: &Identity| Ok::<_, Error>(bytes.saturating_sub(identity.to_bytes()?.len()));
     let expected = room(&identity)?;
-    let fitted = tune::tune(&model, &judge, &crops, start, &plan, weights.as_mut().map(|w| (w, expected)), progress)?;
+    let mut keep = options.unfinished.as_deref().map(|path| {
+        let frames = picks.iter().map(|i| &frames[*i]);
+        Unfinished::new(path, &pack.hash(), frames, &plan, options)
+    });
+    let pressed = weights.as_mut().map(|w| (w, expected));
+    let fitted = tune::tune((&model, &judge, &crops), start, &plan, (pressed, keep.as_mut()), progress)?;
     let anchors = start::anchors(&fitted.table, ANCHORS)?;
     let index = Tensor::f_from_slice(&anchors)?.f_to_device(bench.device)?;
     identity.latent = latent_plain(&fitted.latent)?;
@@ -282,8 +341,11 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let centre = fitted.table.f_median_dim(0, false)?.0;
     identity.sensitivity = channels::sensitivity(&model, &judge, &fitted.latent, &centre)?;
     let identity = Identity::from_bytes(&identity.to_bytes()?)?;
-    let params = from_table(&fitted.table, frames.iter().map(|f| f.roll))?;
-    Ok(Enrolled { identity, params, identity_frame: chosen.frame })
+    let mut params = vec![None; frames.len()];
+    for (i, found) in picks.iter().zip(from_table(&fitted.table, picks.iter().map(|i| frames[*i].roll))?) {
+        params[*i] = Some(found);
+    }
+    Ok(Enrolled { identity, params, identity_frame: picks[chosen.frame] })
 }
 
 /// What is known of an identity before anything is fitted; what is not has the size that it will have.
@@ -302,75 +364,9 @@ fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, laten
     })
 }
 
-/// By how much some crops of the identity's person sit beside the place where it draws the face, and the crops' numbers. `start`: what an earlier
-/// look at nearly the same crops gave.
-///
-/// # Errors
-/// Misuse for crops of another size or another number of starting points; no content without crops; cancelled; device.
-pub fn misplaced(
-    pack: &Pack,
-    identity: &Identity,
-    frames: &[AlignedFrame],
-    start: Option<&[FrameParams]>,
-    options: &EncodeOptions,
-    progress: &dyn Progress,
-) -> Result<(Misplaced, Vec<FrameParams>)> {
-    let bench = Bench::new(pack, options)?;
-    let crops = Crops::new(frames, pack.config().generator.resolution, bench.device)?;
-    // The background moves with the crop, and the identity does not know how.
-    let judge = bench.judge(pack)?.only_head(true);
-    let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
-    let latent = latent_tensor(&identity.latent, bench.device)?;
-    let table = begin(identity, &model, &judge, &crops, (&latent, start, &pack.config().ranges), progress)?;
-    let (found, table) = place::misplaced(bench.renderer(pack, identity)?, &judge, &crops, &table, progress)?;
-    Ok((found, from_table(&table, frames.iter().map(|f| f.roll))?))
-}
-
-/// Where the search of each frame begins, `[frames, 34]`: where `start` says, or what the person's renders or the pack's predictor tell.
-fn begin(
-    identity: &Identity,
-    model: &Model,
-    judge: &Judge,
-    crops: &Crops,
-    (latent, start, ranges): (&Tensor, Option<&[FrameParams]>, &[[f32; 2]]),
-    progress: &dyn Progress,
-) -> Result<Tensor> {
-    let device = model.device();
-    let guess = |anchors: &Tensor| start::guess(model, judge, crops, latent, anchors, progress);
-    match start {
-        Some(params) if params.len() == crops.len() => to_table(params, device),
-        Some(params) => Err(Error::Misuse(format!("{} starting points for {} frames", params.len(), crops.len()))),
-        None if identity.anchors.len() >= 2 => guess(&to_table(&identity.anchors, device)?),
-        None => match invert::predict(crops, judge, progress)? {
-            (table, true) => Ok(table),
-            _ => guess(&start::drawn(ranges, device)?),
-        },
-    }
-}
-
-/// Finds the numbers of each frame for an identity whose weights stand still. `start`: where [`enroll`] left these very frames.
-pub fn search(
-    pack: &Pack,
-    identity: &Identity,
-    frames: &[AlignedFrame],
-    start: Option<&[FrameParams]>,
-    options: &EncodeOptions,
-    progress: &dyn Progress,
-) -> Result<Vec<FrameParams>> {
-    if options.preset == Preset::Live {
-        return live::read_all(pack, identity, frames, options, progress);
-    }
-    let bench = Bench::new(pack, options)?;
-    let plan = options.plan();
-    let crops = Crops::new(frames, pack.config().generator.resolution, bench.device)?;
-    let judge = bench.judge(pack)?;
-    let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
-    let latent = latent_tensor(&identity.latent, bench.device)?;
-    let table = begin(identity, &model, &judge, &crops, (&latent, start, &pack.config().ranges), progress)?;
-    let table = newton::search(bench.renderer(pack, identity)?, &judge, &crops, &table, plan.newton_steps, progress)?;
-    let eta = channels::rates(&identity.sensitivity);
-    let table = expression::search(&model, &judge, &crops, &latent, &table, (plan.expression_steps, &eta), progress)?;
-    from_table(&table, frames.iter().map(|f| f.roll))
+/// Begins all randomness anew.
+fn seed_all(seed: u64) {
+    tch::manual_seed(seed as i64 ^ 0x00EF_F167);
 }
 
 /// Pictures that are rendered with gradients at once: what 8 GB hold.

@@ -154,6 +154,12 @@ impl Newton {
         self.state = self.home.again();
     }
 
+    /// Goes to `row` `[1, 34]`; the derivatives are those of where it was.
+    pub(super) fn stand_at(&mut self, row: &Tensor) -> Result<()> {
+        (self.state.row, self.state.seen) = (row.copy(), pictures(&mut self.renderer, row)?);
+        Ok(())
+    }
+
     /// The row `[1, 34]` reached.
     pub(super) fn row(&self) -> &Tensor {
         &self.state.row
@@ -293,16 +299,13 @@ const BATCH: usize = 8;
 /// Searches all frames in their order, with all derivatives measured anew at each frame's start; `table` `[frames, 34]` is where each may
 /// begin, if its predecessor's end is no better.
 pub(super) fn search(
-    renderer: Renderer,
+    newton: &mut Newton,
     judge: &Judge,
     crops: &Crops,
     table: &Tensor,
     steps: u64,
     progress: &dyn Progress,
 ) -> Result<Tensor> {
-    progress.begin("search the numbers", crops.len() as u64);
-    let centre = table.f_median_dim(0, true)?.0;
-    let mut newton = Newton::new(renderer, &centre)?;
     let effort = Effort { steps, columns: 0, enough: 0.0 };
     let mut found = Vec::with_capacity(crops.len());
     for picks in crops.chunks(BATCH) {
@@ -319,7 +322,6 @@ pub(super) fn search(
             progress.advance(frame as u64 + 1, "");
         }
     }
-    progress.end();
     Ok(Tensor::f_cat(&found, 0)?)
 }
 

@@ -7,7 +7,6 @@
 use super::crops::Crops;
 use super::loss::Judge;
 use super::newton::{Aim, Effort, Newton, SIDE};
-use crate::decode::Renderer;
 use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec};
 use crate::progress::{check, Progress};
@@ -32,13 +31,12 @@ pub struct Misplaced {
 
 /// Medians over all crops, and the rows `[frames, 34]` found for them; `table` `[frames, 34]` says where each search may begin.
 pub(super) fn misplaced(
-    renderer: Renderer,
+    newton: &mut Newton,
     judge: &Judge,
     crops: &Crops,
     table: &Tensor,
     progress: &dyn Progress,
 ) -> Result<(Misplaced, Tensor)> {
-    let mut newton = Newton::new(renderer, &table.f_median_dim(0, true)?.0)?;
     let effort = Effort { steps: STEPS, columns: 0, enough: 0.0 };
     let mut found: [Vec<f32>; 4] = Default::default();
     let (mut error, mut rows) = (0.0, Vec::new());
@@ -89,7 +87,7 @@ fn slopes(crop: &[f32]) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
-    use crate::encode::{AlignedFrame, EncodeOptions};
+    use crate::encode::{AlignedFrame, EncodeOptions, Searcher};
     use crate::frame::Frame;
     use crate::pack::fixture;
     use crate::params::FrameParams;
@@ -158,7 +156,9 @@ mod tests {
             let renders = decoder.render_batch(&states).unwrap();
             let crops: Vec<AlignedFrame> =
                 renders.iter().enumerate().map(|(i, f)| AlignedFrame::whole(i as i64, warped(f, by), i == 0)).collect();
-            super::super::misplaced(&pack, &identity, &crops, Some(&states), &options, &Silent).unwrap()
+            let start: Vec<Option<FrameParams>> = states.iter().copied().map(Some).collect();
+            let mut searcher = Searcher::new(&pack, &identity, &options, 0, &Silent).unwrap();
+            searcher.misplaced(&crops, &start, &Silent).unwrap()
         };
         // What brings a crop back is what it was moved by, the other way round.
         let (found, rows) = look([0.02, -0.012, 0.0, 0.0]);

@@ -69,14 +69,12 @@ impl RowAdam {
     }
 
     /// Table, running means, running squares and steps, for a state file.
-    #[cfg(feature = "train")]
     pub(crate) fn state(&self) -> [(&'static str, Tensor); 4] {
         [("values", &self.values), ("mean", &self.mean), ("power", &self.power), ("steps", &self.steps)]
             .map(|(name, tensor)| (name, tensor.copy()))
     }
 
     /// Restores what [`RowAdam::state`] gave, for a table of the same shape.
-    #[cfg(feature = "train")]
     pub(crate) fn restore(&mut self, state: &crate::net::Weights) -> Result<()> {
         for (name, tensor) in
             [("values", &mut self.values), ("mean", &mut self.mean), ("power", &mut self.power), ("steps", &mut self.steps)]

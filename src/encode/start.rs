@@ -69,6 +69,12 @@ impl Start {
         Ok((self.low.minus(&more)?, self.high.plus(&more)?))
     }
 
+    /// The numbers `[frames, 34]` of all crops.
+    pub(super) fn read_all(&self, judge: &Judge, crops: &Crops) -> Result<Tensor> {
+        let parts = crops.chunks(16).into_iter().map(|picks| self.read(judge.net, judge.kind, &crops.pick(&picks)?));
+        Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
     /// The numbers `[B, 34]` of crops `[B, 3, R, R]` in [-1, 1].
     pub(super) fn read(&self, net: &Analysis, kind: Kind, images: &Tensor) -> Result<Tensor> {
         let read = no_grad(|| hidden(net, kind, images)?.f_matmul(&self.map)?.plus(&self.centre))?;
@@ -85,9 +91,7 @@ pub(super) fn guess(
     anchors: &Tensor,
     progress: &dyn Progress,
 ) -> Result<Tensor> {
-    let start = Start::learn(model, judge.net, latent, anchors, progress)?;
-    let parts = crops.chunks(16).into_iter().map(|picks| start.read(judge.net, judge.kind, &crops.pick(&picks)?));
-    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    Start::learn(model, judge.net, latent, anchors, progress)?.read_all(judge, crops)
 }
 
 /// Features with a column of ones.

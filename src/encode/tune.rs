@@ -8,10 +8,12 @@ use super::differences::Differences;
 use super::loss::Judge;
 use super::model::{Model, COLUMNS};
 use super::rows::RowAdam;
+use super::unfinished::Unfinished;
 use super::{Plan, Tuning};
 use crate::error::Result;
 use crate::net::adam::Adam;
 use crate::net::ops::{from_vec, Calc};
+use crate::net::Weights;
 use crate::progress::{check, Progress};
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -98,24 +100,31 @@ const SETTLED: f64 = 0.95;
 /// Fits the latent and the numbers to the crops with the pack's own generator, then tunes as `plan` says. `weights` are the
 /// generator's, to be sent in about so many bytes.
 pub(super) fn tune(
-    model: &Model,
-    judge: &Judge,
-    crops: &Crops,
+    bench: (&Model, &Judge, &Crops),
     start: Fitted,
     plan: &Plan,
-    weights: Option<(&mut Differences, usize)>,
+    (weights, keep): (Option<(&mut Differences, usize)>, Option<&mut Unfinished>),
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let fit = Course { stage: "fit the latent", inputs: true, free: 0, steps: plan.fit_steps, seed: plan.seed };
-    let fitted = descend(&fit, model, judge, crops, start, None, progress)?;
-    let inputs = match plan.tuning {
-        Tuning::None => return Ok(fitted),
-        Tuning::Pivotal => false,
-        Tuning::Joint => true,
-    };
+    if plan.tuning == Tuning::None {
+        return fit(bench, &start, plan, progress);
+    }
+    let inputs = plan.tuning == Tuning::Joint;
     let (free, steps, seed) = (plan.free_steps, plan.tune_steps, plan.seed ^ 1);
     let course = Course { stage: "tune the generator", inputs, free, steps, seed };
-    descend(&course, model, judge, crops, fitted, weights, progress)
+    let saved = keep.as_ref().map_or(Ok(None), |keep| keep.load())?;
+    let start = match saved {
+        // What was saved takes the place of the start.
+        Some(_) => start,
+        None => fit(bench, &start, plan, progress)?,
+    };
+    descend(&course, bench, &start, weights, (saved, keep), progress)
+}
+
+/// Fits latent and numbers with the pack's own weights.
+fn fit(bench: (&Model, &Judge, &Crops), start: &Fitted, plan: &Plan, progress: &dyn Progress) -> Result<Fitted> {
+    let course = Course { stage: "fit the latent", inputs: true, free: 0, steps: plan.fit_steps, seed: plan.seed };
+    descend(&course, bench, start, None, (None, None), progress)
 }
 
 /// Rounds the weights after `free` of `steps`, and steers their bytes from then on. Returns what to say.
@@ -129,50 +138,109 @@ fn press(weights: &mut Differences, bytes: usize, step: u64, (free, steps): (u64
     Ok(None)
 }
 
+/// What a step changes.
+struct Moving<'a> {
+    latent: Tensor,
+    rows: RowAdam,
+    adam: Adam,
+    deck: Deck,
+    weights: Option<(&'a mut Differences, usize)>,
+}
+
+impl<'a> Moving<'a> {
+    fn new(course: &Course<'_>, start: &Fitted, weights: Option<(&'a mut Differences, usize)>, device: Device) -> Result<Self> {
+        let latent = start.latent.f_detach()?.copy().f_set_requires_grad(course.inputs)?;
+        let rows = RowAdam::new(&start.table, &column_rates(ALPHA_RATE, ANGLE_RATE, device)?)?;
+        let mut adam = Adam::new(0.9, 0.99);
+        if course.inputs {
+            adam.add_scalar(&latent, LATENT_RATE)?;
+        }
+        let deck = Deck::new(start.table.size()[0] as usize, course.seed);
+        Ok(Moving { latent, rows, adam, deck, weights })
+    }
+
+    /// All that the step `step` depends on, for a state file.
+    fn state(&self, step: u64) -> Result<Vec<(String, Tensor)>> {
+        let deck = &self.deck;
+        let mut out = vec![
+            ("step".to_string(), Tensor::f_from_slice(&[step as i64])?),
+            ("latent".to_string(), self.latent.f_detach()?.copy()),
+            ("deck.order".to_string(), Tensor::f_from_slice(&deck.order)?),
+            ("deck.place".to_string(), Tensor::f_from_slice(&[deck.next as i64, deck.state as i64])?),
+        ];
+        let rows = self.rows.state().into_iter().map(|(name, tensor)| (format!("rows.{name}"), tensor));
+        out.extend(rows);
+        out.extend(self.adam.state()?.into_iter().map(|(name, tensor)| (format!("adam.{name}"), tensor)));
+        if let Some((weights, _)) = &self.weights {
+            out.extend(weights.state()?.into_iter().map(|(name, tensor)| (format!("weights.{name}"), tensor)));
+        }
+        for (_, tensor) in &mut out {
+            *tensor = tensor.f_to_device(Device::Cpu)?.f_contiguous()?;
+        }
+        Ok(out)
+    }
+
+    /// Restores what [`Moving::state`] gave. Returns the step.
+    fn restore(&mut self, state: &Weights) -> Result<u64> {
+        let whole = |name: &str, count: usize| -> Result<Vec<i64>> { Ok(Vec::try_from(state.shaped(name, &[count as i64])?)?) };
+        let latent = state.shaped("latent", &self.latent.size())?;
+        no_grad(|| self.latent.f_copy_(latent))?;
+        let place = whole("deck.place", 2)?;
+        self.deck.order = whole("deck.order", self.deck.order.len())?;
+        (self.deck.next, self.deck.state) = (place[0].clamp(0, self.deck.order.len() as i64) as usize, place[1] as u64);
+        self.rows.restore(&state.under("rows.")?)?;
+        self.adam.restore(&state.under("adam.")?)?;
+        if let Some((weights, _)) = &mut self.weights {
+            weights.restore(&state.under("weights.")?)?;
+        }
+        Ok(whole("step", 1)?[0].max(0) as u64)
+    }
+}
+
 fn descend(
     course: &Course<'_>,
-    model: &Model,
-    judge: &Judge,
-    crops: &Crops,
-    start: Fitted,
-    mut weights: Option<(&mut Differences, usize)>,
+    (model, judge, crops): (&Model, &Judge, &Crops),
+    start: &Fitted,
+    weights: Option<(&mut Differences, usize)>,
+    (saved, mut keep): (Option<Weights>, Option<&mut Unfinished>),
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let (device, steps) = (model.device(), course.steps);
-    let latent = start.latent.f_detach()?.copy().f_set_requires_grad(course.inputs)?;
-    let mut rows = RowAdam::new(&start.table, &column_rates(ALPHA_RATE, ANGLE_RATE, device)?)?;
-    let mut adam = Adam::new(0.9, 0.99);
-    if course.inputs {
-        adam.add_scalar(&latent, LATENT_RATE)?;
-    }
-    if let Some((weights, _)) = &mut weights {
+    let steps = course.steps;
+    let mut moving = Moving::new(course, start, weights, model.device())?;
+    let first = saved.map_or(Ok(0), |saved| moving.restore(&saved))?;
+    if let Some((weights, _)) = &mut moving.weights {
         weights.listen(true)?;
     }
-    let mut deck = Deck::new(crops.len(), course.seed);
     progress.begin(course.stage, steps);
     let (mut recent, mut size) = (0.0, String::new());
-    for step in 0..steps {
-        check(progress)?;
-        if let Some((weights, bytes)) = &mut weights {
+    for step in first..steps {
+        let stopped = check(progress);
+        if let Some(keep) = keep.as_mut().filter(|keep| keep.due() || stopped.is_err()) {
+            keep.save(moving.state(step)?)?;
+        }
+        stopped?;
+        if let Some((weights, bytes)) = &mut moving.weights {
             size = press(weights, *bytes, step, (course.free, steps))?.unwrap_or(size);
             weights.clear();
         }
-        let picks = deck.draw(super::batch(model.generator.config().resolution));
+        // A step draws the same numbers whatever was drawn before it.
+        super::seed_all(course.seed.wrapping_add(step << 8));
+        let picks = moving.deck.draw(super::batch(model.generator.config().resolution));
         let rate = rate(step, steps);
-        let batch = rows.take(&picks)?;
+        let batch = moving.rows.take(&picks)?;
         let target = judge.target(&crops.pick(&picks)?)?;
         let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
-        let renders = model.render(&latent, &table)?;
+        let renders = model.render(&moving.latent, &table)?;
         let mut loss = judge.loss(&renders, &target)?.average()?;
         if course.inputs {
             loss = loss.plus(&calm(&batch.leaf)?)?;
         }
-        adam.step(&loss, rate)?;
-        if let Some((weights, _)) = &mut weights {
+        moving.adam.step(&loss, rate)?;
+        if let Some((weights, _)) = &mut moving.weights {
             weights.step(rate)?;
         }
         if course.inputs {
-            rows.apply(&batch, rate, None)?;
+            moving.rows.apply(&batch, rate, None)?;
         }
         if step % 10 == 9 {
             let value = loss.value()?;
@@ -181,10 +249,10 @@ fn descend(
         }
     }
     progress.end();
-    if let Some((weights, _)) = &mut weights {
+    if let Some((weights, _)) = &mut moving.weights {
         weights.listen(false)?;
     }
-    Ok(Fitted { latent: latent.f_detach()?, table: rows.values()? })
+    Ok(Fitted { latent: moving.latent.f_detach()?, table: moving.rows.values()? })
 }
 
 /// A short rise, then half a cosine down to a twentieth.

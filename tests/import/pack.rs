@@ -206,7 +206,7 @@ fn imported_checkpoints_become_a_pack_that_encodes_and_decodes() {
         ..EncodeOptions::default()
     };
     let enrolled = enroll(&pack, &seen, &options, &Silent).unwrap();
-    let params = search(&pack, &enrolled.identity, &seen, Some(&enrolled.params), &options, &Silent).unwrap();
+    let params = search(&pack, &enrolled.identity, &seen, &enrolled.params, &options, &Silent).unwrap();
     let decoding = DecodeOptions { device: DeviceChoice::Cpu, precision: Precision::Single, ..DecodeOptions::default() };
     let mut decoder = Decoder::new(&pack, &enrolled.identity, &decoding).unwrap();
     let error =

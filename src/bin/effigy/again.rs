@@ -1,15 +1,12 @@
 //! Where a known face sits, looked at a second time: its renders of some frames tell by how much the crops are off.
 
-use effigy::bitstream::Identity;
 use effigy::encode::align::Shift;
-use effigy::encode::{misplaced, AlignedFrame, EncodeOptions};
-use effigy::pack::Pack;
+use effigy::encode::{AlignedFrame, Searcher};
 use effigy::params::FrameParams;
 use effigy::progress::Progress;
 use effigy::Result;
 
 use crate::clip::{self, Aligned};
-use crate::encode::Args;
 use crate::progress::{Muted, Reporter};
 
 /// Frames whose renders are compared, how often at most, and the movement at which the crops sit well enough (0.3 pixels at 128).
@@ -17,40 +14,30 @@ const LOOKS: usize = 12;
 const ROUNDS: u64 = 5;
 const ENOUGH: f64 = 0.0025;
 
-/// The crops moved to where the identity draws the face: its renders of some frames tell by how much they are off.
-pub fn look(
-    args: &Args,
-    pack: &Pack,
-    identity: &Identity,
-    clip: Aligned,
-    options: &EncodeOptions,
-    reporter: &Reporter,
-) -> Result<Aligned> {
-    let sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
-    let looks: Vec<&AlignedFrame> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
-    let total = if looks.is_empty() { Shift::default() } else { compare(args, pack, identity, &looks, options, reporter)? };
-    clip::cut_again(&args.clip, &args.clip_args, args.aligned.as_ref(), clip, &total, reporter)
+/// Moves the crops, `side` pixels square, to where the identity draws the face: its renders of some frames tell by how much they are off.
+pub fn look(searcher: &mut Searcher, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
+    let sure = clip.sure();
+    let looks: Vec<usize> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
+    if !looks.is_empty() {
+        let shift = compare(searcher, clip, &looks, side, reporter)?;
+        clip.move_by(&shift);
+    }
+    Ok(())
 }
 
 /// By how much all crops are off, as `looks` tell, at least one frame in which the face was surely followed.
-fn compare(
-    args: &Args,
-    pack: &Pack,
-    identity: &Identity,
-    looks: &[&AlignedFrame],
-    options: &EncodeOptions,
-    reporter: &Reporter,
-) -> Result<Shift> {
-    let cameras = clip::camera_frames(&args.clip, &args.clip_args, looks, reporter)?;
-    let (mut total, mut found) = (Shift::default(), None::<Vec<FrameParams>>);
+fn compare(searcher: &mut Searcher, clip: &Aligned, looks: &[usize], side: u32, reporter: &Reporter) -> Result<Shift> {
+    let cameras = clip.cameras(looks, reporter)?;
+    let (mut total, mut found) = (Shift::default(), Vec::<Option<FrameParams>>::new());
     let (mut before, mut error) = (total, f64::INFINITY);
     reporter.begin("compare with the enrolled face", ROUNDS);
     for round in 0..ROUNDS {
         let pairs = cameras.iter().zip(looks);
-        let crops: Vec<AlignedFrame> = pairs.map(|(timed, look)| clip::cut_crop(timed, look, &total)).collect::<Result<_>>()?;
+        let cut = pairs.map(|(timed, i)| clip::cut_crop(timed, &clip.tracks[*i], side, &total));
+        let crops: Vec<AlignedFrame> = cut.collect::<Result<_>>()?;
         // What was found for a crop is a good start for the same crop a little to the side.
-        let (off, params) = misplaced(pack, identity, &crops, found.as_deref(), options, &Muted(reporter))?;
-        found = Some(params);
+        let (off, params) = searcher.misplaced(&crops, &found, &Muted(reporter))?;
+        found = params.into_iter().map(Some).collect();
         // A move that does not bring crops and renders together was none for the better.
         if off.error > error {
             total = before;

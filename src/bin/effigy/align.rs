@@ -50,9 +50,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     };
     let clip =
         clip::load(&args.clip, &part, Crops { side, saved: Some(&args.output), references: Vec::new(), live: false }, reporter)?;
-    let keys = clip.frames.iter().filter(|f| f.key).count();
-    let lost = clip.frames.iter().filter(|f| f.confidence <= 0.0).count();
-    let count = clip.frames.len();
+    let keys = clip.tracks.iter().filter(|f| f.key).count();
+    let lost = clip.tracks.iter().filter(|f| f.confidence <= 0.0).count();
+    let count = clip.tracks.len();
     reporter.say(&format!("{}: {count} crops of {side} x {side}, {keys} key frames, face lost in {lost}", args.output.display()));
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! From a clip to aligned crops in memory.
+//! From a clip to aligned crops.
 //!
-//! Input: a camera clip, or with `--aligned-input` a clip that already is the crop. Output: [`AlignedFrame`]s of the pack's resolution.
+//! Input: a camera clip, or with `--aligned-input` a clip that already is the crop. Output: [`Track`]s of all frames, and [`AlignedFrame`]s of the pack's
+//! resolution, which are cut when they are asked for: a long clip is read more than once, and never in memory as a whole.
 
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "encode")]
-use effigy::encode::align::{AlignOptions, Aligner, Shift};
-use effigy::encode::AlignedFrame;
+use effigy::encode::align::{cut_again, AlignOptions, Aligner, Shift};
+use effigy::encode::{AlignedFrame, Track};
 use effigy::frame::{Frame, TimeBase, TimedFrame};
 use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
 use effigy::progress::{check, Progress};
@@ -49,8 +50,12 @@ pub struct Camera {
 pub struct Aligned {
     /// The camera clip.
     pub camera: Camera,
-    /// Its frames, at least one.
-    pub frames: Vec<AlignedFrame>,
+    /// Where the crop of each frame sits, at least one.
+    pub tracks: Vec<Track>,
+    path: PathBuf,
+    reading: ReadOptions,
+    /// Side of the crops, pixels; None where the frames are the crops.
+    side: Option<u32>,
 }
 
 /// Frames in which an enrolled face is looked for at first, how many may be looked at, and the bytes that those beyond the first may
@@ -75,7 +80,7 @@ pub struct Crops<'a> {
     pub live: bool,
 }
 
-/// Reads and aligns a clip.
+/// Reads a clip and follows the face in it.
 pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress) -> Result<Aligned> {
     let side = crops.side;
     let reader = ClipReader::open(path, &args.reading())?;
@@ -83,14 +88,14 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     let total = args.frames.or(info.frames).unwrap_or(0);
     let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
     let mut saved = CropFile::new(crops.saved, camera);
-    let mut frames = Vec::new();
+    let mut tracks = Vec::new();
     let stage = if args.aligned_input { "reading crops" } else { "aligning" };
     progress.begin(stage, total);
     let keep = &mut |frame: AlignedFrame| -> Result<()> {
         check(progress)?;
         saved.write(&frame)?;
-        frames.push(frame);
-        progress.advance(frames.len() as u64, "");
+        tracks.push(frame.track());
+        progress.advance(tracks.len() as u64, "");
         Ok(())
     };
     if args.aligned_input {
@@ -99,85 +104,114 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
         align(reader, crops, keep)?;
     }
     progress.end();
-    if frames.is_empty() {
+    if tracks.is_empty() {
         return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
     }
     saved.finish()?;
-    Ok(Aligned { camera, frames })
+    let side = (!args.aligned_input).then_some(side);
+    Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side })
 }
 
-/// The clip with every crop cut anew after `shift`.
-#[cfg(feature = "encode")]
-pub fn cut_again(
-    path: &Path,
-    args: &ClipArgs,
-    saved: Option<&PathBuf>,
-    clip: Aligned,
-    shift: &Shift,
-    progress: &dyn Progress,
-) -> Result<Aligned> {
-    let Aligned { camera, frames } = clip;
-    let mut saved = CropFile::new(saved, camera);
-    if *shift == Shift::default() {
-        frames.iter().try_for_each(|frame| saved.write(frame))?;
-        saved.finish()?;
-        return Ok(Aligned { camera, frames });
+impl Aligned {
+    /// The camera's frames, each with its index and track.
+    fn frames(&self) -> Result<impl Iterator<Item = Result<(usize, TimedFrame, Track)>> + '_> {
+        let mut reader = ClipReader::open(&self.path, &self.reading)?;
+        Ok(self.tracks.iter().enumerate().map(move |(i, track)| match reader.next() {
+            Some(timed) => {
+                let timed = timed?;
+                if timed.pts == track.pts {
+                    Ok((i, timed, *track))
+                } else {
+                    Err(self.changed())
+                }
+            }
+            None => Err(self.changed()),
+        }))
     }
-    let mut out = Vec::with_capacity(frames.len());
-    progress.begin("cutting the crops again", frames.len() as u64);
-    for (timed, aligned) in ClipReader::open(path, &args.reading())?.zip(&frames) {
-        check(progress)?;
-        let frame = cut_crop(&timed?, aligned, shift)?;
-        saved.write(&frame)?;
-        out.push(frame);
-        progress.advance(out.len() as u64, "");
-    }
-    progress.end();
-    if out.len() != frames.len() {
-        return Err(Error::Malformed(format!("{}: read again it has other frames", path.display())));
-    }
-    saved.finish()?;
-    Ok(Aligned { camera, frames: out })
-}
 
-/// The camera frames at the time stamps of `frames`, which rise.
-pub fn camera_frames(path: &Path, args: &ClipArgs, frames: &[&AlignedFrame], progress: &dyn Progress) -> Result<Vec<TimedFrame>> {
-    let mut out = Vec::with_capacity(frames.len());
-    if frames.is_empty() {
-        return Ok(out);
+    fn changed(&self) -> Error {
+        Error::Malformed(format!("{}: read again it has other frames", self.path.display()))
     }
-    for timed in ClipReader::open(path, &args.reading())? {
-        check(progress)?;
-        let timed = timed?;
-        if frames.get(out.len()).is_some_and(|frame| frame.pts == timed.pts) {
-            out.push(timed);
-        }
-        if out.len() == frames.len() {
-            return Ok(out);
+
+    fn cut(&self, timed: TimedFrame, track: &Track) -> Result<AlignedFrame> {
+        match self.side {
+            None => Ok(track.with(timed.frame)),
+            Some(side) => cut_crop(&timed, track, side, &Default::default()),
         }
     }
-    Err(Error::Malformed(format!("{}: read again it has other frames", path.display())))
+
+    /// All crops in order, cut as they are asked for.
+    pub fn crops(&self) -> Result<impl Iterator<Item = Result<AlignedFrame>> + '_> {
+        Ok(self.frames()?.map(|found| found.and_then(|(_, timed, track)| self.cut(timed, &track))))
+    }
+
+    /// The crops of the frames with these indices, which rise.
+    pub fn pick(&self, indices: &[usize], progress: &dyn Progress) -> Result<Vec<AlignedFrame>> {
+        self.cameras(indices, progress)?.into_iter().zip(indices).map(|(timed, i)| self.cut(timed, &self.tracks[*i])).collect()
+    }
+
+    /// All crops at once.
+    pub fn all(&self, progress: &dyn Progress) -> Result<Vec<AlignedFrame>> {
+        let mut out = Vec::with_capacity(self.tracks.len());
+        for crop in self.crops()? {
+            check(progress)?;
+            out.push(crop?);
+        }
+        Ok(out)
+    }
+
+    /// The camera's frames with these indices, which rise.
+    pub fn cameras(&self, indices: &[usize], progress: &dyn Progress) -> Result<Vec<TimedFrame>> {
+        let mut out = Vec::with_capacity(indices.len());
+        for found in self.frames()? {
+            if out.len() == indices.len() {
+                break;
+            }
+            check(progress)?;
+            let (i, timed, _) = found?;
+            if indices[out.len()] == i {
+                out.push(timed);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Indices of the frames in which the face was surely followed.
+    pub fn sure(&self) -> Vec<usize> {
+        (0..self.tracks.len()).filter(|i| self.tracks[*i].confidence > 0.5).collect()
+    }
+
+    /// Moves all crops.
+    #[cfg(feature = "encode")]
+    pub fn move_by(&mut self, shift: &Shift) {
+        self.tracks.iter_mut().for_each(|track| *track = shift.moved(track));
+    }
 }
 
-/// As [`cut_again`], for one frame of the camera.
+/// The crop of one frame of the camera, moved by `shift`.
 #[cfg(feature = "encode")]
-pub fn cut_crop(timed: &TimedFrame, aligned: &AlignedFrame, shift: &Shift) -> Result<AlignedFrame> {
-    effigy::encode::align::cut_again(timed, aligned, shift, AlignOptions::default().blur_outside)
+pub fn cut_crop(timed: &TimedFrame, track: &Track, side: u32, shift: &Shift) -> Result<AlignedFrame> {
+    cut_again(timed, track, side, shift, AlignOptions::default().blur_outside)
+}
+
+#[cfg(not(feature = "encode"))]
+fn cut_crop(_: &TimedFrame, _: &Track, _: u32, (): &()) -> Result<AlignedFrame> {
+    Err(no_alignment())
 }
 
 /// A lossless clip of crops that begins with the first of them; nothing without a path.
-struct CropFile<'a> {
+pub struct CropFile<'a> {
     path: Option<&'a PathBuf>,
     camera: Camera,
     writer: Option<ClipWriter>,
 }
 
 impl<'a> CropFile<'a> {
-    fn new(path: Option<&'a PathBuf>, camera: Camera) -> Self {
+    pub fn new(path: Option<&'a PathBuf>, camera: Camera) -> Self {
         CropFile { path, camera, writer: None }
     }
 
-    fn write(&mut self, crop: &AlignedFrame) -> Result<()> {
+    pub fn write(&mut self, crop: &AlignedFrame) -> Result<()> {
         let Some(path) = self.path else { return Ok(()) };
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -190,7 +224,7 @@ impl<'a> CropFile<'a> {
         writer.write(crop.pts, &crop.frame)
     }
 
-    fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         self.writer.map_or(Ok(()), ClipWriter::finish)
     }
 }

@@ -210,6 +210,7 @@ impl FitArgs {
             name: self.name.clone(),
             head_only: self.head_only,
             identity_bytes: self.identity_bytes.map(|n| n as usize),
+            unfinished: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
-use effigy::encode::{draw_enrolled, enroll, search, AlignedFrame, EncodeOptions};
+use effigy::encode::{draw_enrolled, enroll, worth_enrolling, EncodeOptions, Searcher, Track, SEGMENT};
 use effigy::frame::Frame;
 use effigy::limits::{MAX_IDENTITY_BYTES, MAX_PLATE_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
@@ -17,11 +17,12 @@ use effigy::progress::Progress;
 use effigy::scene::{compress, Matter, PlateMaker};
 use effigy::{Error, Result};
 
-use crate::clip::{self, Aligned, ClipArgs};
+use crate::clip::{self, Aligned, Camera, ClipArgs, CropFile};
 use crate::coding::CodingArgs;
 use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{check_writable, distinct, Staged};
 use crate::progress::{duration, Reporter};
+use crate::unfinished::{belongs, Enrolled, Unfinished};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,6 +64,9 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "40000", conflicts_with = "aligned_input")]
     #[arg(value_parser = clap::value_parser!(u64).range(1000..=MAX_PLATE_BYTES))]
     plate: Option<u64>,
+    /// Go on where an interrupted run with the same arguments stopped; what it had done is in OUT.effigy.unfinished
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     coding: CodingArgs,
     #[command(flatten)]
@@ -87,15 +91,18 @@ enum SoundArg {
 }
 
 /// An encoded clip, not yet written.
-pub struct Encoded {
-    pub identity: Identity,
-    pub params: Vec<FrameParams>,
+struct Encoded {
+    identity: Identity,
+    params: Vec<FrameParams>,
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     check(args)?;
     let staged = Staged::create(&args.output)?;
     let saved = args.save_identity.as_deref().map(Staged::create).transpose()?;
+    // On a call there is little to lose.
+    let live = args.fit.preset == Some(PresetArg::Live);
+    let work = if live { None } else { Some(Unfinished::open(&args.output, args.resume)?) };
     let pack = args.pack.load()?;
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
     let references = match &known {
@@ -103,25 +110,19 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         _ => Vec::new(),
     };
     // Nothing is looked at twice on a call.
-    let live = args.fit.preset == Some(PresetArg::Live);
     let again = !references.is_empty() && !live;
-    let crops = clip::Crops { side: side(&pack), saved: args.aligned.as_ref().filter(|_| !again), references, live };
-    let clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
+    let crops = clip::Crops { side: side(&pack), saved: None, references, live };
+    let mut clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
     let sound = sound(args, &clip)?;
     let begun = Instant::now();
     let mut options = args.fit.options(&args.device, PresetArg::Medium);
     options.head_only |= args.plate.is_some();
-    let clip = match &known {
-        #[cfg(feature = "encode")]
-        Some(identity) if again => crate::again::look(args, &pack, identity, clip, &options, reporter)?,
-        _ => clip,
-    };
+    let encoded = encode(args, &pack, known, &mut clip, (options, again, work.as_ref()), reporter)?;
     let plate = args.plate.map(|bytes| plate(args, &pack, &clip, bytes as usize, reporter)).transpose()?;
-    let encoded = encode(&pack, known, &clip.frames, &options, reporter)?;
     let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
-    let mut header = header(&pack, &clip, &encoded.identity);
-    let records = records(&clip.frames, &encoded.params);
+    let mut header = header(&pack, &clip.camera, &clip.tracks, &encoded.identity);
+    let records = records(&clip.tracks, &encoded.params);
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
@@ -134,6 +135,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         saved.write(&bytes)?;
     }
     staged.commit()?;
+    work.map_or(Ok(()), Unfinished::finish)?;
     let frames = info.frames;
     let sent = if args.detached { "travels apart" } else { "sent once" };
     reporter.say(&format!(
@@ -156,13 +158,13 @@ fn sound(args: &Args, clip: &Aligned) -> Result<Option<(Staged, String)>> {
         SoundArg::Opus => SoundCoding::Opus,
         SoundArg::None => return Ok(None),
     };
-    let (Some(first), Some(last)) = (clip.frames.first(), clip.frames.last()) else { return Ok(None) };
+    let (Some(first), Some(last)) = (clip.tracks.first(), clip.tracks.last()) else { return Ok(None) };
     if args.clip.is_dir() {
         return Ok(None);
     }
     let base = clip.camera.time_base;
     let tick = f64::from(base.num) / f64::from(base.den);
-    let length = last.pts - first.pts + i64::from(usual_ticks(&clip.frames));
+    let length = last.pts - first.pts + i64::from(usual_ticks(&clip.tracks));
     let (start, duration) = (first.pts as f64 * tick, Some(length as f64 * tick));
     let source = AudioSource { path: args.clip.clone(), start, duration, matroska: false };
     let file = Staged::create(&args.output.with_extension("sound"))?;
@@ -177,15 +179,15 @@ fn sound(args: &Args, clip: &Aligned) -> Result<Option<(Staged, String)>> {
 /// The background of the clip as a JPEG file of at most `bytes`: what the camera sees where the head is not.
 fn plate(args: &Args, pack: &Pack, clip: &Aligned, bytes: usize, reporter: &Reporter) -> Result<Vec<u8>> {
     let (width, height) = (clip.camera.width, clip.camera.height);
-    let mut sure: Vec<&AlignedFrame> = clip.frames.iter().filter(|f| f.confidence > 0.5).collect();
+    let mut sure = clip.sure();
     if sure.is_empty() {
-        sure = clip.frames.iter().collect();
+        sure = (0..clip.tracks.len()).collect();
     }
     let step = sure.len().div_ceil(PlateMaker::capacity(width, height)).max(1);
-    let looks: Vec<&AlignedFrame> = sure.into_iter().step_by(step).collect();
+    let looks: Vec<usize> = sure.into_iter().step_by(step).collect();
     reporter.begin("look at the background", looks.len() as u64);
-    let cameras = clip::camera_frames(&args.clip, &args.clip_args, &looks, reporter)?;
-    let crops: Vec<Frame> = looks.iter().map(|look| look.frame.clone()).collect();
+    let cameras = clip.cameras(&looks, reporter)?;
+    let crops: Vec<Frame> = clip.pick(&looks, reporter)?.into_iter().map(|crop| crop.frame).collect();
     let mattes = match Matter::new(pack, args.device.device, args.device.precision.into())? {
         Some(matter) => matter.mattes(&crops)?,
         None => {
@@ -195,7 +197,8 @@ fn plate(args: &Args, pack: &Pack, clip: &Aligned, bytes: usize, reporter: &Repo
     };
     let mut maker = PlateMaker::new(width, height);
     for (i, (camera, look)) in cameras.into_iter().zip(&looks).enumerate() {
-        maker.add(camera.frame, mattes.get(i), look.roll, &look.placement)?;
+        let track = &clip.tracks[*look];
+        maker.add(camera.frame, mattes.get(i), track.roll, &track.placement)?;
         reporter.advance(i as u64 + 1, "");
     }
     let found = maker.finish()?;
@@ -245,37 +248,96 @@ pub fn name_file(error: Error, path: &Path) -> Error {
     }
 }
 
-/// Tunes unless the identity is known, then searches the parameters of every frame with the weights frozen.
-pub fn encode(
+/// Tunes unless the identity is known, then searches the parameters of every frame with the weights frozen. `again`: a known face's place is looked at
+/// twice.
+fn encode(
+    args: &Args,
     pack: &Pack,
     known: Option<Identity>,
-    frames: &[AlignedFrame],
-    options: &EncodeOptions,
-    progress: &dyn Progress,
+    clip: &mut Aligned,
+    (options, again, work): (EncodeOptions, bool, Option<&Unfinished>),
+    reporter: &Reporter,
 ) -> Result<Encoded> {
     let (identity, start) = match known {
-        Some(identity) => (identity, None),
-        None => {
-            let enrolled = enroll(pack, frames, options, progress)?;
-            (enrolled.identity, Some(enrolled.params))
-        }
+        Some(identity) => (identity, Vec::new()),
+        None => tune(args, pack, clip, &options, work, reporter)?,
     };
-    let params = search(pack, &identity, frames, start.as_deref(), options, progress)?;
+    let total = clip.tracks.len();
+    let mut searcher = Searcher::new(pack, &identity, &options, total as u64, reporter)?;
+    #[cfg(feature = "encode")]
+    if again {
+        crate::again::look(&mut searcher, clip, side(pack), reporter)?;
+    }
+    let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
+    let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, &options, Some(&identity.to_bytes()?));
+    let (mut params, mut kept) = match work.map(|work| work.numbers(&belongs)).transpose()? {
+        Some((found, kept)) => (found, Some(kept)),
+        None => (Vec::new(), None),
+    };
+    if let Some(last) = params.last() {
+        log::info!("{} of {total} frames were searched before", params.len());
+        searcher.go_on_after(params.len() as u64, *last)?;
+    }
+    let mut crops = clip.crops()?;
+    for first in (0..total).step_by(SEGMENT) {
+        let mut segment = Vec::with_capacity(SEGMENT);
+        for crop in crops.by_ref().take(SEGMENT) {
+            let crop = crop?;
+            saved.write(&crop)?;
+            segment.push(crop);
+        }
+        if first < params.len() {
+            continue;
+        }
+        let start = start.get(first..first + segment.len()).unwrap_or_default();
+        let found = searcher.search(&segment, start, reporter)?;
+        kept.as_mut().map_or(Ok(()), |kept| kept.keep(&found))?;
+        params.extend(found);
+    }
+    drop(crops);
+    saved.finish()?;
     Ok(Encoded { identity, params })
 }
 
+/// The identity of the person in the clip, and where its frames stood when they were enrolled.
+fn tune(
+    args: &Args,
+    pack: &Pack,
+    clip: &Aligned,
+    options: &EncodeOptions,
+    work: Option<&Unfinished>,
+    reporter: &Reporter,
+) -> Result<(Identity, Vec<Option<FrameParams>>)> {
+    let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, options, None);
+    if let Some(before) = work.map(|work| work.enrolled(&belongs)).transpose()?.flatten() {
+        log::info!("the identity was tuned before");
+        return Ok((Identity::from_bytes(&before.identity)?, before.params));
+    }
+    let picks = worth_enrolling(&clip.tracks);
+    let crops = clip.pick(&picks, reporter)?;
+    let options = EncodeOptions { unfinished: work.map(Unfinished::tuning), ..options.clone() };
+    let found = enroll(pack, &crops, &options, reporter)?;
+    let mut params = vec![None; clip.tracks.len()];
+    picks.iter().zip(found.params).for_each(|(i, found)| params[*i] = found);
+    if let Some(work) = work {
+        let kept = Enrolled { identity: found.identity.to_bytes()?, params: params.clone() };
+        work.keep_enrolled(&belongs, &kept)?;
+    }
+    Ok((found.identity, params))
+}
+
 /// The stream's header for a clip, in raw16; the grid of time stamps is the most frequent distance of two frames.
-pub fn header(pack: &Pack, clip: &Aligned, identity: &Identity) -> StreamHeader {
+pub fn header(pack: &Pack, camera: &Camera, tracks: &[Track], identity: &Identity) -> StreamHeader {
     let mut metadata = identity.metadata.clone();
     metadata.insert("encoder".into(), format!("effigy {}", env!("CARGO_PKG_VERSION")));
     StreamHeader {
         pack: pack.hash(),
         resolution: side(pack),
-        time_base: clip.camera.time_base,
-        start_pts: clip.frames.first().map_or(0, |f| f.pts),
-        frame_ticks: usual_ticks(&clip.frames),
-        camera_width: clip.camera.width,
-        camera_height: clip.camera.height,
+        time_base: camera.time_base,
+        start_pts: tracks.first().map_or(0, |f| f.pts),
+        frame_ticks: usual_ticks(tracks),
+        camera_width: camera.width,
+        camera_height: camera.height,
         placement: true,
         synthetic: true,
         metadata,
@@ -284,9 +346,9 @@ pub fn header(pack: &Pack, clip: &Aligned, identity: &Identity) -> StreamHeader 
 }
 
 /// The most frequent distance of two frames, ticks.
-fn usual_ticks(frames: &[AlignedFrame]) -> u32 {
+fn usual_ticks(tracks: &[Track]) -> u32 {
     let mut counts = BTreeMap::new();
-    for pair in frames.windows(2) {
+    for pair in tracks.windows(2) {
         *counts.entry(pair[1].pts.saturating_sub(pair[0].pts)).or_insert(0u64) += 1;
     }
     let usual = counts.into_iter().max_by_key(|(_, n)| *n).map_or(1, |(ticks, _)| ticks);
@@ -294,9 +356,9 @@ fn usual_ticks(frames: &[AlignedFrame]) -> u32 {
 }
 
 /// The frames as the stream takes them.
-pub fn records(frames: &[AlignedFrame], params: &[FrameParams]) -> Vec<FrameRecord> {
-    let pairs = frames.iter().zip(params);
-    pairs.map(|(frame, params)| FrameRecord { pts: frame.pts, params: *params, placement: Some(frame.placement) }).collect()
+pub fn records(tracks: &[Track], params: &[FrameParams]) -> Vec<FrameRecord> {
+    let pairs = tracks.iter().zip(params);
+    pairs.map(|(track, params)| FrameRecord { pts: track.pts, params: *params, placement: Some(track.placement) }).collect()
 }
 
 /// Bytes of sound that are written together.

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use effigy::encode::enroll;
+use effigy::encode::{enroll, worth_enrolling, EncodeOptions, Track};
 use effigy::Result;
 
 use crate::clip::{self, ClipArgs};
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{distinct, Staged};
 use crate::progress::Reporter;
+use crate::unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,6 +30,9 @@ pub struct Args {
     /// Identity to write
     #[arg(short, long, value_name = "ME.identity")]
     output: PathBuf,
+    /// Go on where an interrupted run with the same arguments stopped; what it had done is in ME.identity.unfinished
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     clip_args: ClipArgs,
     #[command(flatten)]
@@ -45,15 +49,28 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let inputs: Vec<&Path> = args.input.iter().map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     let staged = Staged::create(&args.output)?;
+    let work = Unfinished::open(&args.output, args.resume)?;
     let pack = args.pack.load()?;
-    let mut frames = Vec::new();
+    let mut clips = Vec::new();
     for input in inputs {
         let crops = clip::Crops { side: side(&pack), saved: None, references: Vec::new(), live: false };
-        frames.extend(clip::load(input, &args.clip_args, crops, reporter)?.frames);
+        clips.push(clip::load(input, &args.clip_args, crops, reporter)?);
     }
-    let enrolled = enroll(&pack, &frames, &args.fit.options(&args.device, PresetArg::Medium), reporter)?;
+    let tracks: Vec<Track> = clips.iter().flat_map(|clip| clip.tracks.iter().copied()).collect();
+    let picks = worth_enrolling(&tracks);
+    let (mut frames, mut first) = (Vec::with_capacity(picks.len()), 0);
+    for clip in &clips {
+        let last = first + clip.tracks.len();
+        let own: Vec<usize> = picks.iter().filter(|i| (first..last).contains(i)).map(|i| i - first).collect();
+        frames.extend(clip.pick(&own, reporter)?);
+        first = last;
+    }
+    let options = args.fit.options(&args.device, PresetArg::Medium);
+    let options = EncodeOptions { unfinished: Some(work.tuning()), ..options };
+    let enrolled = enroll(&pack, &frames, &options, reporter)?;
     let bytes = enrolled.identity.to_bytes()?;
     staged.write(&bytes)?;
+    work.finish()?;
     reporter.say(&format!("{}: identity from {} frames, {}", args.output.display(), frames.len(), size(bytes.len() as u64)));
     Ok(())
 }

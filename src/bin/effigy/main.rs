@@ -22,6 +22,7 @@ mod output;
 mod pack;
 mod progress;
 mod train;
+mod unfinished;
 
 use std::io::Write;
 use std::panic;

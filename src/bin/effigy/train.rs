@@ -337,7 +337,7 @@ fn personal(args: &PersonalArgs, reporter: &Reporter) -> Result<()> {
     for input in &args.input {
         let crops = clip::Crops { side, saved: None, references: Vec::new(), live: false };
         let aligned = clip::load(input, &args.clip_args, crops, reporter)?;
-        clips.push(aligned.frames.into_iter().map(|f| f.frame).collect());
+        clips.push(aligned.all(reporter)?.into_iter().map(|f| f.frame).collect());
     }
     let options = TrainOptions {
         init: Some(path),

@@ -7,7 +7,7 @@
 use super::geometry::{CropPose, Similarity};
 use super::warp;
 use super::AlignedFrame;
-use crate::encode::Misplaced;
+use crate::encode::{Misplaced, Track};
 use crate::error::Result;
 use crate::frame::TimedFrame;
 
@@ -36,28 +36,27 @@ impl Shift {
         Shift(self.0.after(&next.0))
     }
 
+    /// Where a crop sits after this shift.
+    pub fn moved(&self, track: &Track) -> Track {
+        let (placement, roll) = CropPose::placed(&track.placement, track.roll).moved(&self.0).placement();
+        Track { roll, placement, ..*track }
+    }
+
     /// Largest movement of a point of the face, share of the crop's side.
     pub fn size(&self) -> f64 {
         self.0.size()
     }
 }
 
-/// The crop of `timed` that [`super::Aligner`] placed as `aligned`, cut anew after `shift`.
+/// The crop of `timed`, `side` pixels square, where [`super::Aligner`] placed it, moved by `shift`.
 ///
 /// # Errors
 /// `Device` from OpenCV.
-pub fn cut_again(timed: &TimedFrame, aligned: &AlignedFrame, shift: &Shift, blur_outside: bool) -> Result<AlignedFrame> {
-    let place = &aligned.placement;
-    let pose = CropPose {
-        x: f64::from(place.x),
-        y: f64::from(place.y),
-        side: f64::from(place.side),
-        roll: f64::from(aligned.roll).to_radians(),
-    };
-    let pose = pose.moved(&shift.0);
-    let frame = warp::cut(&timed.frame, &pose, aligned.frame.width, blur_outside)?;
-    let (placement, roll) = pose.placement();
-    Ok(AlignedFrame { pts: aligned.pts, frame, roll, placement, key: aligned.key, confidence: aligned.confidence })
+pub fn cut_again(timed: &TimedFrame, track: &Track, side: u32, shift: &Shift, blur_outside: bool) -> Result<AlignedFrame> {
+    let track = shift.moved(track);
+    // As it is said to the receiver, rounded.
+    let frame = warp::cut(&timed.frame, &CropPose::placed(&track.placement, track.roll), side, blur_outside)?;
+    Ok(track.with(frame))
 }
 
 #[cfg(test)]
@@ -90,7 +89,7 @@ mod tests {
         let placed = AlignedFrame { pts: 3, frame, roll, placement, key: true, confidence: 1.0 };
         let Similarity { scale, angle, shift } = off.inverse();
         let back = Shift::new(&Misplaced { shift, scale, angle, error: 0.0 }).unwrap();
-        let once = cut_again(&camera, &placed, &back, false).unwrap();
+        let once = cut_again(&camera, &placed.track(), 128, &back, false).unwrap();
         let Placement { x, y, side } = once.placement;
         assert!((x - 150.0).abs() < 0.01 && (y - 140.0).abs() < 0.01 && (side - 128.0).abs() < 0.01, "{:?}", once.placement);
         assert!((once.roll - 0.1f32.to_degrees()).abs() < 0.01 && once.pts == 3);

@@ -125,6 +125,12 @@ impl CropPose {
         [[c * step, -s * step, x - 0.5], [s * step, c * step, y - 0.5]]
     }
 
+    /// From what the stream has.
+    pub(super) fn placed(place: &Placement, roll: f32) -> CropPose {
+        let Placement { x, y, side } = *place;
+        CropPose { x: x.into(), y: y.into(), side: side.into(), roll: f64::from(roll).to_radians() }
+    }
+
     /// As the stream has it: placement, and roll in degrees.
     pub(super) fn placement(&self) -> (Placement, f32) {
         (Placement { x: self.x as f32, y: self.y as f32, side: self.side as f32 }, self.roll.to_degrees() as f32)

@@ -240,8 +240,10 @@ impl Aligner {
         }
         self.correct();
         let pose = track.moved(&self.drift);
-        let frame = warp::cut(&timed.frame, &pose, self.options.resolution, self.options.blur_outside)?;
         let (placement, roll) = pose.placement();
+        // As it is said to the receiver, rounded: whoever cuts it again from the placement has the same crop.
+        let said = CropPose::placed(&placement, roll);
+        let frame = warp::cut(&timed.frame, &said, self.options.resolution, self.options.blur_outside)?;
         Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key: step.key, confidence: step.confidence })
     }
 

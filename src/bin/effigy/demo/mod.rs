@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use effigy::bitstream::{Identity, StreamIdentity, StreamInfo, StreamReader};
 use effigy::decode::Decoder;
-use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions, Tuning};
+use effigy::encode::{enroll, search, AlignedFrame, EncodeOptions, Track, Tuning};
 use effigy::evaluate::html::Tile;
 use effigy::evaluate::{still_candidates, Evaluator, Report};
 use effigy::frame::{Frame, TimeBase};
@@ -21,7 +21,7 @@ use effigy::progress::{check, Progress};
 use effigy::train::heads::{head_at, render, ClipSpec};
 use effigy::{Error, Result};
 
-use crate::clip::{self, Aligned, Camera, ClipArgs};
+use crate::clip::{self, Camera, ClipArgs};
 use crate::coding::CodingArgs;
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::decode::Mapping;
@@ -80,6 +80,12 @@ pub struct Args {
     device: DeviceArgs,
 }
 
+/// The clip, aligned.
+struct Crops {
+    camera: Camera,
+    frames: Vec<AlignedFrame>,
+}
+
 /// All that the stages found.
 struct Outcome {
     identity_bytes: usize,
@@ -114,19 +120,16 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
 }
 
 /// The aligned crops of the given clip, or of the synthetic one.
-fn source(args: &Args, pack: &Pack, progress: &dyn Progress) -> Result<Aligned> {
+fn source(args: &Args, pack: &Pack, progress: &dyn Progress) -> Result<Crops> {
     let part = &args.clip_args;
     match &args.clip {
         Some(path) => {
             clip::check_build(part)?;
             let frames = Some(part.frames.unwrap_or(CLIP_FRAMES));
             let chosen = ClipArgs { start: part.start, frames, aligned_input: part.aligned_input };
-            clip::load(
-                path,
-                &chosen,
-                clip::Crops { side: side(pack), saved: None, references: Vec::new(), live: false },
-                progress,
-            )
+            let crops = clip::Crops { side: side(pack), saved: None, references: Vec::new(), live: false };
+            let aligned = clip::load(path, &chosen, crops, progress)?;
+            Ok(Crops { camera: aligned.camera, frames: aligned.all(progress)? })
         }
         None => {
             let frames = part.frames.unwrap_or(SYNTHETIC_FRAMES).clamp(1, 100_000);
@@ -136,7 +139,7 @@ fn source(args: &Args, pack: &Pack, progress: &dyn Progress) -> Result<Aligned> 
 }
 
 /// A head that no training saw, as its own aligned crop.
-fn synthetic(seed: u64, frames: u64, side: u32, progress: &dyn Progress) -> Result<Aligned> {
+fn synthetic(seed: u64, frames: u64, side: u32, progress: &dyn Progress) -> Result<Crops> {
     let spec = ClipSpec { seed, frames, fps: (RATE, 1), camera: None };
     progress.begin("drawing a head", frames);
     let mut crops = Vec::new();
@@ -148,11 +151,11 @@ fn synthetic(seed: u64, frames: u64, side: u32, progress: &dyn Progress) -> Resu
     progress.end();
     let time_base = TimeBase { num: 1, den: RATE };
     let camera = Camera { width: side, height: side, time_base, frame_rate: Some((RATE, 1)) };
-    Ok(Aligned { camera, frames: crops })
+    Ok(Crops { camera, frames: crops })
 }
 
 /// Enrol, search, write the stream, read it back, render, measure.
-fn code(args: &Args, pack: &Pack, clip: &Aligned, reporter: &Reporter) -> Result<Outcome> {
+fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<Outcome> {
     let options = args.fit.options(&args.device, PRESET);
     let total = clip.frames.len();
     let seen = ((total as f64 * TUNED_SHARE).ceil() as usize).clamp(1, total);
@@ -160,13 +163,14 @@ fn code(args: &Args, pack: &Pack, clip: &Aligned, reporter: &Reporter) -> Result
     let identity = enroll(pack, &clip.frames[..seen], &options, reporter)?.identity;
     let tuning = begun.elapsed();
     let begun = Instant::now();
-    let params = search(pack, &identity, &clip.frames, None, &options, reporter)?;
+    let params = search(pack, &identity, &clip.frames, &[], &options, reporter)?;
     let searching = begun.elapsed();
     let bytes = identity.to_bytes()?;
     let path = args.output.join("demo.effigy");
     let reference = StreamIdentity::inline(bytes.clone());
-    let mut header = header(pack, clip, &identity);
-    let records = records(&clip.frames, &params);
+    let tracks: Vec<Track> = clip.frames.iter().map(AlignedFrame::track).collect();
+    let mut header = header(pack, &clip.camera, &tracks, &identity);
+    let records = records(&tracks, &params);
     let packets = args.coding.prepare(&mut header, &identity, &records)?;
     let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &Beside::default())?;
     staged.commit()?;
@@ -237,7 +241,7 @@ fn measure(source: &[AlignedFrame], decoded: &[Frame], from: usize) -> Result<Re
     evaluator.finish()
 }
 
-fn write_clip(path: &Path, clip: &Aligned, frames: &[Frame], synthetic: bool) -> Result<()> {
+fn write_clip(path: &Path, clip: &Crops, frames: &[Frame], synthetic: bool) -> Result<()> {
     let origin = clip.frames.first().map_or(0, |f| f.pts);
     let options = WriteOptions { synthetic, origin, frame_rate: clip.camera.frame_rate, ..WriteOptions::default() };
     let side = frames.first().map_or(1, |f| f.width);
@@ -280,7 +284,7 @@ fn per_frame(time: Duration, outcome: &Outcome) -> f64 {
     time.as_secs_f64() / outcome.params.len().max(1) as f64
 }
 
-fn lay_out<'a>(args: &Args, pack: &Pack, clip: &Aligned, frames: &'a [Frame], outcome: &'a Outcome) -> Page<'a> {
+fn lay_out<'a>(args: &Args, pack: &Pack, clip: &Crops, frames: &'a [Frame], outcome: &'a Outcome) -> Page<'a> {
     let side = side(pack);
     let what = if args.clip.is_some() { "The face of a clip" } else { "A synthetic head that no training saw" };
     let total = frames.len();

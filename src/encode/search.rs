@@ -1,0 +1,326 @@
+//! The search: frames of an identity whose weights stand still to their numbers, a segment at a time, so that no clip is too long.
+//!
+//! Input: aligned crops in order. Output: one [`FrameParams`] per frame. Each segment goes through `start`, `newton` and `expression`, and begins
+//! where the last frame of the one before ended: cut elsewhere, or begun again there, a clip has no seam. Where the face is lost
+//! there is nothing to search for: the numbers stay.
+
+use super::crops::Crops;
+use super::live::{LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
+use super::model::{from_table, latent_tensor, to_table, Model};
+use super::newton::{self, Newton};
+use super::place::{self, Misplaced};
+use super::start::{self, Start};
+use super::{channels, expression, invert, AlignedFrame, Bench, EncodeOptions, Plan, Preset};
+use crate::bitstream::Identity;
+use crate::decode::tuned_generator;
+use crate::error::{Error, Result};
+use crate::pack::Pack;
+use crate::params::FrameParams;
+use crate::progress::{check, Progress};
+use tch::Tensor;
+
+/// Frames that are searched together by [`search`], and that a caller of [`Searcher`] best gives at once: few enough for memory, and a
+/// multiple of the groups that are drawn together.
+pub const SEGMENT: usize = 64;
+/// Confidence of the alignment below which the face is not where the crop is.
+pub(super) const UNSURE: f32 = 0.35;
+
+/// Finds the numbers of frames, segment after segment.
+#[derive(Debug)]
+pub struct Searcher<'a> {
+    way: Way<'a>,
+    progress: Course,
+}
+
+#[derive(Debug)]
+enum Way<'a> {
+    Live(Box<LiveReader>),
+    Full(Box<Full<'a>>),
+}
+
+/// How far the search has come, for the reader.
+#[derive(Debug)]
+struct Course {
+    total: u64,
+    done: u64,
+    shown: bool,
+}
+
+/// The search of all presets but `live`.
+#[derive(Debug)]
+struct Full<'a> {
+    pack: &'a Pack,
+    identity: &'a Identity,
+    bench: Bench,
+    plan: Plan,
+    model: Model,
+    latent: Tensor,
+    newton: Newton,
+    start: Option<Start>,
+    last: Option<FrameParams>,
+}
+
+impl<'a> Searcher<'a> {
+    /// Loads the networks. `total`: frames that will come, for the progress; 0 if not known.
+    ///
+    /// # Errors
+    /// Misuse for an identity of another pack; unsupported for a pack without analysis networks; cancelled; device.
+    pub fn new(
+        pack: &'a Pack,
+        identity: &'a Identity,
+        options: &EncodeOptions,
+        total: u64,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let way = match options.preset {
+            Preset::Live => {
+                Way::Live(Box::new(LiveReader::learn(pack, identity, options, (LIVE_SMOOTHING, LIVE_STEPS), progress)?))
+            }
+            _ => Way::Full(Box::new(Full::new(pack, identity, options)?)),
+        };
+        Ok(Searcher { way, progress: Course { total, done: 0, shown: false } })
+    }
+
+    /// Goes on after `done` frames that were searched before, the last of which had the numbers `last`. Not for the preset `live`, which
+    /// carries more than numbers from frame to frame.
+    ///
+    /// # Errors
+    /// Misuse for the preset `live`.
+    pub fn go_on_after(&mut self, done: u64, last: FrameParams) -> Result<()> {
+        match &mut self.way {
+            Way::Live(_) => return Err(Error::Misuse("the preset live cannot be begun in the middle".into())),
+            Way::Full(full) => full.last = Some(last),
+        }
+        self.progress.done = done;
+        Ok(())
+    }
+
+    /// By how much some crops of the identity's person sit beside the place where it draws the face, and the crops' numbers. `start`: what an
+    /// earlier look at nearly the same crops gave.
+    ///
+    /// # Errors
+    /// Misuse for crops of another size, another number of starting points or the preset `live`, which looks at nothing twice; no content without crops;
+    /// cancelled; device.
+    pub fn misplaced(
+        &mut self,
+        frames: &[AlignedFrame],
+        start: &[Option<FrameParams>],
+        progress: &dyn Progress,
+    ) -> Result<(Misplaced, Vec<FrameParams>)> {
+        check_start(start, frames)?;
+        match &mut self.way {
+            Way::Live(_) => Err(Error::Misuse("the preset live looks at nothing twice".into())),
+            Way::Full(full) => full.misplaced(frames, start, progress),
+        }
+    }
+
+    /// The numbers of the next frames. `start`: where [`enroll`](super::enroll) left these very frames, as far as it has seen them; may be empty.
+    ///
+    /// # Errors
+    /// Misuse for crops of another size or another number of starting points; cancelled; device.
+    pub fn search(
+        &mut self,
+        frames: &[AlignedFrame],
+        start: &[Option<FrameParams>],
+        progress: &dyn Progress,
+    ) -> Result<Vec<FrameParams>> {
+        check_start(start, frames)?;
+        let found = match &mut self.way {
+            Way::Live(reader) => self.progress.read(reader, frames, progress)?,
+            Way::Full(full) => full.search(frames, start, &mut self.progress, progress)?,
+        };
+        self.progress.done += frames.len() as u64;
+        progress.advance(self.progress.done, "");
+        if self.progress.done == self.progress.total {
+            progress.end();
+            self.progress.shown = false;
+        }
+        Ok(found)
+    }
+}
+
+/// All numbers of some frames in one go: [`Searcher`] in segments of [`SEGMENT`]. `start` as there.
+///
+/// # Errors
+/// As [`Searcher::new`] and [`Searcher::search`]; no content without frames.
+pub fn search(
+    pack: &Pack,
+    identity: &Identity,
+    frames: &[AlignedFrame],
+    start: &[Option<FrameParams>],
+    options: &EncodeOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<FrameParams>> {
+    if frames.is_empty() {
+        return Err(Error::NoContent("no frames to encode".into()));
+    }
+    check_start(start, frames)?;
+    let mut searcher = Searcher::new(pack, identity, options, frames.len() as u64, progress)?;
+    let mut out = Vec::with_capacity(frames.len());
+    for (i, segment) in frames.chunks(SEGMENT).enumerate() {
+        let start = start.chunks(SEGMENT).nth(i).unwrap_or_default();
+        out.extend(searcher.search(segment, start, progress)?);
+    }
+    Ok(out)
+}
+
+fn check_start(start: &[Option<FrameParams>], frames: &[AlignedFrame]) -> Result<()> {
+    match start.is_empty() || start.len() == frames.len() {
+        true => Ok(()),
+        false => Err(Error::Misuse(format!("{} starting points for {} frames", start.len(), frames.len()))),
+    }
+}
+
+impl Course {
+    /// Shows the stage if another was shown in between.
+    fn show(&mut self, progress: &dyn Progress) {
+        if !self.shown {
+            progress.begin("search the numbers", self.total);
+            progress.advance(self.done, "");
+            self.shown = true;
+        }
+    }
+
+    fn read(&mut self, reader: &mut LiveReader, frames: &[AlignedFrame], progress: &dyn Progress) -> Result<Vec<FrameParams>> {
+        self.show(progress);
+        let mut out = Vec::with_capacity(frames.len());
+        for frame in frames {
+            check(progress)?;
+            out.push(reader.read(frame)?);
+            progress.advance(self.done + out.len() as u64, "");
+        }
+        Ok(out)
+    }
+}
+
+/// The progress of one of the two searches of a segment: half of its frames.
+struct Half<'a> {
+    inner: &'a dyn Progress,
+    before: u64,
+}
+
+impl Progress for Half<'_> {
+    fn advance(&self, done: u64, note: &str) {
+        self.inner.advance(self.before + done / 2, note);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.inner.cancelled()
+    }
+}
+
+impl<'a> Full<'a> {
+    fn new(pack: &'a Pack, identity: &'a Identity, options: &EncodeOptions) -> Result<Self> {
+        let bench = Bench::new(pack, options)?;
+        let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
+        let latent = latent_tensor(&identity.latent, bench.device)?;
+        let centre = match identity.anchors.len() {
+            0 | 1 => to_table(std::slice::from_ref(&identity.rest), bench.device)?,
+            _ => to_table(&identity.anchors, bench.device)?.f_median_dim(0, true)?.0,
+        };
+        let newton = Newton::new(bench.renderer(pack, identity)?, &centre)?;
+        Ok(Full { pack, identity, plan: options.plan(), model, latent, newton, bench, start: None, last: None })
+    }
+
+    fn crops<'f>(&self, frames: impl IntoIterator<Item = &'f AlignedFrame>) -> Result<Crops> {
+        Crops::new(frames, self.pack.config().generator.resolution, self.bench.device)
+    }
+
+    /// Where the search of each crop begins, `[frames, 34]`: where `start` says, or what the person's renders or the pack's predictor tell.
+    fn begin(&mut self, crops: &Crops, start: &[Option<FrameParams>], progress: &dyn Progress) -> Result<Tensor> {
+        let known: Option<Vec<FrameParams>> = start.iter().copied().collect();
+        match known {
+            Some(known) if !known.is_empty() => to_table(&known, self.bench.device),
+            _ => {
+                let mut rows = from_table(&self.guess(crops, progress)?, std::iter::repeat(0.0))?;
+                rows.iter_mut().zip(start).for_each(|(row, known)| *row = known.unwrap_or(*row));
+                to_table(&rows, self.bench.device)
+            }
+        }
+    }
+
+    fn guess(&mut self, crops: &Crops, progress: &dyn Progress) -> Result<Tensor> {
+        let judge = self.bench.judge(self.pack)?;
+        if let Some(start) = &self.start {
+            return start.read_all(&judge, crops);
+        }
+        let anchors = match self.identity.anchors.len() {
+            0 | 1 => match invert::predict(crops, &judge, progress)? {
+                (table, true) => return Ok(table),
+                _ => start::drawn(&self.pack.config().ranges, self.bench.device)?,
+            },
+            _ => to_table(&self.identity.anchors, self.bench.device)?,
+        };
+        // The same renders are drawn whatever came before.
+        super::seed_all(self.plan.seed);
+        let start = Start::learn(&self.model, judge.net, &self.latent, &anchors, progress)?;
+        self.start.insert(start).read_all(&judge, crops)
+    }
+
+    fn misplaced(
+        &mut self,
+        frames: &[AlignedFrame],
+        start: &[Option<FrameParams>],
+        progress: &dyn Progress,
+    ) -> Result<(Misplaced, Vec<FrameParams>)> {
+        let crops = self.crops(frames)?;
+        let table = self.begin(&crops, start, progress)?;
+        // The background moves with the crop, and the identity does not know how.
+        let judge = self.bench.judge(self.pack)?.only_head(true);
+        self.newton.restart();
+        let (found, table) = place::misplaced(&mut self.newton, &judge, &crops, &table, progress)?;
+        self.newton.restart();
+        Ok((found, from_table(&table, frames.iter().map(|f| f.roll))?))
+    }
+
+    fn search(
+        &mut self,
+        frames: &[AlignedFrame],
+        start: &[Option<FrameParams>],
+        course: &mut Course,
+        progress: &dyn Progress,
+    ) -> Result<Vec<FrameParams>> {
+        let sure: Vec<usize> = (0..frames.len()).filter(|i| frames[*i].confidence >= UNSURE).collect();
+        let mut found = Vec::new();
+        if !sure.is_empty() {
+            let shown: Vec<&AlignedFrame> = sure.iter().map(|i| &frames[*i]).collect();
+            let start: Vec<_> = if start.is_empty() { Vec::new() } else { sure.iter().map(|i| start[*i]).collect() };
+            found = self.segment(&shown, &start, course, progress)?;
+        }
+        let mut out = Vec::with_capacity(frames.len());
+        let (mut found, mut sure) = (found.into_iter(), sure.into_iter().peekable());
+        for (i, frame) in frames.iter().enumerate() {
+            let seen = sure.next_if_eq(&i).and_then(|_| found.next());
+            let params = FrameParams { roll: frame.roll, ..seen.or(self.last).unwrap_or(self.identity.rest) };
+            self.last = Some(params);
+            out.push(params);
+        }
+        Ok(out)
+    }
+
+    /// The numbers of frames that show the face.
+    fn segment(
+        &mut self,
+        frames: &[&AlignedFrame],
+        start: &[Option<FrameParams>],
+        course: &mut Course,
+        progress: &dyn Progress,
+    ) -> Result<Vec<FrameParams>> {
+        let crops = self.crops(frames.iter().copied())?;
+        course.shown &= self.start.is_some();
+        let table = self.begin(&crops, start, progress)?;
+        course.show(progress);
+        let previous = self.last.map(|last| to_table(&[last], self.bench.device)).transpose()?;
+        if let Some(previous) = &previous {
+            self.newton.stand_at(previous)?;
+        }
+        let judge = self.bench.judge(self.pack)?;
+        let half = Half { inner: progress, before: course.done };
+        let table = newton::search(&mut self.newton, &judge, &crops, &table, self.plan.newton_steps, &half)?;
+        let half = Half { before: course.done + frames.len() as u64 / 2, ..half };
+        let eta = channels::rates(&self.identity.sensitivity);
+        let (begin, effort) = ((&table, previous.as_ref()), (self.plan.expression_steps, &eta));
+        let table = expression::search(&self.model, &judge, &crops, &self.latent, begin, effort, &half)?;
+        from_table(&table, frames.iter().map(|f| f.roll))
+    }
+}
