@@ -1,7 +1,7 @@
 //! Alignment end to end: a drawn face moved by known similarities must be followed, held still when it is still, and found again.
 #![cfg(feature = "encode")]
 
-use effigy::encode::align::{AlignOptions, Aligner};
+use effigy::encode::align::{AlignOptions, Aligner, FaceChoice};
 use effigy::encode::AlignedFrame;
 use effigy::frame::{Frame, TimedFrame};
 use effigy::Error;
@@ -316,4 +316,87 @@ fn cropped(frame: &Frame, left: i64, top: i64, side: i64) -> Frame {
         }
     }
     out
+}
+
+/// Two people side by side, the right one the larger.
+fn pair(x: f64, y: f64) -> [f64; 3] {
+    let (middle, scale) = if x < 190.0 { (100.0, 0.42) } else { (292.0, 0.5) };
+    head(200.0 + (x - middle) / scale, 200.0 + (y - 200.0) / scale)
+}
+
+#[test]
+fn of_several_faces_the_chosen_one_is_followed() {
+    let frames: Vec<_> = (0..4).map(|n| render(pair, STILL, n)).collect();
+    let middle = |face: FaceChoice| align_with(&AlignOptions { face, ..AlignOptions::default() }, &frames)[3].placement.x;
+    let (left, right, largest) = (middle(FaceChoice::Number(1)), middle(FaceChoice::Number(2)), middle(FaceChoice::Largest));
+    assert!((left - 100.0).abs() < 8.0 && (right - 292.0).abs() < 8.0, "{left}, {right}");
+    assert_eq!(largest, right);
+    let mut aligner = Aligner::new(&AlignOptions { face: FaceChoice::Number(3), ..AlignOptions::default() }).unwrap();
+    assert!(matches!(aligner.start(&frames), Err(Error::NoContent(text)) if text.contains("2 in sight")));
+}
+
+#[test]
+fn the_enrolled_one_of_two_people_is_followed_although_the_other_is_larger() {
+    // The left one wears the stripes that the reference wears.
+    let striped_pair: Scene = |x, y| match x < 190.0 {
+        true => painted(200.0 + (x - 100.0) / 0.42, 200.0 + (y - 200.0) / 0.42),
+        false => pair(x, y),
+    };
+    let references = vec![align(&[render(painted, STILL, 0)]).remove(0).frame];
+    let placed = align_with(&AlignOptions { references, ..AlignOptions::default() }, &[render(striped_pair, STILL, 1)]);
+    assert!((placed[0].placement.x - 100.0).abs() < 8.0, "{:?}", placed[0].placement);
+}
+
+/// The same head in another room.
+fn elsewhere(x: f64, y: f64) -> [f64; 3] {
+    let face = blob(x, y, 200.0, 195.0, 108.0, 143.0);
+    let stripes = 0.5 + 0.4 * (0.05 * x).sin().signum() * (0.04 * y).cos();
+    head(x, y).map(|v| face * v + (1.0 - face) * stripes)
+}
+
+#[test]
+fn after_a_cut_the_face_sits_in_the_crop_as_before() {
+    let there = Motion { scale: 0.75, angle: 0.1, shift: (60.0, -30.0) };
+    let mut frames: Vec<_> = (0..6).map(|n| render(head, STILL, n)).collect();
+    frames.extend((6..12).map(|n| render(elsewhere, there, n)));
+    for quick in [false, true] {
+        let mut aligner = Aligner::new(&AlignOptions { quick, ..AlignOptions::default() }).unwrap();
+        let crops: Vec<_> = frames.iter().map(|f| aligner.push(f).unwrap()).collect();
+        let worst = crops[6..].iter().map(|c| error(&crops[0], STILL, c, there)).fold(0.0, f64::max);
+        assert!(worst < 1.5, "{worst} px at 256, quick {quick}");
+        assert!(crops[6].key && crops[6..].iter().all(|c| c.shot == 0 && c.confidence > 0.6));
+        let summary = aligner.summary();
+        assert_eq!((summary.cuts, summary.lost, summary.strange), (1, 0, 0));
+    }
+}
+
+#[test]
+fn another_face_after_a_cut_is_taken_and_told() {
+    let mut frames: Vec<_> = (0..4).map(|n| render(head, STILL, n)).collect();
+    let there = Motion { shift: (40.0, 30.0), ..STILL };
+    frames.extend((4..8).map(|n| render(|x, y| masked(x, y).map(|v| 1.0 - 0.9 * (1.0 - v)), there, n)));
+    let mut aligner = Aligner::new(&AlignOptions::default()).unwrap();
+    let crops: Vec<_> = frames.iter().map(|f| aligner.push(f).unwrap()).collect();
+    assert_eq!((crops[3].shot, crops[7].shot, aligner.summary().strange), (0, 1, 1));
+    assert!(crops[7].confidence > 0.6 && error(&crops[0], STILL, &crops[7], there) < 16.0);
+}
+
+/// The head behind a hand.
+fn covered(x: f64, y: f64) -> [f64; 3] {
+    let hand = blob(x, y, 205.0, 265.0, 75.0, 70.0);
+    let skin = 0.6 + 0.06 * (0.2 * x).sin() * (0.17 * y).cos();
+    head(x, y).map(|v| (1.0 - hand) * v + hand * skin)
+}
+
+#[test]
+fn a_hand_before_the_face_moves_the_crop_hardly_and_not_for_good() {
+    let frames: Vec<_> = (0..20).map(|n| render(if (6..14).contains(&n) { covered } else { head }, STILL, n)).collect();
+    for quick in [false, true] {
+        let crops = align_with(&AlignOptions { quick, ..AlignOptions::default() }, &frames);
+        let off =
+            |range: std::ops::Range<usize>| crops[range].iter().map(|c| error(&crops[0], STILL, c, STILL)).fold(0.0, f64::max);
+        println!("behind the hand {:.2} px, after it {:.2} px, quick {quick}", off(6..14), off(15..20));
+        assert!(off(6..14) < 8.0 && off(15..20) < 1.5);
+        assert!(crops.iter().all(|c| c.shot == 0));
+    }
 }

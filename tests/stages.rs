@@ -76,7 +76,8 @@ fn crops(pack: &Pack, count: usize) -> Vec<AlignedFrame> {
         .collect();
     let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
     let frames = render(pack, &fixture::identity(pack, 5).unwrap(), &params);
-    let aligned = |(i, frame)| AlignedFrame { pts: i as i64, frame, roll: i as f32, placement, key: i == 0, confidence: 1.0 };
+    let aligned =
+        |(i, frame)| AlignedFrame { pts: i as i64, frame, roll: i as f32, placement, key: i == 0, shot: 0, confidence: 1.0 };
     frames.into_iter().enumerate().map(aligned).collect()
 }
 
@@ -205,6 +206,7 @@ fn a_person_is_enrolled_from_frames_of_the_whole_clip() {
         roll: 0.0,
         placement: Placement { x: 16.0, y: 16.0, side: 32.0 },
         key: false,
+        shot: 0,
         confidence: if i % 10 == 3 { 0.2 } else { 1.0 },
     };
     let few: Vec<_> = (0..20).map(track).collect();

@@ -289,7 +289,7 @@ mod tests {
 
     fn crop(pts: i64, frame: Frame) -> AlignedFrame {
         let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
-        AlignedFrame { pts, frame, roll: 1.5, placement, key: pts == 0, confidence: 1.0 }
+        AlignedFrame { pts, frame, roll: 1.5, placement, key: pts == 0, shot: 0, confidence: 1.0 }
     }
 
     fn reader(smoothing: f32, steps: u32) -> (LiveReader, Decoder) {

@@ -65,6 +65,8 @@ pub struct AlignedFrame {
     pub placement: Placement,
     /// Whether the registration started anew at this frame.
     pub key: bool,
+    /// How often the face had been placed anew, without regard to where it sat in the crop before: after a cut, or when it was lost.
+    pub shot: u32,
     /// 1: face surely followed; 0: face lost, last placement held.
     pub confidence: f32,
 }
@@ -80,6 +82,8 @@ pub struct Track {
     pub placement: Placement,
     /// Whether the registration started anew at this frame.
     pub key: bool,
+    /// How often the face had been placed anew, without regard to where it sat in the crop before: after a cut, or when it was lost.
+    pub shot: u32,
     /// 1: face surely followed; 0: face lost, last placement held.
     pub confidence: f32,
 }
@@ -87,23 +91,23 @@ pub struct Track {
 impl Track {
     /// The frame whose crop has this picture.
     pub fn with(self, frame: Frame) -> AlignedFrame {
-        let Track { pts, roll, placement, key, confidence } = self;
-        AlignedFrame { pts, frame, roll, placement, key, confidence }
+        let Track { pts, roll, placement, key, shot, confidence } = self;
+        AlignedFrame { pts, frame, roll, placement, key, shot, confidence }
     }
 }
 
 impl AlignedFrame {
     /// Where the crop sits.
     pub fn track(&self) -> Track {
-        let AlignedFrame { pts, roll, placement, key, confidence, .. } = *self;
-        Track { pts, roll, placement, key, confidence }
+        let AlignedFrame { pts, roll, placement, key, shot, confidence, .. } = *self;
+        Track { pts, roll, placement, key, shot, confidence }
     }
 
     /// A crop that is its own camera frame: upright, filling it, surely placed. `key`: nothing came before it.
     pub fn whole(pts: i64, frame: Frame, key: bool) -> Self {
         let side = frame.width as f32;
         let placement = Placement { x: side / 2.0, y: side / 2.0, side };
-        AlignedFrame { pts, frame, roll: 0.0, placement, key, confidence: 1.0 }
+        AlignedFrame { pts, frame, roll: 0.0, placement, key, shot: 0, confidence: 1.0 }
     }
 }
 

@@ -15,17 +15,20 @@ const ROUNDS: u64 = 5;
 const ENOUGH: f64 = 0.0025;
 
 /// Moves the crops, `side` pixels square, to where the identity draws the face: its renders of some frames tell by how much they are off.
+/// Each shot by itself.
 pub fn look(searcher: &mut Searcher, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
-    let sure = clip.sure();
-    let looks: Vec<usize> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
-    if !looks.is_empty() {
-        let shift = compare(searcher, clip, &looks, side, reporter)?;
-        clip.move_by(&shift);
+    for shot in 0..=clip.tracks.last().map_or(0, |track| track.shot) {
+        let sure: Vec<usize> = clip.sure().into_iter().filter(|i| clip.tracks[*i].shot == shot).collect();
+        let looks: Vec<usize> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
+        if !looks.is_empty() {
+            let shift = compare(searcher, clip, &looks, side, reporter)?;
+            clip.move_by(shot, &shift);
+        }
     }
     Ok(())
 }
 
-/// By how much all crops are off, as `looks` tell, at least one frame in which the face was surely followed.
+/// By how much all crops of a shot are off, as `looks` tell, at least one frame in which the face was surely followed.
 fn compare(searcher: &mut Searcher, clip: &Aligned, looks: &[usize], side: u32, reporter: &Reporter) -> Result<Shift> {
     let cameras = clip.cameras(looks, reporter)?;
     let (mut total, mut found) = (Shift::default(), Vec::<Option<FrameParams>>::new());

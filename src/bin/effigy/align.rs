@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use effigy::Result;
 
-use crate::clip::{self, ClipArgs, Crops};
+use crate::clip::{self, ClipArgs, Crops, FaceArgs};
 use crate::common::{side, PackArgs};
 use crate::output::{check_writable, distinct};
 use crate::progress::Reporter;
@@ -36,11 +36,13 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
     #[command(flatten)]
+    face: FaceArgs,
+    #[command(flatten)]
     pack: PackArgs,
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
-    let part = ClipArgs { start: args.start, frames: args.frames, aligned_input: false };
+    let part = ClipArgs { start: args.start, frames: args.frames, face: args.face, aligned_input: false };
     clip::check_build(&part)?;
     distinct(&args.output, &[&args.clip])?;
     check_writable(&args.output)?;
@@ -48,8 +50,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         Some(side) => side,
         None => side(&args.pack.load()?),
     };
-    let clip =
-        clip::load(&args.clip, &part, Crops { side, saved: Some(&args.output), references: Vec::new(), live: false }, reporter)?;
+    let clip = clip::load(&args.clip, &part, Crops { saved: Some(&args.output), ..Crops::of_side(side) }, reporter)?;
     let keys = clip.tracks.iter().filter(|f| f.key).count();
     let lost = clip.tracks.iter().filter(|f| f.confidence <= 0.0).count();
     let count = clip.tracks.len();

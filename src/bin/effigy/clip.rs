@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "encode")]
-use effigy::encode::align::{cut_again, AlignOptions, Aligner, Shift};
+use effigy::encode::align::{cut_again, AlignOptions, Aligner, FaceChoice, Shift};
 use effigy::encode::{AlignedFrame, Track};
 use effigy::frame::{Frame, TimeBase, TimedFrame};
 use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
@@ -14,7 +14,7 @@ use effigy::progress::{check, Progress};
 use effigy::{Error, Result};
 
 /// Which part of a clip, and what it shows.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args, Clone, Copy, Default)]
 pub struct ClipArgs {
     /// Leave out what comes before this time
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
@@ -22,9 +22,31 @@ pub struct ClipArgs {
     /// Take at most this many frames
     #[arg(long, value_name = "N")]
     pub frames: Option<u64>,
+    #[command(flatten)]
+    pub face: FaceArgs,
     /// The clip already is the aligned crop, of exactly the pack's resolution (as `effigy align` writes it)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "face")]
     pub aligned_input: bool,
+}
+
+/// Which face.
+#[derive(clap::Args, Clone, Copy, Default)]
+pub struct FaceArgs {
+    /// Which face to follow if several are in sight at first: largest, or its number from the left (1, 2, ...) [default: the enrolled person with
+    /// --identity, else the largest]
+    #[arg(long, value_name = "FACE", value_parser = parse_face)]
+    face: Option<Face>,
+}
+
+/// A chosen face; `None`: the largest.
+type Face = Option<usize>;
+
+fn parse_face(text: &str) -> std::result::Result<Face, String> {
+    match (text, text.parse()) {
+        ("largest", _) => Ok(None),
+        (_, Ok(n)) if n > 0 => Ok(Some(n)),
+        _ => Err("a face is largest or its number from the left, from 1".into()),
+    }
 }
 
 impl ClipArgs {
@@ -80,6 +102,13 @@ pub struct Crops<'a> {
     pub live: bool,
 }
 
+impl Crops<'_> {
+    /// Of somebody of whom nothing is known.
+    pub fn of_side(side: u32) -> Self {
+        Crops { side, saved: None, references: Vec::new(), live: false }
+    }
+}
+
 /// Reads a clip and follows the face in it.
 pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress) -> Result<Aligned> {
     let side = crops.side;
@@ -101,7 +130,7 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     if args.aligned_input {
         read_crops(reader, side, keep)?;
     } else {
-        align(reader, crops, keep)?;
+        align(reader, args.face, crops, keep)?;
     }
     progress.end();
     if tracks.is_empty() {
@@ -181,10 +210,10 @@ impl Aligned {
         (0..self.tracks.len()).filter(|i| self.tracks[*i].confidence > 0.5).collect()
     }
 
-    /// Moves all crops.
+    /// Moves the crops of one shot.
     #[cfg(feature = "encode")]
-    pub fn move_by(&mut self, shift: &Shift) {
-        self.tracks.iter_mut().for_each(|track| *track = shift.moved(track));
+    pub fn move_by(&mut self, shot: u32, shift: &Shift) {
+        self.tracks.iter_mut().filter(|track| track.shot == shot).for_each(|track| *track = shift.moved(track));
     }
 }
 
@@ -243,9 +272,12 @@ fn read_crops(reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) 
 }
 
 #[cfg(feature = "encode")]
-fn align(mut reader: ClipReader, crops: Crops, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+fn align(mut reader: ClipReader, face: FaceArgs, crops: Crops, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
     let mut options = AlignOptions { resolution: crops.side, references: crops.references, ..AlignOptions::default() };
     let mut most = options.lookahead;
+    if let Some(Some(n)) = face.face {
+        options.face = FaceChoice::Number(n);
+    }
     if crops.live {
         (options.lookahead, options.quick, most) = (1, true, 1);
     } else if !options.references.is_empty() {
@@ -264,6 +296,10 @@ fn align(mut reader: ClipReader, crops: Crops, keep: &mut dyn FnMut(AlignedFrame
         keep(aligner.push(&timed?)?)?;
     }
     let summary = aligner.summary();
+    if summary.cuts > 0 {
+        let cuts = if summary.cuts == 1 { "a cut".into() } else { format!("{} cuts", summary.cuts) };
+        log::warn!("{cuts} in this clip: one and the same person is expected in all shots");
+    }
     if summary.lost > 0 {
         log::warn!("the face was lost in {} of {} frames; there the crop stands still", summary.lost, summary.frames);
     }
@@ -271,7 +307,7 @@ fn align(mut reader: ClipReader, crops: Crops, keep: &mut dyn FnMut(AlignedFrame
 }
 
 #[cfg(not(feature = "encode"))]
-fn align(_: ClipReader, _: Crops, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+fn align(_: ClipReader, _: FaceArgs, _: Crops, _: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
     Err(no_alignment())
 }
 

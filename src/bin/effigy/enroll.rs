@@ -53,8 +53,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let mut clips = Vec::new();
     for input in inputs {
-        let crops = clip::Crops { side: side(&pack), saved: None, references: Vec::new(), live: false };
-        clips.push(clip::load(input, &args.clip_args, crops, reporter)?);
+        clips.push(clip::load(input, &args.clip_args, clip::Crops::of_side(side(&pack)), reporter)?);
     }
     let tracks: Vec<Track> = clips.iter().flat_map(|clip| clip.tracks.iter().copied()).collect();
     let picks = worth_enrolling(&tracks);

@@ -335,8 +335,7 @@ fn personal(args: &PersonalArgs, reporter: &Reporter) -> Result<()> {
     let side = crate::common::side(&effigy::pack::Pack::load(&path)?);
     let mut clips = Vec::new();
     for input in &args.input {
-        let crops = clip::Crops { side, saved: None, references: Vec::new(), live: false };
-        let aligned = clip::load(input, &args.clip_args, crops, reporter)?;
+        let aligned = clip::load(input, &args.clip_args, clip::Crops::of_side(side), reporter)?;
         clips.push(aligned.all(reporter)?.into_iter().map(|f| f.frame).collect());
     }
     let options = TrainOptions {

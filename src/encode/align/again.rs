@@ -86,7 +86,7 @@ mod tests {
         let off = Similarity { scale: 1.03, angle: 0.02, shift: (0.015, -0.02) };
         let (placement, roll) = right.moved(&off).placement();
         let frame = warp::cut(&camera.frame, &right.moved(&off), 128, false).unwrap();
-        let placed = AlignedFrame { pts: 3, frame, roll, placement, key: true, confidence: 1.0 };
+        let placed = AlignedFrame { pts: 3, frame, roll, placement, key: true, shot: 0, confidence: 1.0 };
         let Similarity { scale, angle, shift } = off.inverse();
         let back = Shift::new(&Misplaced { shift, scale, angle, error: 0.0 }).unwrap();
         let once = cut_again(&camera, &placed.track(), 128, &back, false).unwrap();

@@ -1,24 +1,29 @@
 //! Alignment (paper 3.2): camera frames to upright face crops that follow the head and nothing else.
 //!
 //! Input: camera frames. Output: [`AlignedFrame`]s, R x R, with the placement and roll of the crop. The only user of OpenCV.
-//! Reading order: `geometry` (transforms), `detect` (where the face is, once), `register` (how it moves), `refer` (crops of this
-//! face that are known already), `again` (the crop moved), `warp` (the crop).
+//! Reading order: `geometry` (transforms), `detect` (where faces are), `face` (which of them), `register` (how it moves), `refer` (crops of this
+//! face that are known already), `shot` (cuts), `again` (the crop moved), `warp` (the crop).
 //!
 //! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
-//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. Eye
-//! detections only watch over slow drift.
+//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. After a cut, or where
+//! the face was lost, all faces in sight are compared with the keys, so that it sits in the crop as before. Eye detections only
+//! watch over slow drift.
 
 mod again;
 mod detect;
+mod face;
 mod geometry;
 mod refer;
 mod register;
+mod shot;
 mod warp;
 
 pub use again::{cut_again, Shift};
+pub use face::FaceChoice;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use opencv::core::Mat;
 
@@ -27,9 +32,11 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, TimedFrame};
 use crate::limits::MAX_RESOLUTION;
 use detect::{median, median_point, Detector, Eyes, FaceBox, EYES_IN_BOX};
+use face::{people, Person};
 use geometry::{CropPose, Point, Similarity, EYE_DISTANCE};
 use refer::{References, Turn};
 use register::{Fit, Key, Register};
+use shot::Shots;
 
 /// At least this share of the face must move with a key frame for it to stay the key.
 const KEY_INLIERS: f64 = 0.75;
@@ -39,10 +46,18 @@ const KEY_RESIDUAL: f64 = 0.6;
 const LOST_INLIERS: f64 = 0.35;
 /// Largest believable motion between two frames, crop units.
 const MOST_MOTION: f64 = 0.35;
-/// Key frames that are remembered: the first and the latest.
+/// Key frames that are remembered to follow by, the first and the latest, and those by which a face is recognised later.
 const KEYS: usize = 4;
-/// A face that is detected, but does not match its key, for this many frames is taken anew from the detector.
-const PATIENCE: u32 = 4;
+const MOST_SEEN: usize = 12;
+/// A face that is detected where it was, but does not match its keys, is taken anew from the detector after this many frames: most hands go
+/// away sooner.
+const PATIENCE: u32 = 12;
+/// On calls the keys are tried in every so many frames.
+const RECOGNISE_EVERY: u32 = 4;
+/// A face that is detected elsewhere, but resembles no key, is taken after this many frames: somebody else may be in sight.
+const LONG_PATIENCE: u32 = 25;
+/// Faces that are compared with the keys.
+const MOST_FACES: usize = 4;
 /// Frames in which a known picture is looked for when the first ones resemble none, and the share of the face that must agree there.
 const BACKWARD_LOOKS: usize = 12;
 const BACKWARD_SHARE: f64 = 0.5;
@@ -74,6 +89,8 @@ pub struct AlignOptions {
     pub cascades: Option<PathBuf>,
     /// Blur what the crop shows beyond the camera frame's border (else the border's pixels are repeated).
     pub blur_outside: bool,
+    /// Which face, if there are several.
+    pub face: FaceChoice,
     /// Crops of this very face, such as pictures of an enrolled identity: the crop is placed as they are. Empty: FFHQ framing.
     pub references: Vec<Frame>,
     /// For calls: flow in coarser steps, and few of the references looked at per frame.
@@ -82,7 +99,15 @@ pub struct AlignOptions {
 
 impl Default for AlignOptions {
     fn default() -> Self {
-        AlignOptions { resolution: 256, lookahead: 10, cascades: None, blur_outside: true, references: Vec::new(), quick: false }
+        AlignOptions {
+            resolution: 256,
+            lookahead: 10,
+            cascades: None,
+            blur_outside: true,
+            face: FaceChoice::default(),
+            references: Vec::new(),
+            quick: false,
+        }
     }
 }
 
@@ -95,6 +120,10 @@ pub struct AlignSummary {
     pub keys: u64,
     /// Frames in which the face was lost and the last placement was held.
     pub lost: u64,
+    /// Frames with which a new shot begins.
+    pub cuts: u64,
+    /// Faces that were taken although they did not resemble the one before: another person, or another side of the same.
+    pub strange: u64,
 }
 
 /// Follows one face through a clip. Memory does not grow with the clip.
@@ -104,7 +133,9 @@ pub struct Aligner {
     register: Register,
     references: References,
     /// The first key stays at index 0.
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
+    /// Keys of all shots, the first ones: what the face may be recognised by.
+    seen: Vec<Arc<Key>>,
     current: usize,
     /// Pose by registration alone; None before the face was found.
     track: Option<CropPose>,
@@ -113,7 +144,10 @@ pub struct Aligner {
     /// Motion of the track in the last frame.
     velocity: Similarity,
     votes: VecDeque<Similarity>,
+    shots: Shots,
     misses: u32,
+    /// How often the face was placed anew.
+    shot: u32,
     /// The crop was placed by the eyes although known crops tell the place better: none has resembled the face yet.
     unsure: bool,
     summary: AlignSummary,
@@ -144,12 +178,15 @@ impl Aligner {
             references: References::new(&register, &options.references)?,
             register,
             keys: Vec::new(),
+            seen: Vec::new(),
             current: 0,
             track: None,
             drift: Similarity::IDENTITY,
             velocity: Similarity::IDENTITY,
             votes: VecDeque::new(),
+            shots: Shots::default(),
             misses: 0,
+            shot: 0,
             unsure: false,
             summary: AlignSummary::default(),
         })
@@ -159,7 +196,7 @@ impl Aligner {
     /// of them, and at the rest only if these resemble none of [`AlignOptions::references`].
     ///
     /// # Errors
-    /// `NoContent` if none of them shows a face.
+    /// `NoContent` if none of them shows a face, or fewer than the number of the one that was chosen.
     pub fn start(&mut self, frames: &[TimedFrame]) -> Result<()> {
         let mut greys = Vec::new();
         let mut boxes = Vec::new();
@@ -168,14 +205,10 @@ impl Aligner {
             boxes.push(self.detector.faces(&grey)?);
             greys.push(grey);
         }
-        let (first, face) = most_persistent(&boxes).ok_or_else(|| {
-            Error::NoContent(format!(
-                "no face found in the first {} frames: a frontal, upright face must be in sight",
-                greys.len()
-            ))
-        })?;
+        let people = people(&boxes);
+        let Person { first, face, .. } = self.choose(&people, &greys, &boxes)?;
         let pose = match self.place(&greys, &boxes, first, &face)? {
-            Placed::Known(pose) => pose,
+            Placed::Known(known, _) => known,
             Placed::ByEyes(pose) if self.references.is_empty() => pose,
             Placed::ByEyes(pose) => {
                 for timed in frames.iter().skip(greys.len()) {
@@ -200,9 +233,11 @@ impl Aligner {
         let stride = (greys.len() - first).div_ceil(BACKWARD_LOOKS).max(1);
         for n in (first..greys.len()).step_by(stride) {
             let faces = self.detector.faces(&greys[n])?;
-            let Some(face) = faces.into_iter().max_by(|a, b| a.side.total_cmp(&b.side)) else { continue };
-            let Eyes { left, right } = self.detector.eyes(&greys[n], &face)?;
-            let guess = pose_from_votes(&[left.into_iter().collect(), right.into_iter().collect()], &face);
+            if faces.is_empty() {
+                continue;
+            }
+            let face = largest(&faces);
+            let guess = self.guess(&greys[n], &face)?;
             let Some(known) = self.references.place(&mut self.register, &[(&greys[n], guess)])? else { continue };
             if known.share >= BACKWARD_SHARE && best.is_none_or(|(_, _, share)| known.share > share) {
                 best = Some((n, guess.moved(&known.motion), known.share));
@@ -227,7 +262,8 @@ impl Aligner {
             self.start(std::slice::from_ref(timed))?;
         }
         let grey = warp::grey(&timed.frame)?;
-        let mut step = self.follow(&grey)?;
+        let cut = self.shots.cut(&grey)?;
+        let mut step = if cut { self.begin_shot(&grey)? } else { self.follow(&grey)? };
         self.summary.frames += 1;
         let watch = step.confidence > 0.5 && self.summary.frames.is_multiple_of(self.watch_every());
         if self.unsure && watch {
@@ -244,12 +280,37 @@ impl Aligner {
         // As it is said to the receiver, rounded: whoever cuts it again from the placement has the same crop.
         let said = CropPose::placed(&placement, roll);
         let frame = warp::cut(&timed.frame, &said, self.options.resolution, self.options.blur_outside)?;
-        Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key: step.key, confidence: step.confidence })
+        let Step { key, confidence } = step;
+        Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key, shot: self.shot, confidence })
     }
 
     /// Counts so far.
     pub fn summary(&self) -> AlignSummary {
         self.summary
+    }
+
+    /// The face to follow, of those in the first frames.
+    fn choose(&mut self, people: &[Person], greys: &[Mat], boxes: &[Vec<FaceBox>]) -> Result<Person> {
+        let largest = self.options.face.of(people, greys.len())?;
+        if people.len() == 1 || self.options.face != FaceChoice::Largest {
+            return Ok(largest);
+        }
+        let mut known: Option<(f64, Person)> = None;
+        if !self.references.is_empty() {
+            for person in people {
+                match self.place(greys, boxes, person.first, &person.face)? {
+                    Placed::Known(_, share) if known.is_none_or(|(most, _)| share > most) => known = Some((share, *person)),
+                    _ => {}
+                }
+            }
+        }
+        let (chosen, why) = known.map_or((largest, "largest"), |(_, person)| (person, "enrolled"));
+        let (x, y) = chosen.face.at((0.5, 0.5));
+        log::warn!(
+            "{} faces are in sight: the {why} one is followed, at x {x:.0}, y {y:.0} (another can be chosen)",
+            people.len()
+        );
+        Ok(chosen)
     }
 
     /// The crop's place on the first frame: as on the known crops, or medians of the eyes over the lookahead, all seen from the frame
@@ -276,7 +337,7 @@ impl Aligner {
         }
         if !self.references.is_empty() {
             if let Some(known) = self.references.place(&mut self.register, &followed)? {
-                return Ok(Placed::Known(rough.moved(&known.motion)));
+                return Ok(Placed::Known(rough.moved(&known.motion), known.share));
             }
         }
         Ok(Placed::ByEyes(pose_from_votes(&seen, face)))
@@ -284,8 +345,8 @@ impl Aligner {
 
     /// Forgets all keys and begins at `pose`.
     fn restart(&mut self, grey: &Mat, pose: CropPose) -> Result<()> {
-        self.keys = vec![self.register.key(grey, &pose)?];
-        self.current = 0;
+        self.keys.clear();
+        self.add_key(grey, &pose)?;
         self.track = Some(pose);
         self.drift = Similarity::IDENTITY;
         self.velocity = Similarity::IDENTITY;
@@ -298,8 +359,18 @@ impl Aligner {
     fn follow(&mut self, grey: &Mat) -> Result<Step> {
         match self.register_with_keys(grey)? {
             Some(step) => Ok(step),
-            None => self.find_again(grey),
+            None => self.find_again(grey, false),
         }
+    }
+
+    /// The face in the first frame of a new shot.
+    fn begin_shot(&mut self, grey: &Mat) -> Result<Step> {
+        self.summary.cuts += 1;
+        log::info!("a new shot begins at frame {}", self.summary.frames);
+        self.velocity = Similarity::IDENTITY;
+        let mut step = self.find_again(grey, true)?;
+        step.key = true;
+        Ok(step)
     }
 
     /// As [`Aligner::follow`]; None if the face does not go on from where it was.
@@ -323,12 +394,7 @@ impl Aligner {
             return Ok(Some(self.accept(other.pose, &other, true)));
         }
         if fits {
-            let key = self.register.key(grey, &fit.pose)?;
-            if self.keys.len() >= KEYS {
-                self.keys.remove(1);
-            }
-            self.keys.push(key);
-            self.current = self.keys.len() - 1;
+            self.add_key(grey, &fit.pose)?;
             return Ok(Some(self.accept(fit.pose, &fit, true)));
         }
         Ok(None)
@@ -366,28 +432,86 @@ impl Aligner {
         Ok(best)
     }
 
-    /// Registration failed (blur, a hand, a cut): asks the detector. A face near by moves the crop as its box moves, and is taken anew
-    /// after some patience; a face elsewhere is taken at once; none at all holds the crop.
-    fn find_again(&mut self, grey: &Mat) -> Result<Step> {
+    /// Makes the face at `pose` the current key; the latest take the place of the earlier ones, but the first stays.
+    fn add_key(&mut self, grey: &Mat, pose: &CropPose) -> Result<()> {
+        if self.keys.len() >= KEYS {
+            self.keys.remove(1);
+        }
+        let key = Arc::new(self.register.key(grey, pose)?);
+        if self.seen.len() < MOST_SEEN {
+            self.seen.push(key.clone());
+        }
+        self.keys.push(key);
+        self.current = self.keys.len() - 1;
+        Ok(())
+    }
+
+    /// Registration failed (blur, a hand, a cut): asks the detector. A face that resembles a key is placed as it is there. One near by that
+    /// does not moves the crop as its box moves, and is taken anew after some patience; one elsewhere after more, or at once after a
+    /// cut. Without any the crop is held.
+    fn find_again(&mut self, grey: &Mat, cut: bool) -> Result<Step> {
         let last = self.track.expect("push has started the track");
         self.misses += 1;
-        let Some(face) = self.nearest_face(grey, &last)? else {
-            return Ok(self.hold());
-        };
-        if face.overlap(&face_box_of(&last)) > 0.3 && self.misses < PATIENCE {
-            self.track = Some(shifted(&last, &face));
+        let expected = face_box_of(&last);
+        let mut faces = self.detector.faces(grey)?;
+        faces.sort_by(|a, b| b.overlap(&expected).total_cmp(&a.overlap(&expected)));
+        // On a call there is no time to compare in every frame.
+        if cut || !self.options.quick || self.misses % RECOGNISE_EVERY == 1 {
+            if let Some(step) = self.recognise(grey, &faces)? {
+                return Ok(step);
+            }
+        }
+        let Some(face) = faces.first() else { return Ok(self.hold()) };
+        let near = face.overlap(&expected) > 0.3;
+        if !cut && self.misses < if near { PATIENCE } else { LONG_PATIENCE } {
+            if !near {
+                return Ok(self.hold());
+            }
+            self.track = Some(shifted(&last, face));
             return Ok(Step { key: false, confidence: 0.3 });
         }
-        let eyes = self.detector.eyes(grey, &face)?;
-        let seen = [eyes.left.into_iter().collect(), eyes.right.into_iter().collect()];
-        let pose = pose_from_votes(&seen, &face);
+        let face = if cut { largest(&faces) } else { *face };
+        let pose = self.guess(grey, &face)?;
         let known = match self.references.is_empty() {
             true => None,
             false => self.references.place(&mut self.register, &[(grey, pose)])?,
         };
         self.unsure = known.is_none() && !self.references.is_empty();
+        if known.is_none() {
+            self.summary.strange += 1;
+            let frame = self.summary.frames;
+            log::warn!("the face at frame {frame} does not resemble the one before: it is taken for the same person");
+        }
         self.restart(grey, known.map_or(pose, |known| pose.moved(&known.motion)))?;
+        self.shot += 1;
         Ok(Step { key: true, confidence: 0.5 })
+    }
+
+    /// Where the detector sees a crop of this face.
+    fn guess(&mut self, grey: &Mat, face: &FaceBox) -> Result<CropPose> {
+        let Eyes { left, right } = self.detector.eyes(grey, face)?;
+        Ok(pose_from_votes(&[left.into_iter().collect(), right.into_iter().collect()], face))
+    }
+
+    /// Goes on with the face that resembles the keys most, wherever it is, in the same place of the crop.
+    fn recognise(&mut self, grey: &Mat, faces: &[FaceBox]) -> Result<Option<Step>> {
+        let mut best: Option<(CropPose, f64)> = None;
+        for face in faces.iter().take(MOST_FACES) {
+            let guess = self.guess(grey, face)?;
+            let Some(known) = refer::place(&self.seen, &mut self.register, &[(grey, guess)])? else {
+                continue;
+            };
+            if best.is_none_or(|(_, share)| known.share > share) {
+                best = Some((guess.moved(&known.motion), known.share));
+            }
+        }
+        let Some((pose, share)) = best else { return Ok(None) };
+        self.add_key(grey, &pose)?;
+        let fit = Fit { pose, inliers: share, residual: 0.0 };
+        let step = self.accept(pose, &fit, true);
+        // It may have come from anywhere.
+        self.velocity = Similarity::IDENTITY;
+        Ok(Some(step))
     }
 
     /// The detected face that overlaps most with where it was.
@@ -484,9 +608,9 @@ impl Aligner {
     }
 }
 
-/// A first place, and what it rests on.
+/// A first place, and what it rests on: known crops, of which the one it is most like agrees in a share of the face, or eyes.
 enum Placed {
-    Known(CropPose),
+    Known(CropPose, f64),
     ByEyes(CropPose),
 }
 
@@ -507,6 +631,11 @@ fn face_box_of(pose: &CropPose) -> FaceBox {
     FaceBox { x: x - 0.5 * side, y: y - EYES_IN_BOX.0 .1 * side, side }
 }
 
+/// The largest of some faces, at least one.
+fn largest(faces: &[FaceBox]) -> FaceBox {
+    faces.iter().copied().fold(faces[0], |most, face| if face.side > most.side { face } else { most })
+}
+
 /// The pose moved, but neither turned nor scaled, to where the detector sees the face.
 fn shifted(last: &CropPose, face: &FaceBox) -> CropPose {
     let (there, here) = (face.at((0.5, 0.5)), face_box_of(last).at((0.5, 0.5)));
@@ -524,20 +653,4 @@ fn pose_from_votes(seen: &[Vec<Point>; 2], face: &FaceBox) -> CropPose {
         (None, None) => usual,
     };
     CropPose::from_eyes(left, right)
-}
-
-/// The face that is there in most frames, the larger one of equals: the first frame it is in, and its box there.
-fn most_persistent(boxes: &[Vec<FaceBox>]) -> Option<(usize, FaceBox)> {
-    let mut best: Option<(f64, usize, FaceBox)> = None;
-    for (n, list) in boxes.iter().enumerate() {
-        for face in list {
-            let frames = boxes.iter().filter(|l| l.iter().any(|b| b.overlap(face) > 0.3)).count();
-            let earlier = boxes[..n].iter().flatten().any(|b| b.overlap(face) > 0.3);
-            let score = frames as f64 * face.side * face.side;
-            if !earlier && best.as_ref().is_none_or(|(s, _, _)| score > *s) {
-                best = Some((score, n, *face));
-            }
-        }
-    }
-    best.map(|(_, n, face)| (n, face))
 }

@@ -5,6 +5,8 @@
 //! similarity from the guess to the place at which the face lies on those pictures, found by the registration that follows
 //! faces. Eyes alone place a face to a tenth of its size, which a generator with frozen weights cannot make up for.
 
+use std::sync::Arc;
+
 use super::detect::median;
 use super::geometry::{CropPose, Similarity};
 use super::register::{Key, Register};
@@ -44,7 +46,7 @@ pub(super) struct Turn {
 
 /// Known crops of a face, ready to be compared with.
 pub(super) struct References {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
 }
 
 impl References {
@@ -53,7 +55,7 @@ impl References {
         for crop in crops {
             let side = f64::from(crop.width.min(crop.height));
             let whole = CropPose { x: side / 2.0, y: side / 2.0, side, roll: 0.0 };
-            keys.push(register.key(&warp::grey(crop)?, &whole)?);
+            keys.push(Arc::new(register.key(&warp::grey(crop)?, &whole)?));
         }
         Ok(References { keys })
     }
@@ -62,26 +64,9 @@ impl References {
         self.keys.is_empty()
     }
 
-    /// One motion from all guesses `(frame, pose)` to where the face lies on the references; None if it is like none of them.
+    /// As [`place`] on the references.
     pub(super) fn place(&self, register: &mut Register, guesses: &[(&Mat, CropPose)]) -> Result<Option<Known>> {
-        let stride = guesses.len().div_ceil(LOOKS).max(1);
-        let looks: Vec<_> = guesses.iter().step_by(stride).collect();
-        let mut rough = Vec::new();
-        for (grey, guess) in &looks {
-            for scale in SCALES {
-                let start = guess.moved(&Similarity { scale, ..Similarity::IDENTITY });
-                let found = best(&self.keys, register, grey, &start, SEEN)?;
-                rough.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
-            }
-        }
-        let Some(rough) = middle(rough) else { return Ok(None) };
-        let mut fine = Vec::new();
-        for (grey, guess) in &looks {
-            let found = best(&self.keys, register, grey, &guess.moved(&rough), AGREES)?;
-            fine.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
-        }
-        let share = fine.iter().map(|(_, sure)| *sure).fold(0.0, f64::max);
-        Ok(middle(fine).map(|motion| Known { motion, share }))
+        place(&self.keys, register, guesses)
     }
 
     /// As [`References::place`] for one frame while it is followed: one size a time, another with each round.
@@ -98,7 +83,7 @@ impl References {
     }
 
     /// The references to look at, and how often all of them have been looked at before.
-    fn chosen(&self, turn: Turn) -> (&[Key], usize) {
+    fn chosen(&self, turn: Turn) -> (&[Arc<Key>], usize) {
         let most = turn.most.clamp(1, self.keys.len().max(1));
         let looks = self.keys.len().div_ceil(most).max(1);
         let begin = turn.number % looks * most;
@@ -106,8 +91,30 @@ impl References {
     }
 }
 
+/// One motion from all guesses `(frame, pose)` to where the face lies on `keys`; None if it is like none of them.
+pub(super) fn place(keys: &[Arc<Key>], register: &mut Register, guesses: &[(&Mat, CropPose)]) -> Result<Option<Known>> {
+    let stride = guesses.len().div_ceil(LOOKS).max(1);
+    let looks: Vec<_> = guesses.iter().step_by(stride).collect();
+    let mut rough = Vec::new();
+    for (grey, guess) in &looks {
+        for scale in SCALES {
+            let start = guess.moved(&Similarity { scale, ..Similarity::IDENTITY });
+            let found = best(keys, register, grey, &start, SEEN)?;
+            rough.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
+        }
+    }
+    let Some(rough) = middle(rough) else { return Ok(None) };
+    let mut fine = Vec::new();
+    for (grey, guess) in &looks {
+        let found = best(keys, register, grey, &guess.moved(&rough), AGREES)?;
+        fine.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
+    }
+    let share = fine.iter().map(|(_, sure)| *sure).fold(0.0, f64::max);
+    Ok(middle(fine).map(|motion| Known { motion, share }))
+}
+
 /// Where the face lies on the one of `keys` that it is most like, if at least `share` of it agrees, and how much does.
-fn best(keys: &[Key], register: &mut Register, grey: &Mat, start: &CropPose, share: f64) -> Result<Option<(CropPose, f64)>> {
+fn best(keys: &[Arc<Key>], register: &mut Register, grey: &Mat, start: &CropPose, share: f64) -> Result<Option<(CropPose, f64)>> {
     let mut best: Option<(CropPose, f64)> = None;
     for key in keys {
         let fit = register.follow(key, grey, *start)?;

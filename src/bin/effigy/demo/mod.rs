@@ -126,9 +126,8 @@ fn source(args: &Args, pack: &Pack, progress: &dyn Progress) -> Result<Crops> {
         Some(path) => {
             clip::check_build(part)?;
             let frames = Some(part.frames.unwrap_or(CLIP_FRAMES));
-            let chosen = ClipArgs { start: part.start, frames, aligned_input: part.aligned_input };
-            let crops = clip::Crops { side: side(pack), saved: None, references: Vec::new(), live: false };
-            let aligned = clip::load(path, &chosen, crops, progress)?;
+            let chosen = ClipArgs { frames, ..*part };
+            let aligned = clip::load(path, &chosen, clip::Crops::of_side(side(pack)), progress)?;
             Ok(Crops { camera: aligned.camera, frames: aligned.all(progress)? })
         }
         None => {
