@@ -200,6 +200,28 @@ fn frames_without_the_face_keep_the_numbers_and_are_not_learned_from() {
 }
 
 #[test]
+fn a_frame_that_shows_nothing_like_the_person_keeps_the_numbers() {
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let mut seen = crops(&pack, 8);
+    let options = EncodeOptions { tune_steps: Some(60), ..options(Tuning::Joint) };
+    let identity = enroll(&pack, &seen, &options, &Silent).unwrap().identity;
+    // Somebody else, whom the alignment follows as surely.
+    let stripes = (0..32 * 32).flat_map(|i| [if i / 4 % 2 == 0 { 0 } else { 255 }; 3]).collect();
+    seen[3].frame = effigy::frame::Frame::new(32, 32, stripes).unwrap();
+    let still = |a: &FrameParams, b: &FrameParams| FrameParams { roll: 0.0, ..*a } == FrameParams { roll: 0.0, ..*b };
+    for preset in [Preset::Fast, Preset::Live] {
+        let found = search(&pack, &identity, &seen, &[], &EncodeOptions { preset, ..options.clone() }, &Silent).unwrap();
+        let changes: Vec<bool> = found.windows(2).map(|pair| !still(&pair[0], &pair[1])).collect();
+        assert_eq!(changes, [true, true, false, true, true, true, true], "{preset:?}");
+    }
+    // Whoever is not tuned is never drawn as they are, and must be searched all the same.
+    let untuned = Identity { tuned: Vec::new(), ..identity };
+    let found = search(&pack, &untuned, &seen, &[], &options, &Silent).unwrap();
+    assert!(!still(&found[3], &found[2]));
+}
+
+#[test]
 fn a_person_is_enrolled_from_frames_of_the_whole_clip() {
     let track = |i: usize| effigy::encode::Track {
         pts: i as i64,

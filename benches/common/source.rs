@@ -10,6 +10,8 @@ pub struct Source {
     pub header: StreamHeader,
     pub identity: Identity,
     /// The identity as the stream has it.
+    // Reason for the allowance: not every benchmark sends it on.
+    #[allow(dead_code)]
     pub identity_bytes: Vec<u8>,
     pub records: Vec<FrameRecord>,
 }

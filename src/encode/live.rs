@@ -8,7 +8,7 @@
 use super::crops::Crops;
 use super::loss::Prior;
 use super::model::{from_table, latent_tensor, to_table, Model};
-use super::newton::{Aim, Effort, Newton};
+use super::newton::{Aim, Effort, Newton, STRANGE};
 use super::search::UNSURE;
 use super::start::{self, Start};
 use super::{AlignedFrame, Bench, EncodeOptions};
@@ -27,6 +27,8 @@ pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
 pub const LIVE_STEPS: u32 = 1;
 
+/// As [`STRANGE`], for fewer steps and crops that may sit beside their place.
+const LIVE_STRANGE: f64 = 2.0 * STRANGE;
 /// Nothing is gained beyond.
 const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
@@ -90,6 +92,7 @@ pub struct LiveReader {
     kind: Kind,
     side: i64,
     smoothing: f32,
+    rest: FrameParams,
     last: Option<FrameParams>,
 }
 
@@ -100,14 +103,16 @@ struct Follower {
     weights: Tensor,
     /// Most steps per frame.
     steps: u64,
+    /// The error beyond which the picture shows somebody else.
+    limit: f64,
     /// The least error of late.
     floor: f64,
     frames: u64,
 }
 
 impl Follower {
-    /// The row `[1, 34]` of a crop `[1, 3, R, R]`; `guess` tells where to begin if that is asked for.
-    fn follow(&mut self, image: &Tensor, guess: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    /// The row `[1, 34]` of a crop `[1, 3, R, R]`, if it shows the person; `guess` tells where to begin if that is asked for.
+    fn follow(&mut self, image: &Tensor, guess: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
         let aim = Aim::new(image, &self.weights)?;
         if self.frames.is_multiple_of(ASK_AGAIN) || self.newton.error(&aim)? > LOST * self.floor {
             self.newton.consider(&aim, &guess()?)?;
@@ -116,7 +121,7 @@ impl Follower {
         let error = self.newton.approach(&aim, &effort)?;
         self.floor = if self.frames == 0 { error } else { error.min(self.floor * FLOOR_RISE) };
         self.frames += 1;
-        Ok(self.newton.row().shallow_clone())
+        Ok((error <= self.limit).then(|| self.newton.row().shallow_clone()))
     }
 }
 
@@ -164,7 +169,9 @@ impl LiveReader {
                 let (low, high) = start.bounds()?;
                 let newton = Newton::new(bench.renderer(pack, identity)?, start.centre())?.bounded(&low, &high);
                 let weights = Prior::new(pack.config().generator.resolution / 2, bench.device)?.weights()?;
-                Some(Follower { newton, weights, steps: steps.into(), floor: 0.0, frames: 0 })
+                // Without tuned weights nobody is drawn as they are.
+                let limit = if identity.tuned.is_empty() { f64::INFINITY } else { LIVE_STRANGE };
+                Some(Follower { newton, weights, steps: steps.into(), limit, floor: 0.0, frames: 0 })
             }
         };
         Ok(LiveReader {
@@ -175,6 +182,7 @@ impl LiveReader {
             net: bench.net,
             side: pack.config().generator.resolution,
             smoothing,
+            rest: identity.rest,
             last: None,
         })
     }
@@ -188,10 +196,13 @@ impl LiveReader {
         let image = crops.pick(&[0])?;
         let guess = || self.start.read(&self.net, self.kind, &image);
         let table = match &mut self.follower {
-            // Where the face is not, there is nothing to find: the numbers stay.
-            Some(follower) if crop.confidence < UNSURE && self.last.is_some() => follower.newton.row().shallow_clone(),
+            // Where the face is not, or somebody else's is, there is nothing to find: the numbers stay.
+            Some(_) if crop.confidence < UNSURE => None,
             Some(follower) => follower.follow(&image, guess)?,
-            None => guess()?,
+            None => Some(guess()?),
+        };
+        let Some(table) = table else {
+            return Ok(FrameParams { roll: crop.roll, ..self.last.unwrap_or(self.rest) });
         };
         let read = from_table(&table, std::iter::once(crop.roll))?.remove(0);
         let params = match &self.last {

@@ -58,6 +58,8 @@ struct Full<'a> {
     newton: Newton,
     start: Option<Start>,
     last: Option<FrameParams>,
+    /// A frame was held because it showed nothing like the person.
+    strange: bool,
 }
 
 impl<'a> Searcher<'a> {
@@ -219,7 +221,7 @@ impl<'a> Full<'a> {
             _ => to_table(&identity.anchors, bench.device)?.f_median_dim(0, true)?.0,
         };
         let newton = Newton::new(bench.renderer(pack, identity)?, &centre)?;
-        Ok(Full { pack, identity, plan: options.plan(), model, latent, newton, bench, start: None, last: None })
+        Ok(Full { pack, identity, plan: options.plan(), model, latent, newton, bench, start: None, last: None, strange: false })
     }
 
     fn crops<'f>(&self, frames: impl IntoIterator<Item = &'f AlignedFrame>) -> Result<Crops> {
@@ -281,31 +283,36 @@ impl<'a> Full<'a> {
         progress: &dyn Progress,
     ) -> Result<Vec<FrameParams>> {
         let sure: Vec<usize> = (0..frames.len()).filter(|i| frames[*i].confidence >= UNSURE).collect();
-        let mut found = Vec::new();
+        let mut found = vec![None; frames.len()];
         if !sure.is_empty() {
             let shown: Vec<&AlignedFrame> = sure.iter().map(|i| &frames[*i]).collect();
             let start: Vec<_> = if start.is_empty() { Vec::new() } else { sure.iter().map(|i| start[*i]).collect() };
-            found = self.segment(&shown, &start, course, progress)?;
+            for (i, params) in sure.iter().zip(self.segment(&shown, &start, course, progress)?) {
+                if params.is_none() && !self.strange {
+                    let frame = course.done as usize + i;
+                    log::warn!("frame {frame} shows nothing like this person: the numbers are held where that is so");
+                    self.strange = true;
+                }
+                found[*i] = params;
+            }
         }
         let mut out = Vec::with_capacity(frames.len());
-        let (mut found, mut sure) = (found.into_iter(), sure.into_iter().peekable());
-        for (i, frame) in frames.iter().enumerate() {
-            let seen = sure.next_if_eq(&i).and_then(|_| found.next());
-            let params = FrameParams { roll: frame.roll, ..seen.or(self.last).unwrap_or(self.identity.rest) };
+        for (params, frame) in found.into_iter().zip(frames) {
+            let params = FrameParams { roll: frame.roll, ..params.or(self.last).unwrap_or(self.identity.rest) };
             self.last = Some(params);
             out.push(params);
         }
         Ok(out)
     }
 
-    /// The numbers of frames that show the face.
+    /// The numbers of frames in which a face was followed; none for those that show nothing like the person.
     fn segment(
         &mut self,
         frames: &[&AlignedFrame],
         start: &[Option<FrameParams>],
         course: &mut Course,
         progress: &dyn Progress,
-    ) -> Result<Vec<FrameParams>> {
+    ) -> Result<Vec<Option<FrameParams>>> {
         let crops = self.crops(frames.iter().copied())?;
         course.shown &= self.start.is_some();
         let table = self.begin(&crops, start, progress)?;
@@ -316,11 +323,24 @@ impl<'a> Full<'a> {
         }
         let judge = self.bench.judge(self.pack)?;
         let half = Half { inner: progress, before: course.done };
-        let table = newton::search(&mut self.newton, &judge, &crops, &table, self.plan.newton_steps, &half)?;
+        let (table, errors) = newton::search(&mut self.newton, &judge, &crops, &table, self.plan.newton_steps, &half)?;
+        // Without tuned weights nobody is drawn as they are.
+        let limit = if self.identity.tuned.is_empty() { f64::INFINITY } else { newton::STRANGE };
+        let like: Vec<i64> = (0..frames.len() as i64).filter(|i| errors[*i as usize] <= limit).collect();
+        let mut out = vec![None; frames.len()];
+        if like.is_empty() {
+            return Ok(out);
+        }
+        let table = table.f_index_select(0, &Tensor::f_from_slice(&like)?.f_to_device(self.bench.device)?)?;
+        let crops = if like.len() == frames.len() { crops } else { self.crops(like.iter().map(|i| frames[*i as usize]))? };
         let half = Half { before: course.done + frames.len() as u64 / 2, ..half };
         let eta = channels::rates(&self.identity.sensitivity);
         let (begin, effort) = ((&table, previous.as_ref()), (self.plan.expression_steps, &eta));
         let table = expression::search(&self.model, &judge, &crops, &self.latent, begin, effort, &half)?;
-        from_table(&table, frames.iter().map(|f| f.roll))
+        let rolls = like.iter().map(|i| frames[*i as usize].roll);
+        for (i, params) in like.iter().zip(from_table(&table, rolls)?) {
+            out[*i as usize] = Some(params);
+        }
+        Ok(out)
     }
 }
