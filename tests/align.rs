@@ -400,3 +400,27 @@ fn a_hand_before_the_face_moves_the_crop_hardly_and_not_for_good() {
         assert!(crops.iter().all(|c| c.shot == 0));
     }
 }
+
+/// A parametric head that turns into profile and back within two seconds.
+#[cfg(feature = "train")]
+#[test]
+fn a_head_that_turns_into_profile_comes_back_to_its_place() {
+    use effigy::train::heads::{self, Framing, Head};
+    let turn = |n: i64| 75.0 * (std::f32::consts::PI * n as f32 / 47.0).sin();
+    let framing = Framing::Camera { x: 0.5, y: 0.5, scale: 0.7, roll_degrees: 0.0 };
+    let frames: Vec<_> = (0..56)
+        .map(|n| {
+            let yaw = if (4..52).contains(&n) { turn(n - 4) } else { 0.0 };
+            TimedFrame { pts: n, frame: heads::render(&Head { yaw, framing, ..Head::default() }, 192).frame }
+        })
+        .collect();
+    for quick in [false, true] {
+        let crops = align_with(&AlignOptions { quick, ..AlignOptions::default() }, &frames);
+        // Sane all the way: the crop stays where a head could be.
+        let side = f64::from(crops[0].placement.side);
+        assert!(crops.iter().all(|c| (0.6..1.6).contains(&(f64::from(c.placement.side) / side))));
+        let back = error(&crops[0], STILL, &crops[55], STILL);
+        println!("back with {back:.2} px, shot {}, quick {quick}", crops[55].shot);
+        assert!(back < 12.0);
+    }
+}
