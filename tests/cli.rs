@@ -217,6 +217,7 @@ fn a_report_is_one_page_with_pictures_curves_networks_and_bytes() {
     assert_eq!(figures["stream"]["parameter_bytes"], facts["parameter_bytes"]);
     let likeness = figures["readings"]["similarity"].as_f64().unwrap();
     assert!((-1.0..=1.0).contains(&likeness), "{likeness}");
+    assert!(figures["readings"]["person_psnr"].as_f64().is_none_or(|psnr| psnr > 3.0));
     assert_eq!(figures["readings"]["following"][0]["name"], "yaw");
 
     room.fails("evaluate crops.mkv decoded.mkv --stream crops.mkv", 4, "crops.mkv");

@@ -7,6 +7,7 @@
 
 use ssimulacra2::{compute_frame_ssimulacra2, ColorPrimaries, Rgb, Ssimulacra2Error, TransferCharacteristic};
 
+use crate::decode::Matte;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 
@@ -55,6 +56,20 @@ pub fn decibels(mse: f64) -> f64 {
 /// Peak signal-to-noise ratio over R, G and B together, dB, at most [`PSNR_EQUAL`].
 pub fn psnr(a: &Frame, b: &Frame) -> Result<f64> {
     Ok(decibels(mse(a, b)?))
+}
+
+/// As [`psnr`], each pixel counted by the matte of `a`; none where the matte is empty.
+pub fn psnr_inside(a: &Frame, b: &Frame, matte: &Matte) -> Result<Option<f64>> {
+    same_size(a, b)?;
+    let (width, height) = (a.width as usize, a.height as usize);
+    let (mut sum, mut area) = (0.0, 0.0);
+    for (i, (x, y)) in a.data.chunks_exact(3).zip(b.data.chunks_exact(3)).enumerate() {
+        let place = |at: usize, side: usize| (at as f32 + 0.5) / side as f32;
+        let weight = f64::from(matte.at(place(i % width, width), place(i / width, height)));
+        sum += weight * f64::from(squares(x, y));
+        area += 3.0 * weight;
+    }
+    Ok((area > 0.0).then(|| decibels(sum / area)))
 }
 
 /// Mean absolute difference, grey levels.
@@ -203,6 +218,22 @@ fn covariance(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inside_the_matte_only_what_it_covers_counts() {
+        let a = Frame::filled(8, 8, [100; 3]).unwrap();
+        let mut b = a.clone();
+        // The left half is off by 10, the right by 40.
+        for (i, v) in b.data.iter_mut().enumerate() {
+            *v += if i / 3 % 8 < 4 { 10 } else { 40 };
+        }
+        let matte = |value: fn(usize) -> u8| Matte::new(8, (0..64).map(|i| value(i % 8)).collect()).unwrap();
+        let inside = |matte: &Matte| psnr_inside(&a, &b, matte).unwrap();
+        let left = inside(&matte(|x| if x < 4 { 255 } else { 0 })).unwrap();
+        assert!((left - decibels(100.0)).abs() < 1e-6, "{left}");
+        assert!((inside(&matte(|_| 255)).unwrap() - psnr(&a, &b).unwrap()).abs() < 1e-6);
+        assert_eq!(inside(&matte(|_| 0)), None);
+    }
 
     /// Reproducible noise: splitmix64 from `seed`, one byte per sample.
     fn noise(seed: u64, width: u32, height: u32) -> Frame {

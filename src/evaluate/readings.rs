@@ -15,6 +15,7 @@ use crate::frame::Frame;
 use crate::net::ops::{to_tensor, to_vec};
 use crate::net::Analysis;
 use crate::pack::Pack;
+use crate::scene::Matter;
 
 /// Least spread of a reading (its own unit) for which a correlation says something: below it, noise is compared with noise.
 const LEAST_SPREAD: f64 = 1e-3;
@@ -51,6 +52,9 @@ pub struct Readings {
     pub distance_by: &'static str,
     /// Mean perceptual distance.
     pub distance: f64,
+    /// Mean PSNR where the source shows the person, dB, where the pack has a parser that tells them from the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person_psnr: Option<f64>,
     /// Mean cosine of the identity embeddings of source and decoded frame, where the pack has such a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub similarity: Option<f64>,
@@ -77,6 +81,8 @@ pub struct Reader {
     kind: Kind,
     pack: String,
     features: Vec<String>,
+    matter: Option<Matter>,
+    insides: Vec<f64>,
     distances: Vec<f64>,
     similarities: Vec<f64>,
     /// Yaw, pitch and the channels, on source and decoded frames.
@@ -89,8 +95,11 @@ impl Reader {
     /// # Errors
     /// Unsupported for a pack that only decodes; device.
     pub fn new(pack: &Pack, device: DeviceChoice, precision: Precision) -> Result<Reader> {
+        let matter = Matter::new(pack, device, precision)?;
         let device = device.resolve()?;
         Ok(Reader {
+            matter,
+            insides: Vec::new(),
             net: pack.analysis(device)?,
             device,
             kind: precision.resolve(device)?,
@@ -115,6 +124,11 @@ impl Reader {
     /// # Errors
     /// Misuse for pictures of different size; device.
     pub fn push(&mut self, reference: &Frame, decoded: &Frame) -> Result<()> {
+        if let Some(matter) = &self.matter {
+            for matte in matter.mattes(std::slice::from_ref(reference))? {
+                self.insides.extend(super::metrics::psnr_inside(reference, decoded, &matte)?);
+            }
+        }
         no_grad(|| {
             let view = |frame| self.net.view(&to_tensor(&[frame], self.device)?, self.kind);
             super::metrics::same_size(reference, decoded)?;
@@ -150,6 +164,7 @@ impl Reader {
             distance_by: self.distance_by(),
             pack: self.pack,
             distance: mean(&self.distances),
+            person_psnr: (!self.insides.is_empty()).then(|| mean(&self.insides)),
             similarity: (!self.similarities.is_empty()).then(|| mean(&self.similarities)),
             similarity_min: self.similarities.iter().copied().reduce(f64::min),
             following,
@@ -218,6 +233,7 @@ mod tests {
         }
         let readings = reader.finish();
         assert_eq!(readings.distance, 0.0);
+        assert!(readings.person_psnr.is_none_or(|psnr| psnr > 90.0), "{:?}", readings.person_psnr);
         assert!((readings.similarity_min.unwrap() - 1.0).abs() < 1e-3, "{:?}", readings.similarity_min);
         let yaw = &readings.following[0];
         assert_eq!((yaw.name, yaw.error), ("yaw", 0.0));

@@ -156,6 +156,9 @@ fn to_text(compared: &Compared, cost: Option<&Cost>) -> String {
     let mut out = compared.report.to_string();
     if let Some(readings) = &compared.readings {
         out.push_str(&format!("\nperceptual distance {:.4} by {}", readings.distance, readings.distance_by));
+        if let Some(psnr) = readings.person_psnr {
+            out.push_str(&format!("\nPSNR where the person is {psnr:.2} dB"));
+        }
         if let Some(similarity) = readings.similarity {
             out.push_str(&format!("\nidentity similarity {similarity:.4}"));
         }

@@ -90,6 +90,13 @@ impl Page<'_> {
             tile(format!("{:.1}", r.ssimulacra2), "SSIMULACRA2", format!("worst {:.1}", r.ssimulacra2_min)),
             tile(format!("{:.2}", r.flicker), "flicker", format!("grey levels; unrest {:+.2}", r.unrest)),
         ];
+        if let Some(psnr) = self.readings.and_then(|n| n.person_psnr) {
+            out.push(tile(
+                format!("{psnr:.2} dB"),
+                "PSNR of the person",
+                "inside the matte of the source, by the pack's parser".into(),
+            ));
+        }
         if let Some(similarity) = self.readings.and_then(|n| n.similarity) {
             let worst = self.readings.and_then(|n| n.similarity_min).unwrap_or(similarity);
             out.push(tile(
@@ -176,6 +183,13 @@ impl Page<'_> {
             escape(&n.pack)
         );
         let mut rows = vec![vec!["perceptual distance".to_string(), format!("{:.4}", n.distance), n.distance_by.to_string()]];
+        if let Some(psnr) = n.person_psnr {
+            rows.push(vec![
+                "PSNR of the person".into(),
+                format!("{psnr:.2} dB"),
+                "where the parser sees them in the source".into(),
+            ]);
+        }
         if let (Some(mean), Some(worst)) = (n.similarity, n.similarity_min) {
             let by = format!("cosine of the identity embeddings; worst frame {worst:.4}");
             rows.push(vec!["identity similarity".into(), format!("{mean:.4}"), by]);
