@@ -1,8 +1,8 @@
 //! Alignment end to end: a drawn face moved by known similarities must be followed, held still when it is still, and found again.
 #![cfg(feature = "encode")]
 
-use effigy::encode::align::{AlignOptions, Aligner, FaceChoice};
-use effigy::encode::AlignedFrame;
+use effigy::encode::align::{AlignOptions, Aligner, FaceChoice, Shift};
+use effigy::encode::{AlignedFrame, Misplaced};
 use effigy::frame::{Frame, TimedFrame};
 use effigy::Error;
 
@@ -316,6 +316,20 @@ fn cropped(frame: &Frame, left: i64, top: i64, side: i64) -> Frame {
         }
     }
     out
+}
+
+#[test]
+fn crops_are_moved_for_good_and_go_on_following() {
+    let moving = |n: i64| Motion { shift: (2.0 * n as f64, 0.0), ..STILL };
+    let mut aligner = Aligner::new(&AlignOptions::default()).unwrap();
+    let before: Vec<_> = (0..4).map(|n| aligner.push(&render(head, moving(n), n)).unwrap()).collect();
+    let off = Misplaced { shift: (0.05, -0.02), scale: 1.04, angle: 0.03, error: 0.0 };
+    aligner.nudge(&Shift::new(&off).unwrap());
+    let after: Vec<_> = (4..40).map(|n| aligner.push(&render(head, moving(n), n)).unwrap()).collect();
+    // Where the first crop would be, had it been moved.
+    let moved = Shift::new(&off).unwrap().moved(&before[3].track()).with(before[3].frame.clone());
+    let worst = after.iter().map(|c| error(&moved, moving(3), c, moving(c.pts))).fold(0.0, f64::max);
+    assert!(worst < 0.7, "{worst} px at 256");
 }
 
 /// Two people side by side, the right one the larger.

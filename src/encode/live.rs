@@ -9,6 +9,7 @@ use super::crops::Crops;
 use super::loss::Prior;
 use super::model::{from_table, latent_tensor, to_table, Model};
 use super::newton::{Aim, Effort, Newton, STRANGE};
+use super::place::Misplaced;
 use super::search::UNSURE;
 use super::start::{self, Start};
 use super::{AlignedFrame, Bench, EncodeOptions};
@@ -29,6 +30,11 @@ pub const LIVE_STEPS: u32 = 1;
 
 /// As [`STRANGE`], for fewer steps and crops that may sit beside their place.
 const LIVE_STRANGE: f64 = 2.0 * STRANGE;
+/// Confidence of the alignment from which on a crop is moved by what the reader finds, and the share of it that is made good at once.
+#[cfg(feature = "encode")]
+const SURE: f32 = 0.5;
+#[cfg(feature = "encode")]
+const PLACE_GAIN: f64 = 0.5;
 /// Nothing is gained beyond.
 const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
@@ -101,6 +107,11 @@ pub struct LiveReader {
 struct Follower {
     newton: Newton,
     weights: Tensor,
+    /// The same for the question where the face sits.
+    face: Tensor,
+    /// By how much the last crop seemed to sit beside its place; asked only where `placing`.
+    beside: Option<Misplaced>,
+    placing: bool,
     /// Most steps per frame.
     steps: u64,
     /// The error beyond which the picture shows somebody else.
@@ -119,6 +130,10 @@ impl Follower {
         }
         let effort = Effort { steps: self.steps, columns: COLUMNS, enough: NEAR * self.floor };
         let error = self.newton.approach(&aim, &effort)?;
+        self.beside = match self.placing && error <= self.limit {
+            true => Some(Misplaced::of(super::place::beside(&self.newton, &Aim::new(image, &self.face)?)?, error)),
+            false => None,
+        };
         self.floor = if self.frames == 0 { error } else { error.min(self.floor * FLOOR_RISE) };
         self.frames += 1;
         Ok((error <= self.limit).then(|| self.newton.row().shallow_clone()))
@@ -168,10 +183,22 @@ impl LiveReader {
             steps => {
                 let (low, high) = start.bounds()?;
                 let newton = Newton::new(bench.renderer(pack, identity)?, start.centre())?.bounded(&low, &high);
-                let weights = Prior::new(pack.config().generator.resolution / 2, bench.device)?.weights()?;
+                let side = pack.config().generator.resolution / 2;
+                let weights = Prior::new(side, bench.device)?.weights()?;
+                let face = Prior::face(side, bench.device)?;
                 // Without tuned weights nobody is drawn as they are.
                 let limit = if identity.tuned.is_empty() { f64::INFINITY } else { LIVE_STRANGE };
-                Some(Follower { newton, weights, steps: steps.into(), limit, floor: 0.0, frames: 0 })
+                Some(Follower {
+                    newton,
+                    weights,
+                    face,
+                    beside: None,
+                    placing: false,
+                    steps: steps.into(),
+                    limit,
+                    floor: 0.0,
+                    frames: 0,
+                })
             }
         };
         Ok(LiveReader {
@@ -197,7 +224,10 @@ impl LiveReader {
         let guess = || self.start.read(&self.net, self.kind, &image);
         let table = match &mut self.follower {
             // Where the face is not, or somebody else's is, there is nothing to find: the numbers stay.
-            Some(_) if crop.confidence < UNSURE => None,
+            Some(follower) if crop.confidence < UNSURE => {
+                follower.beside = None;
+                None
+            }
             Some(follower) => follower.follow(&image, guess)?,
             None => Some(guess()?),
         };
@@ -211,6 +241,20 @@ impl LiveReader {
         };
         self.last = Some(params);
         Ok(params)
+    }
+
+    /// Also finds by how much each crop sits beside the place where the person is drawn, at the cost of some milliseconds.
+    pub fn placing(mut self) -> Self {
+        if let Some(follower) = &mut self.follower {
+            follower.placing = true;
+        }
+        self
+    }
+
+    /// By how much the last crop sat beside its place, as far as the numbers cannot make up for it. None without [`LiveReader::placing`], without
+    /// steps, and where the person was not seen.
+    pub fn beside(&self) -> Option<Misplaced> {
+        self.follower.as_ref().and_then(|follower| follower.beside)
     }
 
     /// Forgets the frames so far: the next one is taken as it is.
@@ -275,8 +319,18 @@ impl LiveEncoder {
             references: draw_enrolled(pack, identity, &decoding, progress)?,
             ..super::align::AlignOptions::default()
         };
-        let reader = LiveReader::new(pack, identity, options, progress)?;
+        let reader = LiveReader::new(pack, identity, options, progress)?.placing();
         Ok(LiveEncoder { aligner: super::align::Aligner::new(&align)?, reader })
+    }
+
+    /// Chooses among several faces; before the first frame.
+    pub fn choose(&mut self, face: super::align::FaceChoice) {
+        self.aligner.choose_face(face);
+    }
+
+    /// What became of the frames so far.
+    pub fn summary(&self) -> super::align::AlignSummary {
+        self.aligner.summary()
     }
 
     /// The numbers and the placement of the next frame.
@@ -286,6 +340,11 @@ impl LiveEncoder {
     pub fn push(&mut self, frame: &crate::frame::TimedFrame) -> Result<LiveFrame> {
         let crop = self.aligner.push(frame)?;
         let params = self.reader.read(&crop)?;
+        // The face moves on with the crop: half of what is off is made good for the next frame.
+        let off = self.reader.beside().filter(|_| crop.confidence > SURE);
+        if let Some(shift) = off.and_then(|off| super::align::Shift::new(&off)) {
+            self.aligner.nudge(&shift.part(PLACE_GAIN));
+        }
         let record = FrameRecord { pts: frame.pts, params, placement: Some(crop.placement) };
         Ok(LiveFrame { record, confidence: crop.confidence })
     }
@@ -395,5 +454,42 @@ mod tests {
         let (mut reader, _) = reader(0.0, 0);
         let small = Frame::filled(16, 16, [0; 3]).unwrap();
         assert!(matches!(reader.read(&crop(0, small)), Err(Error::Misuse(_))));
+    }
+
+    #[test]
+    fn a_reader_that_is_asked_tells_by_how_much_crops_sit_beside_their_place() {
+        let pack = fixture::tiny(1).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap();
+        let options = LiveOptions {
+            smoothing: 0.0,
+            device: DeviceChoice::Cpu,
+            precision: Precision::Single,
+            steps: 3,
+            ..LiveOptions::default()
+        };
+        let (_, mut decoder) = reader(0.0, 1);
+        let at = |t: i64| FrameParams { yaw: t as f32, pitch: 1.0, ..FrameParams::default() };
+        // Every crop has moved to the right by a pixel of 32.
+        let moved = |frame: Frame| -> Frame {
+            let row = 3 * frame.width as usize;
+            let data = frame.data.chunks(row).flat_map(|line| [&line[..3], &line[..row - 3]].concat()).collect();
+            Frame::new(frame.width, frame.height, data).unwrap()
+        };
+        let beside = |shift: bool, decoder: &mut Decoder| {
+            let mut reader = LiveReader::new(&pack, &identity, &options, &Silent).unwrap().placing();
+            let mut found = Vec::new();
+            for t in 0..6 {
+                let frame = decoder.render(&at(t)).unwrap();
+                reader.read(&crop(t, if shift { moved(frame) } else { frame })).unwrap();
+                found.push(reader.beside().unwrap().shift.0);
+            }
+            found[5]
+        };
+        let (none, right) = (beside(false, &mut decoder), beside(true, &mut decoder));
+        println!("beside by {none:.4} and {right:.4}");
+        assert!(none.abs() < 0.006 && (0.01..0.05).contains(&right), "{none} {right}");
+        let mut plain = LiveReader::new(&pack, &identity, &options, &Silent).unwrap();
+        plain.read(&crop(0, decoder.render(&at(0)).unwrap())).unwrap();
+        assert!(plain.beside().is_none());
     }
 }

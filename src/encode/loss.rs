@@ -70,6 +70,12 @@ impl Prior {
         })
     }
 
+    /// How much each place tells of where the face sits, `[1, 1, side, side]` of mean 1: the face alone, without most of the hair.
+    pub(super) fn face(side: i64, device: Device) -> Result<Tensor> {
+        let map = ellipse(side, (0.5, 0.52), (0.26, 0.36), device)?.shift(0.01)?;
+        map.over(&map.average()?)
+    }
+
     /// How much each place counts where no parser was asked, `[1, 1, side, side]` of mean 1: the head, eyes and mouth most.
     pub(super) fn weights(&self) -> Result<Tensor> {
         let map = self.head.scale(0.9)?.shift(0.1)?.plus(&self.eyes.scale(1.8)?)?.plus(&self.mouth.scale(1.5)?)?;

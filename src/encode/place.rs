@@ -29,6 +29,13 @@ pub struct Misplaced {
     pub error: f64,
 }
 
+impl Misplaced {
+    /// From shifts, log scale and angle.
+    pub(super) fn of([x, y, scale, angle]: [f32; 4], error: f64) -> Self {
+        Misplaced { shift: (x.into(), y.into()), scale: f64::from(scale).exp(), angle: angle.into(), error }
+    }
+}
+
 /// Medians over all crops, and the rows `[frames, 34]` found for them; `table` `[frames, 34]` says where each search may begin.
 pub(super) fn misplaced(
     newton: &mut Newton,
@@ -49,17 +56,23 @@ pub(super) fn misplaced(
         error += newton.approach(&aim, &effort)? / crops.len() as f64;
         rows.push(newton.row().copy());
         newton.measure()?;
-        let place = slopes(&to_vec(aim.picture())?);
-        let place = from_vec(&place, &[4, aim.picture().size()[1]], image.device())?;
-        for (list, value) in found.iter_mut().zip(newton.others(&aim, &place)?) {
+        for (list, value) in found.iter_mut().zip(beside(newton, &aim)?) {
             list.push(value);
         }
     }
-    let [x, y, scale, angle] = found.map(|mut values| {
+    let middle = found.map(|mut values| {
         values.sort_by(f32::total_cmp);
-        f64::from(values[values.len() / 2])
+        values[values.len() / 2]
     });
-    Ok((Misplaced { shift: (x, y), scale: scale.exp(), angle, error }, Tensor::f_cat(&rows, 0)?))
+    Ok((Misplaced::of(middle, error), Tensor::f_cat(&rows, 0)?))
+}
+
+/// By how much one crop seems to sit beside its render, as far as the numbers cannot make up for it: shift along x and y, log scale and angle.
+pub(super) fn beside(newton: &Newton, aim: &Aim) -> Result<[f32; 4]> {
+    let picture = aim.picture();
+    let place = from_vec(&slopes(&to_vec(picture)?), &[4, picture.size()[1]], picture.device())?;
+    let found = newton.others(aim, &place)?;
+    Ok([found[0], found[1], found[2], found[3]])
 }
 
 /// How much the crop `[3, SIDE, SIDE]` changes back, per unit of shift along x and y, of log scale and of angle: `[4, 3, SIDE, SIDE]`. Where the crop moves

@@ -1,9 +1,9 @@
 //! Where a known face sits, looked at a second time: its renders of some frames tell by how much the crops are off.
 
 use effigy::encode::align::Shift;
-use effigy::encode::{AlignedFrame, Searcher};
+use effigy::encode::{AlignedFrame, LiveReader, Searcher, Track};
 use effigy::params::FrameParams;
-use effigy::progress::Progress;
+use effigy::progress::{check, Progress};
 use effigy::Result;
 
 use crate::clip::{self, Aligned};
@@ -26,6 +26,61 @@ pub fn look(searcher: &mut Searcher, clip: &mut Aligned, side: u32, reporter: &R
         }
     }
     Ok(())
+}
+
+/// Frames over which the movements of single crops are smoothed, on either side, and the share of what a crop is off that the next one
+/// begins with.
+const REACH: usize = 3;
+const GAIN: f64 = 0.5;
+
+/// Moves each crop to where the identity draws the face in that frame, smoothly: a reader goes through the clip as on a call and tells by how much
+/// each is off.
+pub fn refine(mut reader: LiveReader, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
+    let mut found: Vec<Option<Shift>> = Vec::with_capacity(clip.tracks.len());
+    let (mut shift, mut shot) = (Shift::default(), 0);
+    reporter.begin("place the crops", clip.tracks.len() as u64);
+    for pair in clip.frames()? {
+        check(reporter)?;
+        let (i, timed, track) = pair?;
+        if track.shot != shot {
+            (shift, shot) = (Shift::default(), track.shot);
+        }
+        let crop = clip::cut_crop(&timed, &track, side, &shift)?;
+        reader.read(&crop)?;
+        let off = reader.beside().filter(|_| track.confidence > 0.5).and_then(|off| Shift::new(&off));
+        found.push(off.map(|off| shift.then(&off)));
+        if let Some(off) = off {
+            shift = shift.then(&off.part(GAIN));
+        }
+        reporter.advance(i as u64 + 1, "");
+    }
+    reporter.end();
+    let moves: Vec<Shift> = (0..found.len()).map(|i| smoothed(&found, &clip.tracks, i)).collect();
+    for (track, shift) in clip.tracks.iter_mut().zip(&moves) {
+        *track = shift.moved(track);
+    }
+    Ok(())
+}
+
+/// The movement of crop `i`: the mean of those around it in the same shot, the near ones counting most.
+fn smoothed(found: &[Option<Shift>], tracks: &[Track], i: usize) -> Shift {
+    let mut reach = REACH;
+    loop {
+        let around = i.saturating_sub(reach)..(i + reach + 1).min(found.len());
+        let near: Vec<(Shift, f64)> = around
+            .clone()
+            .filter(|n| tracks[*n].shot == tracks[i].shot)
+            .filter_map(|n| found[n].map(|shift| (shift, (reach + 1 - n.abs_diff(i)) as f64)))
+            .collect();
+        if !near.is_empty() {
+            return Shift::mean(&near);
+        }
+        if around.len() == found.len() {
+            return Shift::default();
+        }
+        // The face was lost for a while.
+        reach *= 2;
+    }
 }
 
 /// By how much all crops of a shot are off, as `looks` tell, at least one frame in which the face was surely followed.
@@ -59,4 +114,32 @@ fn compare(searcher: &mut Searcher, clip: &Aligned, looks: &[usize], side: u32, 
     }
     reporter.end();
     Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use effigy::encode::Misplaced;
+    use effigy::params::Placement;
+
+    fn track(shot: u32) -> Track {
+        let placement = Placement { x: 50.0, y: 50.0, side: 100.0 };
+        Track { pts: 0, roll: 0.0, placement, key: false, shot, confidence: 1.0 }
+    }
+
+    #[test]
+    fn a_crop_moves_with_those_around_it_and_never_with_another_shot() {
+        let to = |x: f64| Shift::new(&Misplaced { shift: (x, 0.0), scale: 1.0, angle: 0.0, error: 0.0 });
+        let tracks: Vec<Track> = (0..40).map(|i| track(u32::from(i >= 20))).collect();
+        let mut found: Vec<Option<Shift>> = (0..40).map(|i| to(if i < 20 { 0.01 } else { 0.05 })).collect();
+        // One frame is off, and some were lost.
+        found[10] = to(0.05);
+        found[24..36].fill(None);
+        let x = |i: usize| smoothed(&found, &tracks, i).moved(&track(0)).placement.x - 50.0;
+        let moves: Vec<f32> = (0..40).map(x).collect();
+        assert!((moves[0] - 1.0).abs() < 1e-3 && (moves[19] - 1.0).abs() < 1e-3 && (moves[20] - 5.0).abs() < 1e-3);
+        assert!((1.5..2.5).contains(&moves[10]), "{}", moves[10]);
+        assert!((moves[29] - 5.0).abs() < 1e-3, "{}", moves[29]);
+        assert_eq!(smoothed(&[None, None], &[track(0), track(0)], 1), Shift::default());
+    }
 }

@@ -6,10 +6,16 @@
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "encode")]
-use effigy::encode::align::{cut_again, AlignOptions, Aligner, FaceChoice, Shift};
+use effigy::bitstream::FrameRecord;
+#[cfg(feature = "encode")]
+use effigy::encode::align::{cut_again, AlignOptions, AlignSummary, Aligner, FaceChoice, Shift};
 use effigy::encode::{AlignedFrame, Track};
+#[cfg(feature = "encode")]
+use effigy::encode::{LiveEncoder, LiveFrame};
 use effigy::frame::{Frame, TimeBase, TimedFrame};
 use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
+#[cfg(feature = "encode")]
+use effigy::params::{FrameParams, Placement};
 use effigy::progress::{check, Progress};
 use effigy::{Error, Result};
 
@@ -36,6 +42,13 @@ pub struct FaceArgs {
     /// --identity, else the largest]
     #[arg(long, value_name = "FACE", value_parser = parse_face)]
     face: Option<Face>,
+}
+
+#[cfg(feature = "encode")]
+impl FaceArgs {
+    fn choice(self) -> FaceChoice {
+        self.face.flatten().map_or(FaceChoice::Largest, FaceChoice::Number)
+    }
 }
 
 /// A chosen face; `None`: the largest.
@@ -98,14 +111,12 @@ pub struct Crops<'a> {
     pub saved: Option<&'a PathBuf>,
     /// Crops of the same face, to be placed as; may be empty.
     pub references: Vec<Frame>,
-    /// Whether no frame may wait for a later one.
-    pub live: bool,
 }
 
 impl Crops<'_> {
     /// Of somebody of whom nothing is known.
     pub fn of_side(side: u32) -> Self {
-        Crops { side, saved: None, references: Vec::new(), live: false }
+        Crops { side, saved: None, references: Vec::new() }
     }
 }
 
@@ -141,9 +152,43 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side })
 }
 
+/// As [`load`], with the numbers as well: both as a call makes them, each frame as it comes.
+#[cfg(feature = "encode")]
+pub fn follow_live(
+    path: &Path,
+    args: &ClipArgs,
+    side: u32,
+    encoder: &mut LiveEncoder,
+    progress: &dyn Progress,
+) -> Result<(Aligned, Vec<FrameParams>)> {
+    let reader = ClipReader::open(path, &args.reading())?;
+    let info = reader.info();
+    let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
+    encoder.choose(args.face.choice());
+    progress.begin("encode live", args.frames.or(info.frames).unwrap_or(0));
+    let (mut tracks, mut params) = (Vec::new(), Vec::new());
+    for timed in reader {
+        check(progress)?;
+        let LiveFrame { record, confidence } = encoder.push(&timed?)?;
+        let FrameRecord { pts, params: numbers, placement } = record;
+        let whole = Placement { x: side as f32 / 2.0, y: side as f32 / 2.0, side: side as f32 };
+        let placement = placement.unwrap_or(whole);
+        tracks.push(Track { pts, roll: numbers.roll, placement, key: false, shot: 0, confidence });
+        params.push(numbers);
+        progress.advance(tracks.len() as u64, "");
+    }
+    progress.end();
+    if tracks.is_empty() {
+        return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
+    }
+    warn(&encoder.summary());
+    let aligned = Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side: Some(side) };
+    Ok((aligned, params))
+}
+
 impl Aligned {
     /// The camera's frames, each with its index and track.
-    fn frames(&self) -> Result<impl Iterator<Item = Result<(usize, TimedFrame, Track)>> + '_> {
+    pub fn frames(&self) -> Result<impl Iterator<Item = Result<(usize, TimedFrame, Track)>> + '_> {
         let mut reader = ClipReader::open(&self.path, &self.reading)?;
         Ok(self.tracks.iter().enumerate().map(move |(i, track)| match reader.next() {
             Some(timed) => {
@@ -275,12 +320,8 @@ fn read_crops(reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) 
 fn align(mut reader: ClipReader, face: FaceArgs, crops: Crops, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
     let mut options = AlignOptions { resolution: crops.side, references: crops.references, ..AlignOptions::default() };
     let mut most = options.lookahead;
-    if let Some(Some(n)) = face.face {
-        options.face = FaceChoice::Number(n);
-    }
-    if crops.live {
-        (options.lookahead, options.quick, most) = (1, true, 1);
-    } else if !options.references.is_empty() {
+    options.face = face.choice();
+    if !options.references.is_empty() {
         // Somebody who is known is found by any frame that resembles what is known of them.
         options.lookahead = KNOWN_LOOKAHEAD;
         let (width, height) = (reader.info().width, reader.info().height);
@@ -295,7 +336,13 @@ fn align(mut reader: ClipReader, face: FaceArgs, crops: Crops, keep: &mut dyn Fn
     for timed in ahead.into_iter().map(Ok).chain(reader) {
         keep(aligner.push(&timed?)?)?;
     }
-    let summary = aligner.summary();
+    warn(&aligner.summary());
+    Ok(())
+}
+
+/// What a user should know of how the face was followed.
+#[cfg(feature = "encode")]
+fn warn(summary: &AlignSummary) {
     if summary.cuts > 0 {
         let cuts = if summary.cuts == 1 { "a cut".into() } else { format!("{} cuts", summary.cuts) };
         log::warn!("{cuts} in this clip: one and the same person is expected in all shots");
@@ -303,7 +350,6 @@ fn align(mut reader: ClipReader, face: FaceArgs, crops: Crops, keep: &mut dyn Fn
     if summary.lost > 0 {
         log::warn!("the face was lost in {} of {} frames; there the crop stands still", summary.lost, summary.frames);
     }
-    Ok(())
 }
 
 #[cfg(not(feature = "encode"))]

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
 use effigy::encode::{draw_enrolled, enroll, worth_enrolling, EncodeOptions, Searcher, Track, SEGMENT};
+#[cfg(feature = "encode")]
+use effigy::encode::{LiveEncoder, LiveOptions, LiveReader};
 use effigy::frame::Frame;
 use effigy::limits::{MAX_IDENTITY_BYTES, MAX_PLATE_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
@@ -105,19 +107,15 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let work = if live { None } else { Some(Unfinished::open(&args.output, args.resume)?) };
     let pack = args.pack.load()?;
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
-    let references = match &known {
-        Some(identity) if !args.clip_args.aligned_input => draw_enrolled(&pack, identity, &args.device.decoding(), reporter)?,
-        _ => Vec::new(),
-    };
-    // Nothing is looked at twice on a call.
-    let again = !references.is_empty() && !live;
-    let crops = clip::Crops { side: side(&pack), saved: None, references, live };
-    let mut clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
-    let sound = sound(args, &clip)?;
-    let begun = Instant::now();
     let mut options = args.fit.options(&args.device, PresetArg::Medium);
     options.head_only |= args.plate.is_some();
-    let encoded = encode(args, &pack, known, &mut clip, (options, again, work.as_ref()), reporter)?;
+    let begun = Instant::now();
+    let (clip, encoded) = match (known, live && !args.clip_args.aligned_input) {
+        #[cfg(feature = "encode")]
+        (Some(identity), true) => call(args, &pack, identity, &options, reporter)?,
+        (known, _) => whole(args, &pack, known, &options, work.as_ref(), reporter)?,
+    };
+    let sound = sound(args, &clip)?;
     let plate = args.plate.map(|bytes| plate(args, &pack, &clip, bytes as usize, reporter)).transpose()?;
     let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
@@ -248,6 +246,48 @@ pub fn name_file(error: Error, path: &Path) -> Error {
     }
 }
 
+/// As a call codes it: each frame is placed and read before the next one is looked at.
+#[cfg(feature = "encode")]
+fn call(
+    args: &Args,
+    pack: &Pack,
+    identity: Identity,
+    options: &EncodeOptions,
+    reporter: &Reporter,
+) -> Result<(Aligned, Encoded)> {
+    let EncodeOptions { device, precision, threads, seed, .. } = *options;
+    let live = LiveOptions { device, precision, threads, seed, ..LiveOptions::default() };
+    let mut encoder = LiveEncoder::new(pack, &identity, &live, reporter)?;
+    let (clip, params) = clip::follow_live(&args.clip, &args.clip_args, side(pack), &mut encoder, reporter)?;
+    if args.aligned.is_some() {
+        let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
+        clip.crops()?.try_for_each(|crop| saved.write(&crop?))?;
+        saved.finish()?;
+    }
+    Ok((clip, Encoded { identity, params }))
+}
+
+/// With time: the face is followed through the whole clip, then the person is enrolled unless they are known, then the numbers are
+/// searched.
+fn whole(
+    args: &Args,
+    pack: &Pack,
+    known: Option<Identity>,
+    options: &EncodeOptions,
+    work: Option<&Unfinished>,
+    reporter: &Reporter,
+) -> Result<(Aligned, Encoded)> {
+    let references = match &known {
+        Some(identity) if !args.clip_args.aligned_input => draw_enrolled(pack, identity, &args.device.decoding(), reporter)?,
+        _ => Vec::new(),
+    };
+    let again = !references.is_empty();
+    let crops = clip::Crops { references, ..clip::Crops::of_side(side(pack)) };
+    let mut clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
+    let encoded = encode(args, pack, known, &mut clip, (options, again, work), reporter)?;
+    Ok((clip, encoded))
+}
+
 /// Tunes unless the identity is known, then searches the parameters of every frame with the weights frozen. `again`: a known face's place is looked at
 /// twice.
 fn encode(
@@ -255,21 +295,25 @@ fn encode(
     pack: &Pack,
     known: Option<Identity>,
     clip: &mut Aligned,
-    (options, again, work): (EncodeOptions, bool, Option<&Unfinished>),
+    (options, again, work): (&EncodeOptions, bool, Option<&Unfinished>),
     reporter: &Reporter,
 ) -> Result<Encoded> {
     let (identity, start) = match known {
         Some(identity) => (identity, Vec::new()),
-        None => tune(args, pack, clip, &options, work, reporter)?,
+        None => tune(args, pack, clip, options, work, reporter)?,
     };
     let total = clip.tracks.len();
-    let mut searcher = Searcher::new(pack, &identity, &options, total as u64, reporter)?;
+    let mut searcher = Searcher::new(pack, &identity, options, total as u64, reporter)?;
     #[cfg(feature = "encode")]
     if again {
         crate::again::look(&mut searcher, clip, side(pack), reporter)?;
+        let EncodeOptions { device, precision, threads, seed, .. } = *options;
+        let live = LiveOptions { device, precision, threads, seed, smoothing: 0.0, ..LiveOptions::default() };
+        let reader = LiveReader::new(pack, &identity, &live, reporter)?.placing();
+        crate::again::refine(reader, clip, side(pack), reporter)?;
     }
     let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
-    let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, &options, Some(&identity.to_bytes()?));
+    let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, options, Some(&identity.to_bytes()?));
     let (mut params, mut kept) = match work.map(|work| work.numbers(&belongs)).transpose()? {
         Some((found, kept)) => (found, Some(kept)),
         None => (Vec::new(), None),

@@ -16,7 +16,7 @@ const MOST: f64 = 0.15;
 
 /// By how much crops are to be moved, all alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shift(Similarity);
+pub struct Shift(pub(super) Similarity);
 
 impl Default for Shift {
     fn default() -> Self {
@@ -29,6 +29,20 @@ impl Shift {
     pub fn new(found: &Misplaced) -> Option<Shift> {
         let shift = Shift(Similarity { scale: found.scale, angle: found.angle, shift: found.shift });
         (shift.size() < MOST).then_some(shift)
+    }
+
+    /// The mean of some shifts, at least one, with these weights.
+    pub fn mean(shifts: &[(Shift, f64)]) -> Shift {
+        let total: f64 = shifts.iter().map(|(_, weight)| weight).sum();
+        let mean =
+            |pick: fn(&Similarity) -> f64| shifts.iter().map(|(shift, weight)| weight * pick(&shift.0)).sum::<f64>() / total;
+        let shift = (mean(|s| s.shift.0), mean(|s| s.shift.1));
+        Shift(Similarity { scale: mean(|s| s.scale.ln()).exp(), angle: mean(|s| s.angle), shift })
+    }
+
+    /// The same kind of shift, `share` as large.
+    pub fn part(&self, share: f64) -> Shift {
+        Shift(self.0.part(share))
     }
 
     /// This shift, then `next` of the crops that it gave.
@@ -94,5 +108,13 @@ mod tests {
         assert!((x - 150.0).abs() < 0.01 && (y - 140.0).abs() < 0.01 && (side - 128.0).abs() < 0.01, "{:?}", once.placement);
         assert!((once.roll - 0.1f32.to_degrees()).abs() < 0.01 && once.pts == 3);
         assert_eq!(Shift::new(&Misplaced { shift: (0.2, 0.0), scale: 1.0, angle: 0.0, error: 0.0 }), None, "too far");
+    }
+
+    #[test]
+    fn the_mean_of_shifts_counts_them_by_their_weights() {
+        let shift = |x: f64, scale: f64, angle: f64| Shift(Similarity { scale, angle, shift: (x, 0.5 * x) });
+        let mean = Shift::mean(&[(shift(0.02, 1.0, 0.0), 3.0), (shift(0.06, 1.1, 0.04), 1.0)]).0;
+        assert!((mean.shift.0 - 0.03).abs() < 1e-12 && (mean.shift.1 - 0.015).abs() < 1e-12 && (mean.angle - 0.01).abs() < 1e-12);
+        assert!((mean.scale.ln() - 0.25 * 1.1f64.ln()).abs() < 1e-12);
     }
 }

@@ -148,6 +148,8 @@ pub struct Aligner {
     misses: u32,
     /// How often the face was placed anew.
     shot: u32,
+    /// The crop is moved by [`Aligner::nudge`].
+    nudged: bool,
     /// The crop was placed by the eyes although known crops tell the place better: none has resembled the face yet.
     unsure: bool,
     summary: AlignSummary,
@@ -187,6 +189,7 @@ impl Aligner {
             shots: Shots::default(),
             misses: 0,
             shot: 0,
+            nudged: false,
             unsure: false,
             summary: AlignSummary::default(),
         })
@@ -271,10 +274,12 @@ impl Aligner {
         }
         self.summary.keys += u64::from(step.key);
         let track = self.track.expect("start above has either set it or failed");
-        if watch && !self.unsure {
+        if watch && !self.unsure && !self.nudged {
             self.watch(&grey, &track)?;
         }
-        self.correct();
+        if !self.nudged {
+            self.correct();
+        }
         let pose = track.moved(&self.drift);
         let (placement, roll) = pose.placement();
         // As it is said to the receiver, rounded: whoever cuts it again from the placement has the same crop.
@@ -282,6 +287,18 @@ impl Aligner {
         let frame = warp::cut(&timed.frame, &said, self.options.resolution, self.options.blur_outside)?;
         let Step { key, confidence } = step;
         Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key, shot: self.shot, confidence })
+    }
+
+    /// Moves the crops of all frames to come by `shift`, seen from the last one. Whoever does so knows better than the references, which are
+    /// then no longer looked at while the face is followed.
+    pub fn nudge(&mut self, shift: &Shift) {
+        self.drift = self.drift.after(&shift.0);
+        self.nudged = true;
+    }
+
+    /// Which face is looked for, once for all, before [`Aligner::start`] or the first frame.
+    pub fn choose_face(&mut self, face: FaceChoice) {
+        self.options.face = face;
     }
 
     /// Counts so far.
