@@ -1,12 +1,15 @@
 //! Where a known face sits, looked at a second time: its renders of some frames tell by how much the crops are off.
 
+use effigy::bitstream::Identity;
 use effigy::encode::align::Shift;
-use effigy::encode::{AlignedFrame, LiveReader, Searcher, Track};
+use effigy::encode::{AlignedFrame, EncodeOptions, LiveOptions, LiveReader, Searcher, Track};
+use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
 use effigy::Result;
 
 use crate::clip::{self, Aligned};
+use crate::common::side;
 use crate::progress::{Muted, Reporter};
 
 /// Frames whose renders are compared, how often at most, and the movement at which the crops sit well enough (0.3 pixels at 128).
@@ -14,9 +17,24 @@ const LOOKS: usize = 12;
 const ROUNDS: u64 = 5;
 const ENOUGH: f64 = 0.0025;
 
+/// Moves the crops to where the identity draws the face: all crops of a shot alike, then each by itself.
+pub fn place(
+    searcher: &mut Searcher,
+    pack: &Pack,
+    identity: &Identity,
+    clip: &mut Aligned,
+    options: &EncodeOptions,
+    reporter: &Reporter,
+) -> Result<()> {
+    look(searcher, clip, side(pack), reporter)?;
+    let EncodeOptions { device, precision, threads, seed, .. } = *options;
+    let live = LiveOptions { device, precision, threads, seed, smoothing: 0.0, ..LiveOptions::default() };
+    refine(LiveReader::new(pack, identity, &live, reporter)?.placing(), clip, side(pack), reporter)
+}
+
 /// Moves the crops, `side` pixels square, to where the identity draws the face: its renders of some frames tell by how much they are off.
 /// Each shot by itself.
-pub fn look(searcher: &mut Searcher, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
+fn look(searcher: &mut Searcher, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
     for shot in 0..=clip.tracks.last().map_or(0, |track| track.shot) {
         let sure: Vec<usize> = clip.sure().into_iter().filter(|i| clip.tracks[*i].shot == shot).collect();
         let looks: Vec<usize> = sure.iter().step_by(sure.len().div_ceil(LOOKS).max(1)).copied().collect();
@@ -35,7 +53,7 @@ const GAIN: f64 = 0.5;
 
 /// Moves each crop to where the identity draws the face in that frame, smoothly: a reader goes through the clip as on a call and tells by how much
 /// each is off.
-pub fn refine(mut reader: LiveReader, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
+fn refine(mut reader: LiveReader, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
     let mut found: Vec<Option<Shift>> = Vec::with_capacity(clip.tracks.len());
     let (mut shift, mut shot) = (Shift::default(), 0);
     reporter.begin("place the crops", clip.tracks.len() as u64);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
 use effigy::encode::{draw_enrolled, enroll, worth_enrolling, EncodeOptions, Searcher, Track, SEGMENT};
 #[cfg(feature = "encode")]
-use effigy::encode::{LiveEncoder, LiveOptions, LiveReader};
+use effigy::encode::{LiveEncoder, LiveOptions};
 use effigy::frame::Frame;
 use effigy::limits::{MAX_IDENTITY_BYTES, MAX_PLATE_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
@@ -281,21 +281,20 @@ fn whole(
         Some(identity) if !args.clip_args.aligned_input => draw_enrolled(pack, identity, &args.device.decoding(), reporter)?,
         _ => Vec::new(),
     };
-    let again = !references.is_empty();
     let crops = clip::Crops { references, ..clip::Crops::of_side(side(pack)) };
     let mut clip = clip::load(&args.clip, &args.clip_args, crops, reporter)?;
-    let encoded = encode(args, pack, known, &mut clip, (options, again, work), reporter)?;
+    let encoded = encode(args, pack, known, &mut clip, (options, work), reporter)?;
     Ok((clip, encoded))
 }
 
-/// Tunes unless the identity is known, then searches the parameters of every frame with the weights frozen. `again`: a known face's place is looked at
-/// twice.
+/// Tunes unless the identity is known, whose place is then looked at again, and searches the parameters of every frame with the weights
+/// frozen.
 fn encode(
     args: &Args,
     pack: &Pack,
     known: Option<Identity>,
     clip: &mut Aligned,
-    (options, again, work): (&EncodeOptions, bool, Option<&Unfinished>),
+    (options, work): (&EncodeOptions, Option<&Unfinished>),
     reporter: &Reporter,
 ) -> Result<Encoded> {
     let (identity, start) = match known {
@@ -305,12 +304,8 @@ fn encode(
     let total = clip.tracks.len();
     let mut searcher = Searcher::new(pack, &identity, options, total as u64, reporter)?;
     #[cfg(feature = "encode")]
-    if again {
-        crate::again::look(&mut searcher, clip, side(pack), reporter)?;
-        let EncodeOptions { device, precision, threads, seed, .. } = *options;
-        let live = LiveOptions { device, precision, threads, seed, smoothing: 0.0, ..LiveOptions::default() };
-        let reader = LiveReader::new(pack, &identity, &live, reporter)?.placing();
-        crate::again::refine(reader, clip, side(pack), reporter)?;
+    if args.identity.is_some() && !args.clip_args.aligned_input {
+        crate::again::place(&mut searcher, pack, &identity, clip, options, reporter)?;
     }
     let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
     let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, options, Some(&identity.to_bytes()?));
