@@ -357,8 +357,12 @@ fn the_enrolled_one_of_two_people_is_followed_although_the_other_is_larger() {
         false => pair(x, y),
     };
     let references = vec![align(&[render(painted, STILL, 0)]).remove(0).frame];
-    let placed = align_with(&AlignOptions { references, ..AlignOptions::default() }, &[render(striped_pair, STILL, 1)]);
+    let options = AlignOptions { references, ..AlignOptions::default() };
+    let placed = align_with(&options, &[render(striped_pair, STILL, 1)]);
     assert!((placed[0].placement.x - 100.0).abs() < 8.0, "{:?}", placed[0].placement);
+    let literal = AlignOptions { face: FaceChoice::Largest, ..options };
+    let placed = align_with(&literal, &[render(striped_pair, STILL, 1)]);
+    assert!((placed[0].placement.x - 292.0).abs() < 8.0, "{:?}", placed[0].placement);
 }
 
 /// The same head in another room.

@@ -215,6 +215,12 @@ fn a_frame_that_shows_nothing_like_the_person_keeps_the_numbers() {
         let changes: Vec<bool> = found.windows(2).map(|pair| !still(&pair[0], &pair[1])).collect();
         assert_eq!(changes, [true, true, false, true, true, true, true], "{preset:?}");
     }
+    // The same person in dimmer light is no stranger.
+    let mut dim = seen.clone();
+    dim.remove(3);
+    dim.iter_mut().for_each(|crop| crop.frame.data.iter_mut().for_each(|v| *v = (f32::from(*v) * 0.7 + 10.0) as u8));
+    let found = search(&pack, &identity, &dim, &[], &options, &Silent).unwrap();
+    assert!(found.windows(2).all(|pair| !still(&pair[0], &pair[1])));
     // Whoever is not tuned is never drawn as they are, and must be searched all the same.
     let untuned = Identity { tuned: Vec::new(), ..identity };
     let found = search(&pack, &untuned, &seen, &[], &options, &Silent).unwrap();

@@ -28,9 +28,27 @@ const OTHERS_PRIOR: f64 = 1e-3;
 const DAMPING: f64 = 0.01;
 const MORE_DAMPING: f64 = 10.0;
 
-/// A face that a tuned generator cannot draw nearer than this is somebody else's, or none: mean squared difference of samples in [-1, 1], weighed by
-/// place. Tuned people have 0.001 to 0.02, others from 0.07 on.
-pub(super) const STRANGE: f64 = 0.05;
+/// When a face is somebody else's: both its error (mean square of samples in [-1, 1], weighed by place) and how unlike it is ([`Newton::unlike`], to which
+/// neither background nor light matter) are beyond these. Tuned people have up to 0.02 and 0.08, in much dimmer light 0.05 and 0.16; others
+/// 0.07 and 0.33 at least.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strange {
+    pub error: f64,
+    pub unlike: f64,
+}
+
+pub(super) const STRANGE: Strange = Strange { error: 0.05, unlike: 0.25 };
+
+impl Strange {
+    /// The same where less can be expected of the search.
+    pub(super) const fn doubtful(self) -> Strange {
+        Strange { error: 2.0 * self.error, unlike: 1.2 * self.unlike }
+    }
+
+    pub(super) fn is(&self, error: f64, unlike: f64) -> bool {
+        error > self.error && unlike > self.unlike
+    }
+}
 
 /// How much may be rendered for a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,6 +180,19 @@ impl Newton {
     pub(super) fn stand_at(&mut self, row: &Tensor) -> Result<()> {
         (self.state.row, self.state.seen) = (row.copy(), pictures(&mut self.renderer, row)?);
         Ok(())
+    }
+
+    /// How unlike the picture there and the crop are: 1 less their weighed correlation, the mean of the three colours. Neither another light nor
+    /// another exposure changes it; the aim's weights should leave the background out.
+    pub(super) fn unlike(&self, aim: &Aim) -> Result<f64> {
+        let rows = |picture: &Tensor| -> Result<Tensor> { Ok(picture.f_view([3, SIDE * SIDE])?) };
+        let weights = rows(&aim.weights)?;
+        let mean = |t: &Tensor| -> Result<Tensor> { Ok(t.times(&weights)?.f_mean_dim([1i64].as_slice(), true, Kind::Float)?) };
+        let (a, b) = (rows(&aim.picture)?, rows(&self.state.seen)?);
+        let (a, b) = (a.minus(&mean(&a)?)?, b.minus(&mean(&b)?)?);
+        let both = mean(&a.times(&b)?)?;
+        let each = mean(&a.f_square()?)?.times(&mean(&b.f_square()?)?)?.f_sqrt()?.shift(1e-6)?;
+        Ok(1.0 - both.over(&each)?.average()?.value()?)
     }
 
     /// The row `[1, 34]` reached.
@@ -301,17 +332,18 @@ fn pictures(renderer: &mut Renderer, rows: &Tensor) -> Result<Tensor> {
 const BATCH: usize = 8;
 
 /// Searches all frames in their order, with all derivatives measured anew at each frame's start; `table` `[frames, 34]` is where each may
-/// begin, if its predecessor's end is no better. Returns the rows and what error each leaves.
+/// begin, if its predecessor's end is no better. Returns the rows, and which frames
+/// show the person and nobody else, where `strange` tells: with weights `[1, 1, h, w]` of the face.
 pub(super) fn search(
     newton: &mut Newton,
     judge: &Judge,
-    crops: &Crops,
+    (crops, strange): (&Crops, Option<(Strange, &Tensor)>),
     table: &Tensor,
     steps: u64,
     progress: &dyn Progress,
-) -> Result<(Tensor, Vec<f64>)> {
+) -> Result<(Tensor, Vec<bool>)> {
     let effort = Effort { steps, columns: 0, enough: 0.0 };
-    let (mut found, mut errors) = (Vec::with_capacity(crops.len()), Vec::with_capacity(crops.len()));
+    let (mut found, mut like) = (Vec::with_capacity(crops.len()), Vec::with_capacity(crops.len()));
     for picks in crops.chunks(BATCH) {
         let images = crops.pick(&picks)?;
         let target = judge.target(&images)?;
@@ -321,12 +353,24 @@ pub(super) fn search(
             let aim = Aim::new(&images.f_slice(0, i, i + 1, 1)?, &target.weights(i)?)?;
             newton.consider(&aim, &table.f_slice(0, frame, frame + 1, 1)?)?;
             newton.measure()?;
-            errors.push(newton.approach(&aim, &effort)?);
+            let before = newton.row().copy();
+            let error = newton.approach(&aim, &effort)?;
+            like.push(match strange {
+                Some((limit, face)) => {
+                    let face = Aim::new(&images.f_slice(0, i, i + 1, 1)?, face)?;
+                    !limit.is(error, newton.unlike(&face)?)
+                }
+                None => true,
+            });
             found.push(newton.row().copy());
+            if like.last() == Some(&false) {
+                // Nobody is to become somebody else bit by bit.
+                newton.stand_at(&before)?;
+            }
             progress.advance(frame as u64 + 1, "");
         }
     }
-    Ok((Tensor::f_cat(&found, 0)?, errors))
+    Ok((Tensor::f_cat(&found, 0)?, like))
 }
 
 #[cfg(test)]

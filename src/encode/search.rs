@@ -6,6 +6,7 @@
 
 use super::crops::Crops;
 use super::live::{LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
+use super::loss::Prior;
 use super::model::{from_table, latent_tensor, to_table, Model};
 use super::newton::{self, Newton};
 use super::place::{self, Misplaced};
@@ -29,7 +30,7 @@ pub(super) const UNSURE: f32 = 0.35;
 #[derive(Debug)]
 pub struct Searcher<'a> {
     way: Way<'a>,
-    progress: Course,
+    progress: Stage,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,7 @@ enum Way<'a> {
 
 /// How far the search has come, for the reader.
 #[derive(Debug)]
-struct Course {
+struct Stage {
     total: u64,
     done: u64,
     shown: bool,
@@ -80,7 +81,7 @@ impl<'a> Searcher<'a> {
             }
             _ => Way::Full(Box::new(Full::new(pack, identity, options)?)),
         };
-        Ok(Searcher { way, progress: Course { total, done: 0, shown: false } })
+        Ok(Searcher { way, progress: Stage { total, done: 0, shown: false } })
     }
 
     /// Goes on after `done` frames that were searched before, the last of which had the numbers `last`. Not for the preset `live`, which
@@ -173,7 +174,7 @@ fn check_start(start: &[Option<FrameParams>], frames: &[AlignedFrame]) -> Result
     }
 }
 
-impl Course {
+impl Stage {
     /// Shows the stage if another was shown in between.
     fn show(&mut self, progress: &dyn Progress) {
         if !self.shown {
@@ -229,23 +230,33 @@ impl<'a> Full<'a> {
     }
 
     /// Where the search of each crop begins, `[frames, 34]`: where `start` says, or what the person's renders or the pack's predictor tell.
-    fn begin(&mut self, crops: &Crops, start: &[Option<FrameParams>], progress: &dyn Progress) -> Result<Tensor> {
+    /// `shown` becomes false where that takes a stage of its own.
+    fn begin(
+        &mut self,
+        crops: &Crops,
+        start: &[Option<FrameParams>],
+        shown: &mut bool,
+        progress: &dyn Progress,
+    ) -> Result<Tensor> {
         let known: Option<Vec<FrameParams>> = start.iter().copied().collect();
         match known {
             Some(known) if !known.is_empty() => to_table(&known, self.bench.device),
             _ => {
-                let mut rows = from_table(&self.guess(crops, progress)?, std::iter::repeat(0.0))?;
+                let mut rows = from_table(&self.guess(crops, shown, progress)?, std::iter::repeat(0.0))?;
                 rows.iter_mut().zip(start).for_each(|(row, known)| *row = known.unwrap_or(*row));
                 to_table(&rows, self.bench.device)
             }
         }
     }
 
-    fn guess(&mut self, crops: &Crops, progress: &dyn Progress) -> Result<Tensor> {
+    fn guess(&mut self, crops: &Crops, shown: &mut bool, progress: &dyn Progress) -> Result<Tensor> {
         let judge = self.bench.judge(self.pack)?;
         if let Some(start) = &self.start {
             return start.read_all(&judge, crops);
         }
+        *shown = false;
+        // The same renders are drawn whatever came before.
+        super::seed_all(self.plan.seed);
         let anchors = match self.identity.anchors.len() {
             0 | 1 => match invert::predict(crops, &judge, progress)? {
                 (table, true) => return Ok(table),
@@ -253,8 +264,6 @@ impl<'a> Full<'a> {
             },
             _ => to_table(&self.identity.anchors, self.bench.device)?,
         };
-        // The same renders are drawn whatever came before.
-        super::seed_all(self.plan.seed);
         let start = Start::learn(&self.model, judge.net, &self.latent, &anchors, progress)?;
         self.start.insert(start).read_all(&judge, crops)
     }
@@ -266,7 +275,7 @@ impl<'a> Full<'a> {
         progress: &dyn Progress,
     ) -> Result<(Misplaced, Vec<FrameParams>)> {
         let crops = self.crops(frames)?;
-        let table = self.begin(&crops, start, progress)?;
+        let table = self.begin(&crops, start, &mut true, progress)?;
         // The background moves with the crop, and the identity does not know how.
         let judge = self.bench.judge(self.pack)?.only_head(true);
         self.newton.restart();
@@ -279,7 +288,7 @@ impl<'a> Full<'a> {
         &mut self,
         frames: &[AlignedFrame],
         start: &[Option<FrameParams>],
-        course: &mut Course,
+        stage: &mut Stage,
         progress: &dyn Progress,
     ) -> Result<Vec<FrameParams>> {
         let sure: Vec<usize> = (0..frames.len()).filter(|i| frames[*i].confidence >= UNSURE).collect();
@@ -287,9 +296,9 @@ impl<'a> Full<'a> {
         if !sure.is_empty() {
             let shown: Vec<&AlignedFrame> = sure.iter().map(|i| &frames[*i]).collect();
             let start: Vec<_> = if start.is_empty() { Vec::new() } else { sure.iter().map(|i| start[*i]).collect() };
-            for (i, params) in sure.iter().zip(self.segment(&shown, &start, course, progress)?) {
+            for (i, params) in sure.iter().zip(self.segment(&shown, &start, stage, progress)?) {
                 if params.is_none() && !self.strange {
-                    let frame = course.done as usize + i;
+                    let frame = stage.done as usize + i;
                     log::warn!("frame {frame} shows nothing like this person: the numbers are held where that is so");
                     self.strange = true;
                 }
@@ -310,30 +319,30 @@ impl<'a> Full<'a> {
         &mut self,
         frames: &[&AlignedFrame],
         start: &[Option<FrameParams>],
-        course: &mut Course,
+        stage: &mut Stage,
         progress: &dyn Progress,
     ) -> Result<Vec<Option<FrameParams>>> {
         let crops = self.crops(frames.iter().copied())?;
-        course.shown &= self.start.is_some();
-        let table = self.begin(&crops, start, progress)?;
-        course.show(progress);
+        let table = self.begin(&crops, start, &mut stage.shown, progress)?;
+        stage.show(progress);
         let previous = self.last.map(|last| to_table(&[last], self.bench.device)).transpose()?;
         if let Some(previous) = &previous {
             self.newton.stand_at(previous)?;
         }
         let judge = self.bench.judge(self.pack)?;
-        let half = Half { inner: progress, before: course.done };
-        let (table, errors) = newton::search(&mut self.newton, &judge, &crops, &table, self.plan.newton_steps, &half)?;
+        let half = Half { inner: progress, before: stage.done };
+        let face = Prior::face(self.pack.config().generator.resolution / 2, self.bench.device)?;
         // Without tuned weights nobody is drawn as they are.
-        let limit = if self.identity.tuned.is_empty() { f64::INFINITY } else { newton::STRANGE };
-        let like: Vec<i64> = (0..frames.len() as i64).filter(|i| errors[*i as usize] <= limit).collect();
+        let strange = (!self.identity.tuned.is_empty()).then_some((newton::STRANGE, &face));
+        let (table, like) = newton::search(&mut self.newton, &judge, (&crops, strange), &table, self.plan.newton_steps, &half)?;
+        let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();
         let mut out = vec![None; frames.len()];
         if like.is_empty() {
             return Ok(out);
         }
         let table = table.f_index_select(0, &Tensor::f_from_slice(&like)?.f_to_device(self.bench.device)?)?;
         let crops = if like.len() == frames.len() { crops } else { self.crops(like.iter().map(|i| frames[*i as usize]))? };
-        let half = Half { before: course.done + frames.len() as u64 / 2, ..half };
+        let half = Half { before: stage.done + frames.len() as u64 / 2, ..half };
         let eta = channels::rates(&self.identity.sensitivity);
         let (begin, effort) = ((&table, previous.as_ref()), (self.plan.expression_steps, &eta));
         let table = expression::search(&self.model, &judge, &crops, &self.latent, begin, effort, &half)?;

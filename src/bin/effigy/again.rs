@@ -1,5 +1,7 @@
 //! Where a known face sits, looked at a second time: its renders of some frames tell by how much the crops are off.
 
+use std::collections::BTreeSet;
+
 use effigy::bitstream::Identity;
 use effigy::encode::align::Shift;
 use effigy::encode::{AlignedFrame, EncodeOptions, LiveOptions, LiveReader, Searcher, Track};
@@ -73,7 +75,10 @@ fn refine(mut reader: LiveReader, clip: &mut Aligned, side: u32, reporter: &Repo
         reporter.advance(i as u64 + 1, "");
     }
     reporter.end();
-    let moves: Vec<Shift> = (0..found.len()).map(|i| smoothed(&found, &clip.tracks, i)).collect();
+    let seen: BTreeSet<u32> = found.iter().zip(&clip.tracks).filter(|(f, _)| f.is_some()).map(|(_, track)| track.shot).collect();
+    let moves: Vec<Shift> = (0..found.len())
+        .map(|i| if seen.contains(&clip.tracks[i].shot) { smoothed(&found, &clip.tracks, i) } else { Shift::default() })
+        .collect();
     for (track, shift) in clip.tracks.iter_mut().zip(&moves) {
         *track = shift.moved(track);
     }

@@ -18,6 +18,7 @@ use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
 use effigy::params::{FrameParams, Placement};
 use effigy::progress::{check, Progress};
 use effigy::{Error, Result};
+use sha2::{Digest, Sha256};
 
 /// Which part of a clip, and what it shows.
 #[derive(clap::Args, Clone, Copy, Default)]
@@ -47,17 +48,25 @@ pub struct FaceArgs {
 #[cfg(feature = "encode")]
 impl FaceArgs {
     fn choice(self) -> FaceChoice {
-        self.face.flatten().map_or(FaceChoice::Largest, FaceChoice::Number)
+        match self.face {
+            None => FaceChoice::Known,
+            Some(Face::Largest) => FaceChoice::Largest,
+            Some(Face::Number(n)) => FaceChoice::Number(n),
+        }
     }
 }
 
-/// A chosen face; `None`: the largest.
-type Face = Option<usize>;
+/// A chosen face: the largest, or its number.
+#[derive(Clone, Copy)]
+enum Face {
+    Largest,
+    Number(usize),
+}
 
 fn parse_face(text: &str) -> std::result::Result<Face, String> {
     match (text, text.parse()) {
-        ("largest", _) => Ok(None),
-        (_, Ok(n)) if n > 0 => Ok(Some(n)),
+        ("largest", _) => Ok(Face::Largest),
+        (_, Ok(n)) if n > 0 => Ok(Face::Number(n)),
         _ => Err("a face is largest or its number from the left, from 1".into()),
     }
 }
@@ -91,6 +100,8 @@ pub struct Aligned {
     reading: ReadOptions,
     /// Side of the crops, pixels; None where the frames are the crops.
     side: Option<u32>,
+    /// Hash of all crops as they were first cut.
+    pub seen: [u8; 32],
 }
 
 /// Frames in which an enrolled face is looked for at first, how many may be looked at, and the bytes that those beyond the first may
@@ -128,12 +139,13 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     let total = args.frames.or(info.frames).unwrap_or(0);
     let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
     let mut saved = CropFile::new(crops.saved, camera);
-    let mut tracks = Vec::new();
+    let (mut tracks, mut seen) = (Vec::new(), Sha256::new());
     let stage = if args.aligned_input { "reading crops" } else { "aligning" };
     progress.begin(stage, total);
     let keep = &mut |frame: AlignedFrame| -> Result<()> {
         check(progress)?;
         saved.write(&frame)?;
+        seen.update(&frame.frame.data);
         tracks.push(frame.track());
         progress.advance(tracks.len() as u64, "");
         Ok(())
@@ -149,7 +161,8 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     }
     saved.finish()?;
     let side = (!args.aligned_input).then_some(side);
-    Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side })
+    let seen = seen.finalize().into();
+    Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side, seen })
 }
 
 /// As [`load`], with the numbers as well: both as a call makes them, each frame as it comes.
@@ -182,7 +195,7 @@ pub fn follow_live(
         return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
     }
     warn(&encoder.summary());
-    let aligned = Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side: Some(side) };
+    let aligned = Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side: Some(side), seen: [0; 32] };
     Ok((aligned, params))
 }
 
@@ -207,7 +220,8 @@ impl Aligned {
         Error::Malformed(format!("{}: read again it has other frames", self.path.display()))
     }
 
-    fn cut(&self, timed: TimedFrame, track: &Track) -> Result<AlignedFrame> {
+    /// The crop of a frame.
+    pub fn cut(&self, timed: TimedFrame, track: &Track) -> Result<AlignedFrame> {
         match self.side {
             None => Ok(track.with(timed.frame)),
             Some(side) => cut_crop(&timed, track, side, &Default::default()),
@@ -221,7 +235,7 @@ impl Aligned {
 
     /// The crops of the frames with these indices, which rise.
     pub fn pick(&self, indices: &[usize], progress: &dyn Progress) -> Result<Vec<AlignedFrame>> {
-        self.cameras(indices, progress)?.into_iter().zip(indices).map(|(timed, i)| self.cut(timed, &self.tracks[*i])).collect()
+        self.chosen(indices, progress, |timed, track| self.cut(timed, track))
     }
 
     /// All crops at once.
@@ -236,15 +250,25 @@ impl Aligned {
 
     /// The camera's frames with these indices, which rise.
     pub fn cameras(&self, indices: &[usize], progress: &dyn Progress) -> Result<Vec<TimedFrame>> {
+        self.chosen(indices, progress, |timed, _| Ok(timed))
+    }
+
+    /// What `make` makes of the frames with these indices, one at a time.
+    fn chosen<T>(
+        &self,
+        indices: &[usize],
+        progress: &dyn Progress,
+        make: impl Fn(TimedFrame, &Track) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut out = Vec::with_capacity(indices.len());
         for found in self.frames()? {
             if out.len() == indices.len() {
                 break;
             }
             check(progress)?;
-            let (i, timed, _) = found?;
+            let (i, timed, track) = found?;
             if indices[out.len()] == i {
-                out.push(timed);
+                out.push(make(timed, &track)?);
             }
         }
         Ok(out)
@@ -253,6 +277,14 @@ impl Aligned {
     /// Indices of the frames in which the face was surely followed.
     pub fn sure(&self) -> Vec<usize> {
         (0..self.tracks.len()).filter(|i| self.tracks[*i].confidence > 0.5).collect()
+    }
+
+    /// Puts the crops where they were before.
+    #[cfg(feature = "encode")]
+    pub fn put(&mut self, places: &[(Placement, f32)]) {
+        for (track, (placement, roll)) in self.tracks.iter_mut().zip(places) {
+            (track.placement, track.roll) = (*placement, *roll);
+        }
     }
 
     /// Moves the crops of one shot.

@@ -15,7 +15,7 @@ use effigy::limits::{MAX_IDENTITY_BYTES, MAX_PLATE_BYTES, MAX_SOUND_BYTES};
 use effigy::media::{extract_sound, AudioSource, SoundCoding};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
-use effigy::progress::Progress;
+use effigy::progress::{check as check_stop, Progress};
 use effigy::scene::{compress, Matter, PlateMaker};
 use effigy::{Error, Result};
 
@@ -261,7 +261,10 @@ fn call(
     let (clip, params) = clip::follow_live(&args.clip, &args.clip_args, side(pack), &mut encoder, reporter)?;
     if args.aligned.is_some() {
         let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
-        clip.crops()?.try_for_each(|crop| saved.write(&crop?))?;
+        for crop in clip.crops()? {
+            check_stop(reporter)?;
+            saved.write(&crop?)?;
+        }
         saved.finish()?;
     }
     Ok((clip, Encoded { identity, params }))
@@ -299,16 +302,22 @@ fn encode(
 ) -> Result<Encoded> {
     let (identity, start) = match known {
         Some(identity) => (identity, Vec::new()),
-        None => tune(args, pack, clip, options, work, reporter)?,
+        None => tune(pack, clip, options, work, reporter)?,
     };
     let total = clip.tracks.len();
     let mut searcher = Searcher::new(pack, &identity, options, total as u64, reporter)?;
+    let belongs = belongs(&pack.hash(), clip, options, Some(&identity.to_bytes()?));
     #[cfg(feature = "encode")]
     if args.identity.is_some() && !args.clip_args.aligned_input {
-        crate::again::place(&mut searcher, pack, &identity, clip, options, reporter)?;
+        match work.map(|work| work.places(&belongs)).transpose()?.flatten() {
+            Some(places) => clip.put(&places),
+            None => {
+                crate::again::place(&mut searcher, pack, &identity, clip, options, reporter)?;
+                work.map_or(Ok(()), |work| work.keep_places(&belongs, &clip.tracks))?;
+            }
+        }
     }
     let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
-    let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, options, Some(&identity.to_bytes()?));
     let (mut params, mut kept) = match work.map(|work| work.numbers(&belongs)).transpose()? {
         Some((found, kept)) => (found, Some(kept)),
         None => (Vec::new(), None),
@@ -317,13 +326,17 @@ fn encode(
         log::info!("{} of {total} frames were searched before", params.len());
         searcher.go_on_after(params.len() as u64, *last)?;
     }
-    let mut crops = clip.crops()?;
+    let mut frames = clip.frames()?;
     for first in (0..total).step_by(SEGMENT) {
         let mut segment = Vec::with_capacity(SEGMENT);
-        for crop in crops.by_ref().take(SEGMENT) {
-            let crop = crop?;
-            saved.write(&crop)?;
-            segment.push(crop);
+        for found in frames.by_ref().take(SEGMENT) {
+            check_stop(reporter)?;
+            let (_, timed, track) = found?;
+            if first >= params.len() || args.aligned.is_some() {
+                let crop = clip.cut(timed, &track)?;
+                saved.write(&crop)?;
+                segment.push(crop);
+            }
         }
         if first < params.len() {
             continue;
@@ -333,21 +346,20 @@ fn encode(
         kept.as_mut().map_or(Ok(()), |kept| kept.keep(&found))?;
         params.extend(found);
     }
-    drop(crops);
+    drop(frames);
     saved.finish()?;
     Ok(Encoded { identity, params })
 }
 
 /// The identity of the person in the clip, and where its frames stood when they were enrolled.
 fn tune(
-    args: &Args,
     pack: &Pack,
     clip: &Aligned,
     options: &EncodeOptions,
     work: Option<&Unfinished>,
     reporter: &Reporter,
 ) -> Result<(Identity, Vec<Option<FrameParams>>)> {
-    let belongs = belongs(&pack.hash(), &args.clip, &clip.tracks, options, None);
+    let belongs = belongs(&pack.hash(), clip, options, None);
     if let Some(before) = work.map(|work| work.enrolled(&belongs)).transpose()?.flatten() {
         log::info!("the identity was tuned before");
         return Ok((Identity::from_bytes(&before.identity)?, before.params));

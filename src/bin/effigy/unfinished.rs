@@ -1,7 +1,7 @@
 //! What an interrupted run leaves beside its output, so that `--resume` goes on with it: `OUT.unfinished/`.
 //!
-//! Files: `tuning.safetensors` (the library's), `enrolled` (identity and the enrolled frames' numbers), `numbers` (what the search has found so
-//! far). The last two begin with a hash of what they belong to. Gone when the output is complete.
+//! Files: `tuning.safetensors` (the library's), `enrolled` (identity and the enrolled frames' numbers), `places` (where the crops of an enrolled person
+//! were put), `numbers` (what the search has found so far). All but the first begin with a hash of what they belong to. Gone when the output is complete.
 
 use std::fs;
 use std::io::Write;
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use effigy::encode::{EncodeOptions, Track, SEGMENT};
 use effigy::limits::MAX_IDENTITY_BYTES;
-use effigy::params::FrameParams;
+use effigy::params::{FrameParams, Placement};
 use effigy::{Error, Result};
 use sha2::{Digest, Sha256};
 
+use crate::clip::Aligned;
 use crate::common::read_file;
 use crate::output::Staged;
 
@@ -87,18 +88,34 @@ impl Unfinished {
         }
     }
 
-    /// The numbers of whole segments that an earlier run has found, in a file that goes on with those of this run.
+    /// The numbers of whole segments that an earlier run has found, and a file that goes on with those of this run.
     pub fn numbers(&self, belongs: &Belongs) -> Result<(Vec<FrameParams>, Numbers)> {
-        let path = self.folder.join("numbers");
         let bytes = self.read("numbers", belongs)?.unwrap_or_default();
         let whole = bytes.len() / (SEGMENT * RECORD) * SEGMENT;
         let found = bytes.chunks_exact(RECORD).take(whole).map(from_bytes).collect();
-        // Anew, without the part of a segment that a stop in the middle of writing may have left.
+        // Anew with the first that are kept, without the part of a segment that a stop in the middle of writing may have left.
         let mut kept = belongs.to_vec();
         kept.extend(&bytes[..whole * RECORD]);
-        Staged::create(&path)?.write(&kept)?;
-        let file = fs::OpenOptions::new().append(true).open(&path).map_err(|e| Error::io("write", &path, e))?;
-        Ok((found, Numbers { file, path }))
+        Ok((found, Numbers { path: self.folder.join("numbers"), before: Some(kept) }))
+    }
+
+    /// Where an earlier run has put the crops of an enrolled person: placement and roll of each frame.
+    pub fn places(&self, belongs: &Belongs) -> Result<Option<Vec<(Placement, f32)>>> {
+        let Some(bytes) = self.read("places", belongs)? else { return Ok(None) };
+        let place = |record: &[u8]| {
+            let [x, y, side, roll] = std::array::from_fn(|i| number(&record[4 * i..]));
+            (Placement { x, y, side }, roll)
+        };
+        Ok(Some(bytes.chunks_exact(16).map(place).collect()))
+    }
+
+    /// Keeps where the crops were put.
+    pub fn keep_places(&self, belongs: &Belongs, tracks: &[Track]) -> Result<()> {
+        let mut bytes = belongs.to_vec();
+        for Track { placement, roll, .. } in tracks {
+            bytes.extend([placement.x, placement.y, placement.side, *roll].iter().flat_map(|v| v.to_le_bytes()));
+        }
+        Staged::create(&self.folder.join("places"))?.write(&bytes)
     }
 
     /// What follows the hash in a file, if there is one.
@@ -118,10 +135,16 @@ impl Unfinished {
         Ok(Some(bytes))
     }
 
-    /// All is done: removes the folder.
+    /// All is done: removes the folder, but nothing in it that is not ours.
     pub fn finish(mut self) -> Result<()> {
         self.done = true;
-        fs::remove_dir_all(&self.folder).map_err(|e| Error::io("remove", &self.folder, e))
+        for name in ["tuning.safetensors", "enrolled", "places", "numbers"] {
+            match fs::remove_file(self.folder.join(name)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", self.folder.join(name), e)),
+                _ => {}
+            }
+        }
+        fs::remove_dir(&self.folder).map_err(|e| Error::io("remove", &self.folder, e))
     }
 }
 
@@ -136,15 +159,20 @@ impl Drop for Unfinished {
 
 /// Numbers that are kept as they are found.
 pub struct Numbers {
-    file: fs::File,
     path: PathBuf,
+    /// The file's beginning, until it is written.
+    before: Option<Vec<u8>>,
 }
 
 impl Numbers {
     /// Keeps a segment's.
     pub fn keep(&mut self, params: &[FrameParams]) -> Result<()> {
+        if let Some(before) = self.before.take() {
+            Staged::create(&self.path)?.write(&before)?;
+        }
         let bytes: Vec<u8> = params.iter().flat_map(to_bytes).collect();
-        self.file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))
+        let file = fs::OpenOptions::new().append(true).open(&self.path);
+        file.and_then(|mut file| file.write_all(&bytes)).map_err(|e| Error::io("write", &self.path, e))
     }
 }
 
@@ -153,22 +181,25 @@ fn to_bytes(params: &FrameParams) -> Vec<u8> {
 }
 
 fn from_bytes(record: &[u8]) -> FrameParams {
-    let mut numbers = [0f32; NUMBERS];
-    for (number, bytes) in numbers.iter_mut().zip(record.chunks_exact(4)) {
-        *number = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    }
-    FrameParams::from_array(&numbers)
+    FrameParams::from_array(&std::array::from_fn::<f32, NUMBERS, _>(|i| number(&record[4 * i..])))
 }
 
-/// A hash of a clip's tracks and of the settings that matter; `known`: the identity's bytes, if there was one.
-pub fn belongs(pack: &[u8; 32], clip: &Path, tracks: &[Track], options: &EncodeOptions, known: Option<&[u8]>) -> Belongs {
-    let EncodeOptions { preset, tuning, tune_steps, precision, seed, name, head_only, identity_bytes, .. } = options;
+/// The number that some bytes, at least four, begin with.
+fn number(bytes: &[u8]) -> f32 {
+    f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// A hash of what a clip shows, of where its crops sit and of the settings that matter; `known`: the identity's bytes, if there was one.
+pub fn belongs(pack: &[u8; 32], clip: &Aligned, options: &EncodeOptions, known: Option<&[u8]>) -> Belongs {
+    let EncodeOptions { preset, tuning, tune_steps, device, precision, threads, seed, name, head_only, identity_bytes, .. } =
+        options;
     let mut hash = Sha256::new();
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(pack);
-    hash.update(format!("{preset:?} {tuning:?} {tune_steps:?} {precision:?} {seed} {name:?} {head_only} {identity_bytes:?}"));
-    hash.update(fs::metadata(clip).map_or(0, |meta| meta.len()).to_le_bytes());
-    for track in tracks {
+    hash.update(format!("{preset:?} {tuning:?} {tune_steps:?} {device:?} {precision:?} {threads:?}"));
+    hash.update(format!("{seed} {name:?} {head_only} {identity_bytes:?}"));
+    hash.update(clip.seen);
+    for track in &clip.tracks {
         let place = &track.placement;
         hash.update(track.pts.to_le_bytes());
         [place.x, place.y, place.side, track.roll, track.confidence].iter().for_each(|v| hash.update(v.to_le_bytes()));
@@ -199,7 +230,7 @@ mod tests {
         let (mine, other) = ([1; 32], [2; 32]);
         let first = Unfinished::open(&output, false).unwrap();
         let (found, mut file) = first.numbers(&mine).unwrap();
-        assert!(found.is_empty());
+        assert!(found.is_empty() && !folder.join("numbers").exists(), "nothing is kept yet");
         file.keep(&numbers(SEGMENT)).unwrap();
         file.keep(&numbers(5)).unwrap();
         drop((first, file));
@@ -210,6 +241,10 @@ mod tests {
         assert_eq!(found, numbers(SEGMENT));
         file.keep(&numbers(SEGMENT)).unwrap();
         assert_eq!(second.numbers(&mine).unwrap().0.len(), 2 * SEGMENT);
+        let placement = Placement { x: 1.5, y: -2.0, side: 30.0 };
+        let track = Track { pts: 0, roll: 0.25, placement, key: false, shot: 0, confidence: 1.0 };
+        second.keep_places(&mine, &[track, track]).unwrap();
+        assert_eq!(second.places(&mine).unwrap().unwrap(), [(placement, 0.25); 2]);
         second.finish().unwrap();
         assert!(!folder.exists());
         fs::remove_dir_all(output.parent().unwrap()).unwrap();

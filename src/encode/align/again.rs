@@ -45,9 +45,14 @@ impl Shift {
         Shift(self.0.part(share))
     }
 
-    /// This shift, then `next` of the crops that it gave.
+    /// This shift, then `next` of the crops that it gave; this shift alone if both lead farther than can be believed.
     pub fn then(&self, next: &Shift) -> Shift {
-        Shift(self.0.after(&next.0))
+        let both = Shift(self.0.after(&next.0));
+        if both.size() < MOST {
+            both
+        } else {
+            *self
+        }
     }
 
     /// Where a crop sits after this shift.
@@ -68,7 +73,6 @@ impl Shift {
 /// `Device` from OpenCV.
 pub fn cut_again(timed: &TimedFrame, track: &Track, side: u32, shift: &Shift, blur_outside: bool) -> Result<AlignedFrame> {
     let track = shift.moved(track);
-    // As it is said to the receiver, rounded.
     let frame = warp::cut(&timed.frame, &CropPose::placed(&track.placement, track.roll), side, blur_outside)?;
     Ok(track.with(frame))
 }

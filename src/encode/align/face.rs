@@ -12,8 +12,10 @@ const SAME: f64 = 0.3;
 /// Which face is followed, if several are in sight when a clip begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaceChoice {
-    /// The one that resembles the enrolled person, if one is known; else the one that is largest and there for longest.
+    /// The one that resembles the enrolled person, if one is known, else the largest.
     #[default]
+    Known,
+    /// The one that is largest and there for longest.
     Largest,
     /// The n-th from the left of the picture, the first one being 1.
     Number(usize),
@@ -52,7 +54,7 @@ impl FaceChoice {
     pub(super) fn of(self, people: &[Person], frames: usize) -> Result<Person> {
         let score = |person: &Person| person.frames as f64 * person.face.side * person.face.side;
         let chosen = match self {
-            FaceChoice::Largest => people.iter().max_by(|a, b| score(a).total_cmp(&score(b))),
+            FaceChoice::Known | FaceChoice::Largest => people.iter().max_by(|a, b| score(a).total_cmp(&score(b))),
             FaceChoice::Number(n) => n.checked_sub(1).and_then(|i| people.get(i)),
         };
         match (chosen, people.len()) {

@@ -1,7 +1,7 @@
 //! Alignment (paper 3.2): camera frames to upright face crops that follow the head and nothing else.
 //!
 //! Input: camera frames. Output: [`AlignedFrame`]s, R x R, with the placement and roll of the crop. The only user of OpenCV.
-//! Reading order: `geometry` (transforms), `detect` (where faces are), `face` (which of them), `register` (how it moves), `refer` (crops of this
+//! Reading order: `geometry` (transforms), `detect` (where faces are), `face` (which of them), `register` (how it moves), `recover` (what if it cannot be followed), `refer` (crops of this
 //! face that are known already), `shot` (cuts), `again` (the crop moved), `warp` (the crop).
 //!
 //! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
@@ -13,6 +13,7 @@ mod again;
 mod detect;
 mod face;
 mod geometry;
+mod recover;
 mod refer;
 mod register;
 mod shot;
@@ -54,8 +55,12 @@ const MOST_SEEN: usize = 12;
 const PATIENCE: u32 = 12;
 /// On calls the keys are tried in every so many frames.
 const RECOGNISE_EVERY: u32 = 4;
+/// Frames for which a crop that was moved from outside is not watched over.
+const NUDGE_LASTS: u32 = 25;
 /// A face that is detected elsewhere, but resembles no key, is taken after this many frames: somebody else may be in sight.
 const LONG_PATIENCE: u32 = 25;
+/// Overlap of two boxes of a face at different times.
+const SAME_FACE: f64 = 0.1;
 /// Faces that are compared with the keys.
 const MOST_FACES: usize = 4;
 /// Frames in which a known picture is looked for when the first ones resemble none, and the share of the face that must agree there.
@@ -148,8 +153,8 @@ pub struct Aligner {
     misses: u32,
     /// How often the face was placed anew.
     shot: u32,
-    /// The crop is moved by [`Aligner::nudge`].
-    nudged: bool,
+    /// Frames for which the last [`Aligner::nudge`] still counts.
+    nudged: u32,
     /// The crop was placed by the eyes although known crops tell the place better: none has resembled the face yet.
     unsure: bool,
     summary: AlignSummary,
@@ -189,7 +194,7 @@ impl Aligner {
             shots: Shots::default(),
             misses: 0,
             shot: 0,
-            nudged: false,
+            nudged: 0,
             unsure: false,
             summary: AlignSummary::default(),
         })
@@ -217,7 +222,7 @@ impl Aligner {
                 for timed in frames.iter().skip(greys.len()) {
                     greys.push(warp::grey(&timed.frame)?);
                 }
-                match self.place_backwards(&greys, first)? {
+                match self.place_backwards(&greys, first, face)? {
                     Some(pose) => pose,
                     None => {
                         log::warn!("the face does not look like the enrolled one: its crop is placed by its eyes");
@@ -231,11 +236,13 @@ impl Aligner {
     }
 
     /// The crop's place on the frame `first`, followed back from the frame that resembles a known picture most; None if none does.
-    fn place_backwards(&mut self, greys: &[Mat], first: usize) -> Result<Option<CropPose>> {
+    fn place_backwards(&mut self, greys: &[Mat], first: usize, chosen: FaceBox) -> Result<Option<CropPose>> {
         let mut best: Option<(usize, CropPose, f64)> = None;
         let stride = (greys.len() - first).div_ceil(BACKWARD_LOOKS).max(1);
         for n in (first..greys.len()).step_by(stride) {
-            let faces = self.detector.faces(&greys[n])?;
+            let mut faces = self.detector.faces(&greys[n])?;
+            // Only whoever was chosen, and nobody beside them.
+            faces.retain(|found| found.overlap(&chosen) > SAME_FACE);
             if faces.is_empty() {
                 continue;
             }
@@ -274,26 +281,27 @@ impl Aligner {
         }
         self.summary.keys += u64::from(step.key);
         let track = self.track.expect("start above has either set it or failed");
-        if watch && !self.unsure && !self.nudged {
+        if watch && !self.unsure && self.nudged == 0 {
             self.watch(&grey, &track)?;
         }
-        if !self.nudged {
-            self.correct();
+        match self.nudged.checked_sub(1) {
+            Some(left) => self.nudged = left,
+            None => self.correct(),
         }
         let pose = track.moved(&self.drift);
         let (placement, roll) = pose.placement();
-        // As it is said to the receiver, rounded: whoever cuts it again from the placement has the same crop.
+        // From the placement as it is given out: whoever cuts it again has the same crop.
         let said = CropPose::placed(&placement, roll);
         let frame = warp::cut(&timed.frame, &said, self.options.resolution, self.options.blur_outside)?;
         let Step { key, confidence } = step;
         Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key, shot: self.shot, confidence })
     }
 
-    /// Moves the crops of all frames to come by `shift`, seen from the last one. Whoever does so knows better than the references, which are
-    /// then no longer looked at while the face is followed.
+    /// Moves the crops of all frames to come by `shift`, seen from the last one. Whoever does so knows better than the references and the eyes, which
+    /// are left alone for the next [`NUDGE_LASTS`] frames.
     pub fn nudge(&mut self, shift: &Shift) {
         self.drift = self.drift.after(&shift.0);
-        self.nudged = true;
+        self.nudged = NUDGE_LASTS;
     }
 
     /// Which face is looked for, once for all, before [`Aligner::start`] or the first frame.
@@ -309,11 +317,11 @@ impl Aligner {
     /// The face to follow, of those in the first frames.
     fn choose(&mut self, people: &[Person], greys: &[Mat], boxes: &[Vec<FaceBox>]) -> Result<Person> {
         let largest = self.options.face.of(people, greys.len())?;
-        if people.len() == 1 || self.options.face != FaceChoice::Largest {
+        if people.len() == 1 || matches!(self.options.face, FaceChoice::Number(_)) {
             return Ok(largest);
         }
         let mut known: Option<(f64, Person)> = None;
-        if !self.references.is_empty() {
+        if !self.references.is_empty() && self.options.face == FaceChoice::Known {
             for person in people {
                 match self.place(greys, boxes, person.first, &person.face)? {
                     Placed::Known(_, share) if known.is_none_or(|(most, _)| share > most) => known = Some((share, *person)),
@@ -368,6 +376,7 @@ impl Aligner {
         self.drift = Similarity::IDENTITY;
         self.velocity = Similarity::IDENTITY;
         self.votes.clear();
+        self.nudged = 0;
         self.misses = 0;
         Ok(())
     }
@@ -378,16 +387,6 @@ impl Aligner {
             Some(step) => Ok(step),
             None => self.find_again(grey, false),
         }
-    }
-
-    /// The face in the first frame of a new shot.
-    fn begin_shot(&mut self, grey: &Mat) -> Result<Step> {
-        self.summary.cuts += 1;
-        log::info!("a new shot begins at frame {}", self.summary.frames);
-        self.velocity = Similarity::IDENTITY;
-        let mut step = self.find_again(grey, true)?;
-        step.key = true;
-        Ok(step)
     }
 
     /// As [`Aligner::follow`]; None if the face does not go on from where it was.
@@ -463,99 +462,11 @@ impl Aligner {
         Ok(())
     }
 
-    /// Registration failed (blur, a hand, a cut): asks the detector. A face that resembles a key is placed as it is there. One near by that
-    /// does not moves the crop as its box moves, and is taken anew after some patience; one elsewhere after more, or at once after a
-    /// cut. Without any the crop is held.
-    fn find_again(&mut self, grey: &Mat, cut: bool) -> Result<Step> {
-        let last = self.track.expect("push has started the track");
-        self.misses += 1;
-        let expected = face_box_of(&last);
-        let mut faces = self.detector.faces(grey)?;
-        faces.sort_by(|a, b| b.overlap(&expected).total_cmp(&a.overlap(&expected)));
-        // On a call there is no time to compare in every frame.
-        if cut || !self.options.quick || self.misses % RECOGNISE_EVERY == 1 {
-            if let Some(step) = self.recognise(grey, &faces)? {
-                return Ok(step);
-            }
-        }
-        let Some(face) = faces.first() else { return Ok(self.hold()) };
-        let near = face.overlap(&expected) > 0.3;
-        if !cut && self.misses < if near { PATIENCE } else { LONG_PATIENCE } {
-            if !near {
-                return Ok(self.hold());
-            }
-            self.track = Some(shifted(&last, face));
-            return Ok(Step { key: false, confidence: 0.3 });
-        }
-        let face = if cut { largest(&faces) } else { *face };
-        let pose = self.guess(grey, &face)?;
-        let known = match self.references.is_empty() {
-            true => None,
-            false => self.references.place(&mut self.register, &[(grey, pose)])?,
-        };
-        self.unsure = known.is_none() && !self.references.is_empty();
-        if known.is_none() {
-            self.summary.strange += 1;
-            let frame = self.summary.frames;
-            log::warn!("the face at frame {frame} does not resemble the one before: it is taken for the same person");
-        }
-        self.restart(grey, known.map_or(pose, |known| pose.moved(&known.motion)))?;
-        self.shot += 1;
-        Ok(Step { key: true, confidence: 0.5 })
-    }
-
-    /// Where the detector sees a crop of this face.
-    fn guess(&mut self, grey: &Mat, face: &FaceBox) -> Result<CropPose> {
-        let Eyes { left, right } = self.detector.eyes(grey, face)?;
-        Ok(pose_from_votes(&[left.into_iter().collect(), right.into_iter().collect()], face))
-    }
-
-    /// Goes on with the face that resembles the keys most, wherever it is, in the same place of the crop.
-    fn recognise(&mut self, grey: &Mat, faces: &[FaceBox]) -> Result<Option<Step>> {
-        let mut best: Option<(CropPose, f64)> = None;
-        for face in faces.iter().take(MOST_FACES) {
-            let guess = self.guess(grey, face)?;
-            let Some(known) = refer::place(&self.seen, &mut self.register, &[(grey, guess)])? else {
-                continue;
-            };
-            if best.is_none_or(|(_, share)| known.share > share) {
-                best = Some((guess.moved(&known.motion), known.share));
-            }
-        }
-        let Some((pose, share)) = best else { return Ok(None) };
-        self.add_key(grey, &pose)?;
-        let fit = Fit { pose, inliers: share, residual: 0.0 };
-        let step = self.accept(pose, &fit, true);
-        // It may have come from anywhere.
-        self.velocity = Similarity::IDENTITY;
-        Ok(Some(step))
-    }
-
     /// The detected face that overlaps most with where it was.
     fn nearest_face(&mut self, grey: &Mat, last: &CropPose) -> Result<Option<FaceBox>> {
         let expected = face_box_of(last);
         let faces = self.detector.faces(grey)?;
         Ok(faces.into_iter().max_by(|a, b| a.overlap(&expected).total_cmp(&b.overlap(&expected))))
-    }
-
-    fn hold(&mut self) -> Step {
-        if self.summary.lost == 0 {
-            log::warn!("face lost at frame {}: the last placement is held until it is found again", self.summary.frames);
-        }
-        self.summary.lost += 1;
-        Step { key: false, confidence: 0.0 }
-    }
-
-    /// Moves a crop that was placed by the eyes to where the known crops have the face, as soon as a frame resembles one of them: a jump
-    /// once is better than a face beside its place for long.
-    fn settle(&mut self, grey: &Mat) -> Result<bool> {
-        let pose = self.track.expect("push has started the track").moved(&self.drift);
-        let turn = self.turn();
-        let Some(motion) = self.references.find(&mut self.register, grey, &pose, turn)? else { return Ok(false) };
-        log::info!("the face was recognised at frame {}: its crop is placed as enrolled", self.summary.frames);
-        self.restart(grey, pose.moved(&motion))?;
-        self.unsure = false;
-        Ok(true)
     }
 
     /// Which look at the references this is: on calls a few of them in every frame.

@@ -1,0 +1,120 @@
+//! A face that cannot be followed on: after a cut, behind a hand, out of the picture, or known and not yet recognised.
+
+use opencv::core::Mat;
+
+use super::detect::{Eyes, FaceBox};
+use super::geometry::{CropPose, Similarity};
+use super::register::Fit;
+use super::{
+    face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, LONG_PATIENCE, MOST_FACES, PATIENCE, RECOGNISE_EVERY,
+};
+use crate::error::Result;
+
+impl Aligner {
+    /// The face in the first frame of a new shot.
+    pub(super) fn begin_shot(&mut self, grey: &Mat) -> Result<Step> {
+        self.summary.cuts += 1;
+        log::info!("a new shot begins at frame {}", self.summary.frames);
+        self.velocity = Similarity::IDENTITY;
+        let mut step = self.find_again(grey, true)?;
+        step.key = true;
+        Ok(step)
+    }
+
+    /// Registration failed (blur, a hand, a cut): asks the detector. A face that resembles a key is placed as it is there. One near by that
+    /// does not moves the crop as its box moves, and is taken anew after some patience; one elsewhere after more, or at once after a
+    /// cut. Without any the crop is held.
+    pub(super) fn find_again(&mut self, grey: &Mat, cut: bool) -> Result<Step> {
+        let last = self.track.expect("push has started the track");
+        self.misses += 1;
+        let expected = face_box_of(&last);
+        let mut faces = self.detector.faces(grey)?;
+        faces.sort_by(|a, b| b.overlap(&expected).total_cmp(&a.overlap(&expected)));
+        // On a call there is no time to compare in every frame.
+        if cut || !self.options.quick || self.misses % RECOGNISE_EVERY == 1 {
+            if let Some(step) = self.recognise(grey, &faces)? {
+                return Ok(step);
+            }
+        }
+        let Some(face) = faces.first() else { return Ok(self.hold()) };
+        let near = face.overlap(&expected) > 0.3;
+        if !cut && self.misses < if near { PATIENCE } else { LONG_PATIENCE } {
+            if !near {
+                return Ok(self.hold());
+            }
+            self.track = Some(shifted(&last, face));
+            return Ok(Step { key: false, confidence: 0.3 });
+        }
+        let mut known = None;
+        if !self.references.is_empty() {
+            for face in faces.iter().take(MOST_FACES) {
+                let pose = self.guess(grey, face)?;
+                let found = self.references.place(&mut self.register, &[(grey, pose)])?;
+                known = known.or(found.map(|found| pose.moved(&found.motion)));
+            }
+        }
+        let face = if cut { largest(&faces) } else { *face };
+        let pose = self.guess(grey, &face)?;
+        self.unsure = known.is_none() && !self.references.is_empty();
+        if known.is_none() {
+            self.summary.strange += 1;
+            let frame = self.summary.frames;
+            log::warn!("the face at frame {frame} does not resemble the one before: it is taken for the same person");
+        }
+        // Whoever may be somebody else is not remembered.
+        let seen = self.seen.len();
+        self.restart(grey, known.unwrap_or(pose))?;
+        if known.is_none() {
+            self.seen.truncate(seen);
+        }
+        self.shot += 1;
+        Ok(Step { key: true, confidence: 0.5 })
+    }
+
+    /// Where the detector sees a crop of this face.
+    pub(super) fn guess(&mut self, grey: &Mat, face: &FaceBox) -> Result<CropPose> {
+        let Eyes { left, right } = self.detector.eyes(grey, face)?;
+        Ok(pose_from_votes(&[left.into_iter().collect(), right.into_iter().collect()], face))
+    }
+
+    /// Goes on with the face that resembles the keys most, wherever it is, in the same place of the crop.
+    pub(super) fn recognise(&mut self, grey: &Mat, faces: &[FaceBox]) -> Result<Option<Step>> {
+        let mut best: Option<(CropPose, f64)> = None;
+        for face in faces.iter().take(MOST_FACES) {
+            let guess = self.guess(grey, face)?;
+            let Some(known) = refer::place(&self.seen, &mut self.register, &[(grey, guess)])? else {
+                continue;
+            };
+            if best.is_none_or(|(_, share)| known.share > share) {
+                best = Some((guess.moved(&known.motion), known.share));
+            }
+        }
+        let Some((pose, share)) = best else { return Ok(None) };
+        self.add_key(grey, &pose)?;
+        let fit = Fit { pose, inliers: share, residual: 0.0 };
+        let step = self.accept(pose, &fit, true);
+        // It may have come from anywhere.
+        self.velocity = Similarity::IDENTITY;
+        Ok(Some(step))
+    }
+
+    pub(super) fn hold(&mut self) -> Step {
+        if self.summary.lost == 0 {
+            log::warn!("face lost at frame {}: the last placement is held until it is found again", self.summary.frames);
+        }
+        self.summary.lost += 1;
+        Step { key: false, confidence: 0.0 }
+    }
+
+    /// Moves a crop that was placed by the eyes to where the known crops have the face, as soon as a frame resembles one of them: a jump
+    /// once is better than a face beside its place for long.
+    pub(super) fn settle(&mut self, grey: &Mat) -> Result<bool> {
+        let pose = self.track.expect("push has started the track").moved(&self.drift);
+        let turn = self.turn();
+        let Some(motion) = self.references.find(&mut self.register, grey, &pose, turn)? else { return Ok(false) };
+        log::info!("the face was recognised at frame {}: its crop is placed as enrolled", self.summary.frames);
+        self.restart(grey, pose.moved(&motion))?;
+        self.unsure = false;
+        Ok(true)
+    }
+}
