@@ -298,7 +298,7 @@ impl Aligner {
     }
 
     /// Moves the crops of all frames to come by `shift`, seen from the last one. Whoever does so knows better than the references and the eyes, which
-    /// are left alone for the next [`NUDGE_LASTS`] frames.
+    /// are left alone for the next 25 frames.
     pub fn nudge(&mut self, shift: &Shift) {
         self.drift = self.drift.after(&shift.0);
         self.nudged = NUDGE_LASTS;
