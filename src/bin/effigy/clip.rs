@@ -135,9 +135,7 @@ impl Crops<'_> {
 pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress) -> Result<Aligned> {
     let side = crops.side;
     let reader = ClipReader::open(path, &args.reading())?;
-    let info = reader.info();
-    let total = args.frames.or(info.frames).unwrap_or(0);
-    let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
+    let (camera, total) = look_ahead(&reader, args);
     let mut saved = CropFile::new(crops.saved, camera);
     let (mut tracks, mut seen) = (Vec::new(), Sha256::new());
     let stage = if args.aligned_input { "reading crops" } else { "aligning" };
@@ -156,13 +154,25 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
         align(reader, args.face, crops, keep)?;
     }
     progress.end();
-    if tracks.is_empty() {
-        return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
-    }
+    not_empty(path, &tracks)?;
     saved.finish()?;
     let side = (!args.aligned_input).then_some(side);
     let seen = seen.finalize().into();
     Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side, seen })
+}
+
+/// The camera, and how many frames will come (0: not known).
+fn look_ahead(reader: &ClipReader, args: &ClipArgs) -> (Camera, u64) {
+    let info = reader.info();
+    let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
+    (camera, args.frames.or(info.frames).unwrap_or(0))
+}
+
+fn not_empty(path: &Path, tracks: &[Track]) -> Result<()> {
+    match tracks.is_empty() {
+        true => Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display()))),
+        false => Ok(()),
+    }
 }
 
 /// As [`load`], with the numbers as well: both as a call makes them, each frame as it comes.
@@ -175,10 +185,9 @@ pub fn follow_live(
     progress: &dyn Progress,
 ) -> Result<(Aligned, Vec<FrameParams>)> {
     let reader = ClipReader::open(path, &args.reading())?;
-    let info = reader.info();
-    let camera = Camera { width: info.width, height: info.height, time_base: info.time_base, frame_rate: info.frame_rate };
+    let (camera, total) = look_ahead(&reader, args);
     encoder.choose(args.face.choice());
-    progress.begin("encode live", args.frames.or(info.frames).unwrap_or(0));
+    progress.begin("encode live", total);
     let (mut tracks, mut params) = (Vec::new(), Vec::new());
     for timed in reader {
         check(progress)?;
@@ -191,9 +200,7 @@ pub fn follow_live(
         progress.advance(tracks.len() as u64, "");
     }
     progress.end();
-    if tracks.is_empty() {
-        return Err(Error::NoContent(format!("{}: no frames in the chosen part", path.display())));
-    }
+    not_empty(path, &tracks)?;
     warn(&encoder.summary());
     let aligned = Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side: Some(side), seen: [0; 32] };
     Ok((aligned, params))

@@ -1,6 +1,6 @@
 //! Crops cut anew where the face really sits.
 //!
-//! Input: placed crops and the similarity that all of them are off by, as [`misplaced`](crate::encode::misplaced) tells. Output: crops. `refer` places a face as
+//! Input: placed crops and the similarity that they are off by, as [`Searcher::misplaced`](crate::encode::Searcher::misplaced) tells. Output: crops. `refer` places a face as
 //! it is on a few pictures of other moments, which is right to a few hundredths of its size: a decibel or two for a generator whose
 //! weights stand still.
 
@@ -14,7 +14,7 @@ use crate::frame::TimedFrame;
 /// Largest believable shift, crop units.
 const MOST: f64 = 0.15;
 
-/// By how much crops are to be moved, all alike.
+/// By how much crops are to be moved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shift(pub(super) Similarity);
 
