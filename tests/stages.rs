@@ -74,7 +74,8 @@ fn crops(pack: &Pack, count: usize) -> Vec<AlignedFrame> {
             p
         })
         .collect();
-    let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
+    let side = pack.config().generator.resolution as f32;
+    let placement = Placement { x: side / 2.0, y: side / 2.0, side };
     let frames = render(pack, &fixture::identity(pack, 5).unwrap(), &params);
     let aligned =
         |(i, frame)| AlignedFrame { pts: i as i64, frame, roll: i as f32, placement, key: i == 0, shot: 0, confidence: 1.0 };
@@ -119,6 +120,40 @@ fn enrolling_and_searching_bring_the_renders_nearer_to_the_crops() {
     let (still, searched) = (error(&pack, identity, &[identity.rest; 6], unseen), error(&pack, identity, &found, unseen));
     println!("unseen: still {still:.2}, searched {searched:.2}");
     assert!(searched < 0.8 * still);
+}
+
+#[test]
+fn layers_beyond_what_the_search_sees_are_tuned_too() {
+    let _turn = turn();
+    let pack = fixture::pack(&fixture::Shape::beyond(), 1).unwrap();
+    let mut seen = crops(&pack, 6);
+    // A pattern that only pictures of 64 pixels can show.
+    for crop in &mut seen {
+        for (i, value) in crop.frame.data.iter_mut().enumerate() {
+            let (x, y) = (i / 3 % 64, i / 192);
+            *value = value.saturating_add_signed(if (x + y) % 2 == 0 { 12 } else { -12 });
+        }
+    }
+    let coarse = |frame: &effigy::frame::Frame| effigy::scene::cover(frame, 32, 32).unwrap().data;
+    let fine_error = |identity: &Identity, params: &[FrameParams]| error(&pack, identity, params, &seen);
+    let steps = |n| EncodeOptions { tune_steps: Some(n), ..options(Tuning::Joint) };
+    let enrolled = enroll(&pack, &seen, &steps(120), &Silent).unwrap();
+    let params: Vec<FrameParams> = enrolled.params.iter().map(|p| p.unwrap()).collect();
+    let identity = &enrolled.identity;
+    assert!(identity.tuned.iter().any(|t| t.name.starts_with("to_rgbs.3.")), "the last colours are tuned");
+    // The same person with the pack's own weights where the search does not look.
+    let mut blind = identity.clone();
+    blind.tuned.retain(|t| !["convs.6.", "convs.7.", "to_rgbs.3."].iter().any(|layer| t.name.starts_with(layer)));
+    let (with, without) = (fine_error(identity, &params), fine_error(&blind, &params));
+    println!("tuned beyond the sight {with:.2}, not {without:.2}");
+    assert!(with < 0.9 * without);
+    // What the search sees is what the receiver shows at that size.
+    let found = search(&pack, identity, &seen, &enrolled.params, &steps(120), &Silent).unwrap();
+    let renders = render(&pack, identity, &found);
+    let pairs = renders.iter().zip(&seen).flat_map(|(r, c)| coarse(r).into_iter().zip(coarse(&c.frame)));
+    let (sum, count) = pairs.fold((0u64, 0u64), |(sum, n), (a, b)| (sum + u64::from(a.abs_diff(b)), n + 1));
+    println!("at 32 pixels {:.2}", sum as f64 / count as f64);
+    assert!((sum as f64) < 8.0 * count as f64);
 }
 
 #[test]
@@ -351,6 +386,36 @@ mod training {
             assert!(!a.is_empty() && a == b, "{stage}: {a:?} against {b:?}");
         }
         assert!(options.state.join("preview.png").exists());
+    }
+
+    #[test]
+    fn a_grown_pack_draws_what_the_one_before_drew_and_learns_in_its_new_layers_alone() {
+        let _turn = turn();
+        tch::set_num_threads(1);
+        let [small, large] = ["small", "large"].map(Room::new);
+        train_pack(&small.options(), &Silent).unwrap();
+        let options = TrainOptions { init: Some(small.options().out), grow: true, size: 64, ..large.options() };
+        train_pack(&options, &Silent).unwrap();
+        let [before, after] = [small.options().out, options.out.clone()].map(|path| Pack::load(path).unwrap());
+        assert_eq!(after.config().generator.resolution, 64);
+        assert_eq!(after.config().latent_mean, before.config().latent_mean);
+        assert_eq!(after.config().channels, before.config().channels);
+        let device = tch::Device::Cpu;
+        let (old, new) = (before.generator(device).unwrap(), after.generator(device).unwrap());
+        let w = tch::Tensor::from_slice(&before.config().latent_mean).unsqueeze(0);
+        let at_old_size = |generator: &effigy::net::Generator| {
+            let styles = generator.styles(&generator.broadcast(&w, None).unwrap()).unwrap();
+            let picture = generator.synthesis_to(32, &styles, tch::Kind::Float).unwrap();
+            Vec::<f32>::try_from(picture.flatten(0, -1)).unwrap()
+        };
+        assert_eq!(at_old_size(&old), at_old_size(&new));
+        // The new colours began at zero.
+        let colours = new.weights().get("to_rgbs.3.conv.weight").unwrap().abs().max();
+        assert!(f64::try_from(colours).unwrap() > 0.0 && !old.weights().has("to_rgbs.3.conv.weight"));
+        let smaller = TrainOptions { size: 32, state: large.0.join("other"), ..options.clone() };
+        assert!(matches!(train_pack(&smaller, &Silent), Err(Error::Misuse(text)) if text.contains("cannot grow to 32")));
+        let nothing = TrainOptions { init: None, state: large.0.join("nothing"), ..options };
+        assert!(matches!(train_pack(&nothing, &Silent), Err(Error::Misuse(text)) if text.contains("start from")));
     }
 
     /// Crops of a head that training never saw.

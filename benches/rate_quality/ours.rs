@@ -11,6 +11,7 @@ use effigy::evaluate::Cost;
 use effigy::frame::Frame;
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
+use effigy::scene::cover;
 use effigy::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -85,7 +86,9 @@ pub fn key(clip: &Clip, stream: &Path) -> Result<Key> {
         (Coding::Coded, Some(quality)) => format!("coded q{quality}"),
         (Coding::Coded, None) => "coded".to_string(),
     };
-    Ok(Key::new(clip, NAME, 1, format!("{coding} {digest}")))
+    // As codecs at half size: scaled up to the crops.
+    let scale = (clip.size().0 / header.resolution).max(1);
+    Ok(Key::new(clip, NAME, scale, format!("{coding} {digest}")))
 }
 
 /// Renders the stream and compares.
@@ -96,6 +99,8 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
         return Err(Error::Misuse(format!("{path} has {frames} frames, its crops {}: not of this clip", clip.frames.len())));
     }
     let decoded = render(stream, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
+    let (width, height) = clip.size();
+    let decoded = decoded.iter().map(|frame| cover(frame, width, height)).collect::<Result<Vec<_>>>()?;
     let mut row = Row::new(key, clip, &decoded)?;
     row.bytes = cost.parameter_bytes;
     row.first_bytes = cost.per_frame.first().map_or(0, |b| b.round() as u64);

@@ -36,7 +36,7 @@ pub(super) fn search(
     rates.extend(eta.iter().map(|e| ALPHA_RATE * e));
     let rates = from_vec(&rates, &[COLUMNS], model.device())?;
     let table = table.copy();
-    for picks in crops.chunks(super::batch(model.generator.config().resolution)) {
+    for picks in crops.chunks(super::batch(model.sight)) {
         let target = judge.target(&crops.pick(&picks)?)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
         let mut start = table.f_slice(0, first, last, 1)?;

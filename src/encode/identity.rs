@@ -118,7 +118,7 @@ fn similarity(
     for (i, _) in rows.iter().enumerate() {
         let latent = in_every_row(&codes.f_select(0, i as i64)?, model.generator.config().rows())?;
         let row = table.f_index_select(0, &index.f_slice(0, i as i64, i as i64 + 1, 1)?)?;
-        renders.push(model.glimpse(&latent, &row)?);
+        renders.push(model.render(&latent, &row)?);
     }
     let Some(seen) = judge.net.embed(&judge.net.view(&Tensor::f_cat(&renders, 0)?, judge.kind)?)? else { return Ok(None) };
     Ok(Some(to_vec(&seen.times(&real)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?)?))

@@ -94,7 +94,8 @@ pub struct LiveReader {
     follower: Option<Follower>,
     device: Device,
     kind: Kind,
-    side: i64,
+    /// Of the crops, and of the pictures that are compared.
+    sides: (i64, i64),
     smoothing: f32,
     rest: FrameParams,
     last: Option<FrameParams>,
@@ -190,8 +191,8 @@ impl LiveReader {
             0 => None,
             steps => {
                 let (low, high) = start.bounds()?;
-                let newton = Newton::new(bench.renderer(pack, identity)?, start.centre())?.bounded(&low, &high);
-                let side = pack.config().generator.resolution / 2;
+                let newton = Newton::new(bench.renderer(pack, identity)?, model.sight, start.centre())?.bounded(&low, &high);
+                let side = model.sight / 2;
                 let weights = Prior::new(side, bench.device)?.weights()?;
                 let face = Prior::face(side, bench.device)?;
                 // Without tuned weights nobody is drawn as they are.
@@ -215,7 +216,7 @@ impl LiveReader {
             device: bench.device,
             kind: bench.kind,
             net: bench.net,
-            side: pack.config().generator.resolution,
+            sides: (pack.config().generator.resolution, model.sight),
             smoothing,
             rest: identity.rest,
             last: None,
@@ -227,7 +228,7 @@ impl LiveReader {
     /// # Errors
     /// Misuse for a crop of another size; device.
     pub fn read(&mut self, crop: &AlignedFrame) -> Result<FrameParams> {
-        let crops = Crops::new(std::slice::from_ref(crop), self.side, self.device)?;
+        let crops = Crops::new(std::slice::from_ref(crop), self.sides, self.device)?;
         let image = crops.pick(&[0])?;
         let guess = || self.start.read(&self.net, self.kind, &image);
         let table = match &mut self.follower {

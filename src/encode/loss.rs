@@ -109,9 +109,10 @@ impl<'a> Judge<'a> {
     }
 
     /// Weights `[B, 1, R/2, R/2]` of mean 1 from the framing and the parser.
-    fn weights(&self, view: &View, side: i64) -> Result<Tensor> {
+    fn weights(&self, view: &View) -> Result<Tensor> {
+        let side = self.prior.head.size()[2];
         let parsed = match self.net.parse(view)? {
-            Some(logits) => Some(logits.f_softmax(1, Kind::Float)?.f_upsample_bilinear2d([side / 2; 2], false, None, None)?),
+            Some(logits) => Some(logits.f_softmax(1, Kind::Float)?.f_upsample_bilinear2d([side; 2], false, None, None)?),
             None => None,
         };
         let share = |names: &[&str]| -> Result<Tensor> {
@@ -151,20 +152,25 @@ impl<'a> Judge<'a> {
     pub(super) fn target(&self, images: &Tensor) -> Result<Target> {
         no_grad(|| {
             let view = self.net.view(images, self.kind)?;
-            let weights = self.weights(&view, images.size()[2])?;
+            let weights = self.weights(&view)?;
             Ok(Target { images: images.shallow_clone(), view, weights })
         })
     }
 
     /// Loss per frame `[B]`: weighed absolute and squared difference plus perceptual distance.
     pub(super) fn loss(&self, renders: &Tensor, target: &Target) -> Result<Tensor> {
-        let side = renders.size()[2];
-        let weights = target.weights.f_upsample_bilinear2d([side, side], false, None, None)?;
-        let difference = renders.minus(&target.images)?;
-        let pixels = difference.f_abs()?.plus(&difference.f_square()?.scale(2.0)?)?.times(&weights)?;
-        let pixels = pixels.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?;
+        let pixels = self.pixels(renders, &target.images, target)?;
         let seen = self.net.view(renders, self.kind)?;
         pixels.plus(&self.net.distance(&seen, &target.view, Some(&target.weights))?.scale(PERCEPTUAL)?)
+    }
+
+    /// Its first part `[B]`, for renders of any side against the target's crops at that side.
+    pub(super) fn pixels(&self, renders: &Tensor, images: &Tensor, target: &Target) -> Result<Tensor> {
+        let side = renders.size()[2];
+        let weights = target.weights.f_upsample_bilinear2d([side, side], false, None, None)?;
+        let difference = renders.minus(images)?;
+        let pixels = difference.f_abs()?.plus(&difference.f_square()?.scale(2.0)?)?.times(&weights)?;
+        Ok(pixels.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?)
     }
 
     /// Inter-frame loss (equation 11): the change from frame to frame in the renders against the change in the crops.

@@ -265,7 +265,19 @@ impl Bench {
             channels: pack.config().channels.clone(),
             tuning_rate: pack.config().tuning_rate,
             kind: self.kind,
+            sight: self.sight(pack),
         })
+    }
+
+    /// Side of the pictures that are searched with: what the networks look at, but no less than the finest channel needs.
+    fn sight(&self, pack: &Pack) -> i64 {
+        let layers = pack.config().generator.layers();
+        let finest = pack.config().channels.iter().filter_map(|c| layers.get(c.layer)).map(|layer| layer.side).max();
+        self.net.sight().max(finest.unwrap_or(0)).min(pack.config().generator.resolution)
+    }
+
+    fn crops<'f>(&self, pack: &Pack, frames: impl IntoIterator<Item = &'f AlignedFrame>) -> Result<Crops> {
+        Crops::new(frames, (pack.config().generator.resolution, self.sight(pack)), self.device)
     }
 
     /// Pictures as the decoder will draw them.
@@ -274,11 +286,11 @@ impl Bench {
     }
 
     fn judge(&self, pack: &Pack) -> Result<Judge<'_>> {
-        let (labels, side) = (&pack.config().labels, pack.config().generator.resolution);
+        let labels = &pack.config().labels;
         if self.head_only && !labels.iter().any(|label| label == "background") {
             log::warn!("this pack knows no background: all of the crop counts");
         }
-        Ok(Judge::new(&self.net, labels, side, self.kind, self.device)?.only_head(self.head_only))
+        Ok(Judge::new(&self.net, labels, self.sight(pack), self.kind, self.device)?.only_head(self.head_only))
     }
 }
 
@@ -302,9 +314,8 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let bytes = options.bytes()?;
     let bench = Bench::new(pack, options)?;
     let plan = options.plan();
-    let side = pack.config().generator.resolution;
     let picks = worth_enrolling(&frames.iter().map(AlignedFrame::track).collect::<Vec<_>>());
-    let crops = Crops::new(picks.iter().map(|i| &frames[*i]), side, bench.device)?;
+    let crops = bench.crops(pack, picks.iter().map(|i| &frames[*i]))?;
     let judge = bench.judge(pack)?;
     let model = bench.model(pack, pack.generator(bench.device)?.duplicate(bench.device)?)?;
     let mean = from_vec(&pack.config().latent_mean, &[model.generator.config().style_dim], bench.device)?;

@@ -9,9 +9,6 @@ use tch::{Device, Kind, Tensor};
 /// Columns of a parameter table: yaw, pitch, then alpha. Roll is not part of the upright picture.
 pub(super) const COLUMNS: i64 = 2 + EXPRESSIONS as i64;
 
-/// Side beyond which [`Model::glimpse`] and the Gauss-Newton search do not go.
-pub(super) const GLIMPSE: i64 = 256;
-
 /// Generator and flow with the channels V.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -21,19 +18,25 @@ pub(super) struct Model {
     /// Adam's rate for the generator's weights.
     pub tuning_rate: f64,
     pub kind: Kind,
+    /// Side of the pictures that are searched with: no more than the pack's analysis networks look at.
+    pub sight: i64,
 }
 
 impl Model {
-    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))` for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`.
+    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))` for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`. The generator is stopped at
+    /// [`Model::sight`] where it goes on beyond.
     pub(super) fn render(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        self.generator.synthesis(&self.styles(latent, rows)?, self.kind)
+        self.generator.synthesis_to(self.sight, &self.styles(latent, rows)?, self.kind)
     }
 
-    /// The picture as [`Model::render`] gives it, but stopped at the generator's own 256 x 256 where it goes on beyond: what
-    /// networks that look at no more than that are shown, for a fraction of the work at 1024.
-    pub(super) fn glimpse(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        let side = self.generator.config().resolution.min(GLIMPSE);
-        self.generator.synthesis_to(side, &self.styles(latent, rows)?, self.kind)
+    /// The same pictures, and as they are at the end, `[B, 3, R, R]`.
+    pub(super) fn render_whole(&self, latent: &Tensor, rows: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.generator.synthesis_by(self.sight, &self.styles(latent, rows)?, self.kind)
+    }
+
+    /// Whether the generator goes on beyond [`Model::sight`].
+    pub(super) fn goes_on(&self) -> bool {
+        self.sight < self.generator.config().resolution
     }
 
     fn styles(&self, latent: &Tensor, rows: &Tensor) -> Result<Vec<Tensor>> {

@@ -7,7 +7,7 @@
 
 use super::crops::Crops;
 use super::loss::Judge;
-use super::model::{from_table, COLUMNS, GLIMPSE};
+use super::model::{from_table, COLUMNS};
 use crate::decode::Renderer;
 use crate::error::{Error, Result};
 use crate::net::ops::{from_vec, to_vec, Calc};
@@ -102,6 +102,8 @@ fn small(images: &Tensor) -> Result<Tensor> {
 #[derive(Debug)]
 pub(super) struct Newton {
     renderer: Renderer,
+    /// Side at which it draws.
+    sight: i64,
     /// Row `[1, 34]` that counts as no distance.
     centre: Tensor,
     /// `[34]`.
@@ -141,10 +143,10 @@ fn columns(angle: f32, alpha: f32, device: Device) -> Result<Tensor> {
 }
 
 impl Newton {
-    /// Stands at `centre` `[1, 34]` and knows the derivatives there.
-    pub(super) fn new(mut renderer: Renderer, centre: &Tensor) -> Result<Newton> {
+    /// Stands at `centre` `[1, 34]` and knows the derivatives there; draws at the side `sight`.
+    pub(super) fn new(mut renderer: Renderer, sight: i64, centre: &Tensor) -> Result<Newton> {
         let device = renderer.device();
-        let seen = pictures(&mut renderer, centre)?;
+        let seen = pictures(&mut renderer, sight, centre)?;
         let state = State {
             row: centre.copy(),
             slopes: Tensor::f_zeros([COLUMNS, seen.size()[1]], (Kind::Float, device))?,
@@ -153,6 +155,7 @@ impl Newton {
         };
         let mut newton = Newton {
             renderer,
+            sight,
             centre: centre.copy(),
             offsets: columns(ANGLE_OFFSET, ALPHA_OFFSET, device)?,
             units: columns(ANGLE_UNIT, 1.0, device)?,
@@ -178,7 +181,7 @@ impl Newton {
 
     /// Goes to `row` `[1, 34]`; the derivatives are those of where it was.
     pub(super) fn stand_at(&mut self, row: &Tensor) -> Result<()> {
-        (self.state.row, self.state.seen) = (row.copy(), pictures(&mut self.renderer, row)?);
+        (self.state.row, self.state.seen) = (row.copy(), pictures(&mut self.renderer, self.sight, row)?);
         Ok(())
     }
 
@@ -214,14 +217,14 @@ impl Newton {
     pub(super) fn measure(&mut self) -> Result<()> {
         let picks = Tensor::f_arange(COLUMNS, (Kind::Int64, self.renderer.device()))?;
         let rows = self.moved(&self.state.row, &picks)?;
-        let around = pictures(&mut self.renderer, &rows)?;
+        let around = pictures(&mut self.renderer, self.sight, &rows)?;
         self.state.slopes = around.minus(&self.state.seen)?.over(&self.offsets.f_unsqueeze(1)?)?;
         Ok(())
     }
 
     /// Goes to `row` `[1, 34]` if its picture is nearer.
     pub(super) fn consider(&mut self, aim: &Aim, row: &Tensor) -> Result<()> {
-        let seen = pictures(&mut self.renderer, row)?;
+        let seen = pictures(&mut self.renderer, self.sight, row)?;
         if aim.error(&seen)? < aim.error(&self.state.seen)? {
             (self.state.row, self.state.seen) = (row.copy(), seen);
         }
@@ -243,7 +246,7 @@ impl Newton {
             self.state.next = (self.state.next + effort.columns) % COLUMNS;
             let picks = Tensor::f_from_slice(&picks)?.f_to_device(self.renderer.device())?;
             let rows = Tensor::f_cat(&[&row, &self.moved(&row, &picks)?], 0)?;
-            let seen = pictures(&mut self.renderer, &rows)?;
+            let seen = pictures(&mut self.renderer, self.sight, &rows)?;
             let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + effort.columns, 1)?);
             let left = aim.error(&there)?;
             if !left.is_finite() {
@@ -321,10 +324,10 @@ impl Newton {
     }
 }
 
-/// Pictures of rows `[n, 34]` as `[n, P]`.
-fn pictures(renderer: &mut Renderer, rows: &Tensor) -> Result<Tensor> {
+/// Pictures of rows `[n, 34]`, drawn at `sight`, as `[n, P]`.
+fn pictures(renderer: &mut Renderer, sight: i64, rows: &Tensor) -> Result<Tensor> {
     let params = from_table(rows, std::iter::repeat(0.0))?;
-    let parts = params.chunks(renderer.good_batch(GLIMPSE as u32)).map(|part| small(&renderer.pictures(part, GLIMPSE)?));
+    let parts = params.chunks(renderer.good_batch(sight as u32)).map(|part| small(&renderer.pictures(part, sight)?));
     Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
@@ -387,7 +390,7 @@ mod tests {
         let mut values = fixture::rule("newton", COLUMNS as usize, 0.3, 0.0);
         values[..2].copy_from_slice(&[6.0, -4.0]);
         let goal = from_vec(&values, &[1, COLUMNS], Device::Cpu).unwrap();
-        (Newton::new(renderer(), &goal.zeros_like()).unwrap(), Newton::new(renderer(), &goal).unwrap())
+        (Newton::new(renderer(), 32, &goal.zeros_like()).unwrap(), Newton::new(renderer(), 32, &goal).unwrap())
     }
 
     fn aim(at: &Newton) -> Aim {

@@ -221,12 +221,12 @@ impl<'a> Full<'a> {
             0 | 1 => to_table(std::slice::from_ref(&identity.rest), bench.device)?,
             _ => to_table(&identity.anchors, bench.device)?.f_median_dim(0, true)?.0,
         };
-        let newton = Newton::new(bench.renderer(pack, identity)?, &centre)?;
+        let newton = Newton::new(bench.renderer(pack, identity)?, model.sight, &centre)?;
         Ok(Full { pack, identity, plan: options.plan(), model, latent, newton, bench, start: None, last: None, strange: false })
     }
 
     fn crops<'f>(&self, frames: impl IntoIterator<Item = &'f AlignedFrame>) -> Result<Crops> {
-        Crops::new(frames, self.pack.config().generator.resolution, self.bench.device)
+        self.bench.crops(self.pack, frames)
     }
 
     /// Where the search of each crop begins, `[frames, 34]`: where `start` says, or what the person's renders or the pack's predictor tell.
@@ -331,7 +331,7 @@ impl<'a> Full<'a> {
         }
         let judge = self.bench.judge(self.pack)?;
         let half = Half { inner: progress, before: stage.done };
-        let face = Prior::face(self.pack.config().generator.resolution / 2, self.bench.device)?;
+        let face = Prior::face(self.model.sight / 2, self.bench.device)?;
         // Without tuned weights nobody is drawn as they are.
         let strange = (!self.identity.tuned.is_empty()).then_some((newton::STRANGE, &face));
         let (table, like) = newton::search(&mut self.newton, &judge, (&crops, strange), &table, self.plan.newton_steps, &half)?;

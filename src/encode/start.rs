@@ -39,11 +39,11 @@ impl Start {
         progress.begin("learn the start", SAMPLES as u64);
         let rows = mixtures(anchors)?;
         let mut seen = Vec::new();
-        let batch = 2 * super::batch(model.generator.config().resolution.min(256)) as i64;
+        let batch = 2 * super::batch(model.sight) as i64;
         for first in (0..SAMPLES as i64).step_by(batch as usize) {
             check(progress)?;
             let part = rows.f_slice(0, first, first + batch, 1)?;
-            seen.push(no_grad(|| hidden(net, model.kind, &model.glimpse(latent, &part)?))?);
+            seen.push(no_grad(|| hidden(net, model.kind, &model.render(latent, &part)?))?);
             progress.advance((first + batch) as u64, "");
         }
         progress.end();

@@ -92,7 +92,10 @@ struct Course<'a> {
     seed: u64,
 }
 
-/// How often, from then on, their bytes are counted.
+/// One step in so many draws at full size, where the generator goes on beyond what the search looks at. The layers before are tuned as if
+/// it did not; those beyond learn in these steps alone.
+const FINE_EVERY: u64 = 4;
+/// How often, once the weights are rounded, their bytes are counted.
 const COUNTS: u64 = 40;
 /// Share of the tuning after which the price of a bit stays.
 const SETTLED: f64 = 0.95;
@@ -225,13 +228,19 @@ fn descend(
         }
         // A step draws the same numbers whatever was drawn before it.
         super::seed_all(course.seed.wrapping_add(step << 8));
-        let picks = moving.deck.draw(super::batch(model.generator.config().resolution));
+        let fine = model.goes_on() && step % FINE_EVERY == FINE_EVERY - 1;
+        let picks = moving.deck.draw(super::batch(if fine { model.generator.config().resolution } else { model.sight }));
         let rate = rate(step, steps);
         let batch = moving.rows.take(&picks)?;
-        let target = judge.target(&crops.pick(&picks)?)?;
+        let whole = crops.whole(&picks)?;
+        let target = judge.target(&crops.smaller(&whole)?)?;
         let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
-        let renders = model.render(&moving.latent, &table)?;
-        let mut loss = judge.loss(&renders, &target)?.average()?;
+        let mut loss = if fine {
+            let (early, renders) = model.render_whole(&moving.latent, &table)?;
+            judge.loss(&early, &target)?.plus(&judge.pixels(&renders, &whole, &target)?)?.average()?
+        } else {
+            judge.loss(&model.render(&moving.latent, &table)?, &target)?.average()?
+        };
         if course.inputs {
             loss = loss.plus(&calm(&batch.leaf)?)?;
         }

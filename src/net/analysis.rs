@@ -194,6 +194,14 @@ impl Analysis {
         })
     }
 
+    /// Side of the pictures beyond which most of these networks see nothing more.
+    pub fn sight(&self) -> i64 {
+        match self {
+            Analysis::Built(net) => net.config().input,
+            Analysis::Published(_) => PERCEPTUAL_SIDE,
+        }
+    }
+
     /// Crops of any side to be looked at; convolutions run in `kind`.
     ///
     /// # Errors

@@ -298,6 +298,30 @@ impl Generator {
         }
     }
 
+    /// The pictures as they stand at `side` and at the end, `[B, 3, side, side]` and `[B, 3, R, R]`. Gradients of the latter reach only the layers
+    /// beyond `side`.
+    ///
+    /// # Errors
+    /// As [`Generator::synthesis_to`].
+    pub fn synthesis_by(&self, side: i64, styles: &[Tensor], kind: Kind) -> Result<(Tensor, Tensor)> {
+        let mut run = self.start(styles, kind)?;
+        let mut early = None;
+        for (layer, style) in self.layers.iter().zip(styles) {
+            if layer.side > side && early.is_none() {
+                early = run.image.take();
+                run.x = run.x.f_detach()?;
+                run.image = early.as_ref().map(Tensor::f_detach).transpose()?;
+            }
+            self.advance(&mut run, style)?;
+        }
+        let image = run.image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))?;
+        let early = early.unwrap_or_else(|| image.shallow_clone());
+        match early.size()[2] == side {
+            true => Ok((early, image)),
+            false => Err(Error::Misuse(format!("a generator of {} pixels does not pass {side}", self.cfg.resolution))),
+        }
+    }
+
     /// Synthesis before its first layer, for a batch of `styles`.
     ///
     /// # Errors

@@ -57,6 +57,11 @@ impl Shape {
         Shape { style_dim: 16, channels: vec![16, 16, 12, 8], flow_hidden: 8, analysis: true }
     }
 
+    /// 64 x 64, of which the analysis networks see no more than of [`Shape::tiny`].
+    pub fn beyond() -> Self {
+        Shape { channels: vec![16, 16, 12, 8, 8], ..Shape::tiny() }
+    }
+
     /// 256 x 256 with the channels that the trainer plans for that side.
     pub fn large() -> Self {
         Shape { style_dim: 128, channels: vec![192, 192, 160, 112, 64, 32, 32], flow_hidden: 96, analysis: false }
@@ -136,6 +141,9 @@ fn spread(name: &str, dims: &[i64]) -> (f64, f64) {
     }
 }
 
+/// Most that the analysis networks see.
+const SEEN: i64 = 32;
+
 fn config(shape: &Shape, seed: u64) -> PackConfig {
     let resolution = 2i64 << shape.channels.len();
     let generator =
@@ -145,7 +153,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
     PackConfig {
         format: FORMAT,
         name: format!("rule-made {resolution} seed {seed}"),
-        channels: channels(&generator),
+        channels: channels(&generator, if shape.analysis { SEEN } else { resolution }),
         flow: FlowConfig::Rows(RowFlowConfig { style_dim: shape.style_dim, hidden: shape.flow_hidden }),
         analysis: analysis(shape, resolution),
         ranges,
@@ -178,7 +186,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
 #[cfg(feature = "analysis")]
 fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
     let net = crate::net::facenet::FaceNetConfig {
-        input: resolution,
+        input: resolution.min(SEEN),
         widths: vec![8, 12, 16, 16],
         hidden: 32,
         style_dim: shape.style_dim,
@@ -196,10 +204,10 @@ fn analysis(_: &Shape, _: i64) -> Option<super::AnalysisConfig> {
     None
 }
 
-/// 32 channels spread over the convolutions from 8 x 8 up.
-fn channels(generator: &GeneratorConfig) -> Vec<Channel> {
+/// 32 channels spread over the convolutions from 8 x 8 up to `most`.
+fn channels(generator: &GeneratorConfig, most: i64) -> Vec<Channel> {
     let layers = generator.layers();
-    let usable: Vec<usize> = (2..layers.len()).filter(|i| !layers[*i].to_rgb).collect();
+    let usable: Vec<usize> = (2..layers.len()).filter(|i| !layers[*i].to_rgb && layers[*i].side <= most).collect();
     (0..EXPRESSIONS)
         .map(|i| Channel {
             layer: usable[i % usable.len()],

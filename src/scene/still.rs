@@ -126,7 +126,12 @@ fn fit(frame: Frame, width: u32, height: u32) -> Result<Frame> {
     if width == 0 || height == 0 {
         return Err(Error::Misuse(format!("a picture of {width} x {height}")));
     }
-    by_colour(&frame, width, height, |colour| resized(colour, [i64::from(height), i64::from(width)]))
+    let (h, w) = (i64::from(height), i64::from(width));
+    by_colour(&frame, width, height, |colour| match height > frame.height && width > frame.width {
+        // Bicubic: what is enlarged stays sharp.
+        true => Ok(colour.f_upsample_bicubic2d([h, w], false, None, None)?),
+        false => resized(colour, [h, w]),
+    })
 }
 
 /// The frame of `width` x `height` that `change` makes of another one's colours, each `[1, 1, h, w]` from 0 to 255: one after the other, which takes a

@@ -18,6 +18,7 @@ use crate::net::adam::Adam;
 use crate::net::facenet::FaceNet;
 use crate::net::ops::{to_frames, Calc};
 use crate::net::{Channel, Generator, RowFlow, Weights};
+use std::collections::HashSet;
 use tch::{Kind, Tensor};
 
 /// Weight of the perceptual distance: about as much as the pixels once both have fallen. The analysis network disregards colour, so
@@ -155,9 +156,15 @@ fn losses(judge: &FaceNet, fake: &Tensor, batch: &Batch, kind: Kind) -> Result<[
     Ok([pixels, seen, texture])
 }
 
-/// Everything that is trained here, with its rate.
-pub(super) fn optimiser(model: &Model) -> Result<Adam> {
+/// Everything that is trained here, with its rate; with tensors of the generator that are `kept`, its others alone.
+pub(super) fn optimiser(model: &Model, kept: Option<&HashSet<String>>) -> Result<Adam> {
     let mut adam = Adam::new(0.9, 0.99);
+    if let Some(kept) = kept {
+        for (_, tensor) in model.generator.weights().require_grad(|name| !kept.contains(name))? {
+            adam.add_scalar(&tensor, 1.0)?;
+        }
+        return Ok(adam);
+    }
     for (name, tensor) in model.generator.weights().require_grad(|_| true)? {
         adam.add_scalar(&tensor, if name.starts_with("style.") { MAPPING_RATE } else { 1.0 })?;
     }
@@ -170,11 +177,11 @@ pub(super) fn optimiser(model: &Model) -> Result<Adam> {
     Ok(adam)
 }
 
-/// Runs the stage from its saved state to the end.
-pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
+/// Runs the stage from its saved state to the end; tensors of the generator that are `kept` stay, and with them all other networks.
+pub(super) fn train(model: &Model, heads: &HeadSet, kept: Option<&HashSet<String>>, run: &Run) -> Result<()> {
     let state = StageState::new(&run.options.state, "generator");
     let steps = run.options.generator_steps;
-    let mut adam = optimiser(model)?;
+    let mut adam = optimiser(model, kept)?;
     let (mut step, mut before) = (0, Default::default());
     if let Some(saved) = state.load()? {
         restore(model.generator.weights(), &saved.weights.under("generator.")?)?;
@@ -193,7 +200,8 @@ pub(super) fn train(model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
             return Err(Error::Cancelled);
         }
         let share = pace.share(step);
-        let side = if share < COARSE_SHARE { run.options.size.min(COARSE_SIDE) } else { run.options.size };
+        let coarse = share < COARSE_SHARE && kept.is_none();
+        let side = if coarse { run.options.size.min(COARSE_SIDE) } else { run.options.size };
         let adversary = (share >= COARSE_SHARE).then_some(&mut critic);
         let example = example(model.net, heads, side, step, run)?;
         let (parts, told) = descend(model, &mut adam, adversary, &example, None, RATE * schedule(step, share), run)?;

@@ -14,6 +14,7 @@ use crate::net::{
 use crate::pack::{Pack, PackConfig};
 use crate::params::PARAMS;
 use crate::progress::Progress;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -27,6 +28,8 @@ pub struct TrainOptions {
     pub state: PathBuf,
     /// A pack to start from: tensors of the same name and shape are taken over, all others begin anew.
     pub init: Option<PathBuf>,
+    /// Train only the generator's layers that `init` lacks: stopped at the former size it draws what it drew.
+    pub grow: bool,
     /// Side of the pictures: a power of two.
     pub size: i64,
     /// Heads rendered ahead.
@@ -59,6 +62,7 @@ impl Default for TrainOptions {
             out: "pack.safetensors".into(),
             state: "pack.state".into(),
             init: None,
+            grow: false,
             size: 128,
             images: 16_384,
             seed: 1,
@@ -134,21 +138,23 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
 pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()> {
     check_options(options)?;
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
-    claim(options, "")?;
+    claim(options, if options.grow { " grow" } else { "" })?;
     tch::manual_seed(options.seed as i64);
     let run = Run::new(options, progress);
-    let (cfg, flow_cfg, analysis_cfg) = configs(options.size);
-    let mut table = channels::reserve(&cfg);
-    let [g, f, a] = starting_weights(&cfg, &flow_cfg, &analysis_cfg, &table, options)?;
-    let generator = Generator::new(cfg, g)?;
-    let flow = RowFlow::new(flow_cfg, f)?;
-    let net = FaceNet::new(analysis_cfg, a)?;
+    let Begin { generator, flow, net, mut table, kept } = begin(options)?;
     let heads = HeadSet::render(options.images, options.size, options.seed << 32, Some(&options.state), progress)?;
-    analysis::train(&net, &heads, &analysis::FROM_NOTHING, &run)?;
+    if kept.is_none() {
+        analysis::train(&net, &heads, &analysis::FROM_NOTHING, &run)?;
+    }
     let model = Model { generator: &generator, flow: &flow, net: &net, channels: &table.clone() };
-    generator::train(&model, &heads, &run)?;
-    let mean = mean_latent(&model, &heads, &run)?;
-    channels::measure(&mut table, &model, &heads, &run)?;
+    generator::train(&model, &heads, kept.as_ref().map(|kept| &kept.tensors), &run)?;
+    let mean = match kept {
+        Some(kept) => kept.mean,
+        None => {
+            channels::measure(&mut table, &model, &heads, &run)?;
+            to_vec(&mean_latent(&model, &heads, &run)?)?
+        }
+    };
     let config = PackConfig {
         format: crate::pack::FORMAT,
         name: format!("parametric heads {}", options.size),
@@ -157,7 +163,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         analysis: Some(AnalysisConfig::Built(net.config().clone())),
         channels: table,
         ranges: ranges(),
-        latent_mean: to_vec(&mean)?,
+        latent_mean: mean,
         labels: LABEL_NAMES.iter().map(|s| s.to_string()).collect(),
         framing: Default::default(),
         tuning_rate: crate::pack::TUNING_RATE,
@@ -191,6 +197,9 @@ pub(super) fn check_options(options: &TrainOptions) -> Result<()> {
     if !(0.0..=1.0).contains(&options.film) {
         return Err(Error::Misuse(format!("camera faults of strength {}: from 0 to 1", options.film)));
     }
+    if options.grow && options.init.is_none() {
+        return Err(Error::Misuse("only a pack to start from can be grown".into()));
+    }
     if options.minutes.is_some_and(|m| !(m > 0.0 && m <= MAX_MINUTES)) {
         return Err(Error::Misuse(format!("a time limit of {:?} minutes: above 0, at most a year", options.minutes)));
     }
@@ -216,39 +225,85 @@ pub(super) fn claim(options: &TrainOptions, more: &str) -> Result<()> {
     }
 }
 
-/// The weights of generator, pose flow and analysis network before the first step.
-fn starting_weights(
-    cfg: &GeneratorConfig,
-    flow_cfg: &RowFlowConfig,
-    analysis_cfg: &FaceNetConfig,
-    table: &[Channel],
-    options: &TrainOptions,
-) -> Result<[Weights; 3]> {
+/// Where a training begins.
+struct Begin {
+    generator: Generator,
+    flow: RowFlow,
+    net: FaceNet,
+    table: Vec<Channel>,
+    kept: Option<Kept>,
+}
+
+/// What a pack that is grown keeps of the one before.
+struct Kept {
+    /// Names of the generator's tensors.
+    tensors: HashSet<String>,
+    /// Mean latent.
+    mean: Vec<f32>,
+}
+
+/// The networks before the first step.
+fn begin(options: &TrainOptions) -> Result<Begin> {
     let device = options.device;
-    let mut generator = init::generator(cfg, table, device)?;
-    let mut flow = init::flow(flow_cfg, device)?;
-    let mut net = init::facenet(analysis_cfg, device)?;
-    let mut mean = Tensor::f_zeros([cfg.style_dim], (Kind::Float, device))?;
-    if let Some(path) = &options.init {
-        let pack = Pack::load(path)?;
-        let (PoseFlow::Rows(old_flow), Analysis::Built(old_net)) = (pack.flow(device)?, pack.analysis(device)?) else {
-            return Err(Error::Unsupported(format!(
-                "pack {}: training goes on only from packs that it made",
-                pack.config().name
-            )));
-        };
-        let taken = init::adopt(&mut generator, pack.generator(device)?.weights(), device)?
-            + init::adopt(&mut flow, old_flow.weights(), device)?
-            + init::adopt(&mut net, old_net.weights(), device)?;
-        let all = generator.iter().count() + flow.iter().count() + net.iter().count();
-        log::info!("{taken} of {all} tensors from {}", path.display());
-        init::silence(cfg, table, &generator)?;
-        if pack.config().latent_mean.len() as i64 == cfg.style_dim {
-            mean = from_vec(&pack.config().latent_mean, &[cfg.style_dim], device)?;
-        }
+    let (cfg, flow_cfg, net_cfg) = configs(options.size);
+    let Some(path) = &options.init else {
+        let table = channels::reserve(&cfg);
+        let mut net = init::facenet(&net_cfg, device)?;
+        init::calm_encoder(&mut net, &Tensor::f_zeros([cfg.style_dim], (Kind::Float, device))?)?;
+        let (generator, flow) = (init::generator(&cfg, &table, device)?, init::flow(&flow_cfg, device)?);
+        return assemble((cfg, generator), (flow_cfg, flow), (net_cfg, net), table);
+    };
+    let pack = Pack::load(path)?;
+    let config = pack.config();
+    let (PoseFlow::Rows(old_flow), Analysis::Built(old_net)) = (pack.flow(device)?, pack.analysis(device)?) else {
+        return Err(Error::Unsupported(format!("pack {}: training goes on only from packs that it made", config.name)));
+    };
+    let old = pack.generator(device)?;
+    if options.grow {
+        return grown(options, &pack, &old, old_flow, old_net);
     }
+    let table = channels::reserve(&cfg);
+    let mut generator = init::generator(&cfg, &table, device)?;
+    let (mut flow, mut net) = (init::flow(&flow_cfg, device)?, init::facenet(&net_cfg, device)?);
+    let taken = init::adopt(&mut generator, old.weights(), device)?
+        + init::adopt(&mut flow, old_flow.weights(), device)?
+        + init::adopt(&mut net, old_net.weights(), device)?;
+    let all = generator.iter().count() + flow.iter().count() + net.iter().count();
+    log::info!("{taken} of {all} tensors from {}", path.display());
+    init::silence(&cfg, &table, &generator)?;
+    let mean = match config.latent_mean.len() as i64 == cfg.style_dim {
+        true => from_vec(&config.latent_mean, &[cfg.style_dim], device)?,
+        false => Tensor::f_zeros([cfg.style_dim], (Kind::Float, device))?,
+    };
     init::calm_encoder(&mut net, &mean)?;
-    Ok([generator, flow, net])
+    assemble((cfg, generator), (flow_cfg, flow), (net_cfg, net), table)
+}
+
+/// The networks of `pack`, whose generator gets more layers.
+fn grown(options: &TrainOptions, pack: &Pack, old: &Generator, flow: RowFlow, net: FaceNet) -> Result<Begin> {
+    let before = old.config();
+    if options.size <= before.resolution {
+        return Err(Error::Misuse(format!("a pack of {} pixels cannot grow to {}", before.resolution, options.size)));
+    }
+    let mut channels = before.channels.clone();
+    channels.extend(&plan(options.size)[channels.len()..]);
+    let cfg = GeneratorConfig { resolution: options.size, channels, ..before.clone() };
+    let table = pack.config().channels.clone();
+    let mut weights = init::generator(&cfg, &table, options.device)?;
+    init::adopt(&mut weights, old.weights(), options.device)?;
+    let tensors = old.weights().iter().map(|(name, _)| name.clone()).collect();
+    let kept = Kept { tensors, mean: pack.config().latent_mean.clone() };
+    Ok(Begin { generator: Generator::new(cfg, weights)?, flow, net, table, kept: Some(kept) })
+}
+
+fn assemble(
+    (cfg, generator): (GeneratorConfig, Weights),
+    (flow_cfg, flow): (RowFlowConfig, Weights),
+    (net_cfg, net): (FaceNetConfig, Weights),
+    table: Vec<Channel>,
+) -> Result<Begin> {
+    let (generator, flow) = (Generator::new(cfg, generator)?, RowFlow::new(flow_cfg, flow)?);
+    Ok(Begin { generator, flow, net: FaceNet::new(net_cfg, net)?, table, kept: None })
 }
 
 /// Mean of the encoder's w over up to 512 heads.

@@ -210,7 +210,7 @@ fn join(heads: Example, footage: Example) -> Result<Example> {
 fn fit(model: &Model, heads: &HeadSet, footage: &Footage, run: &Run) -> Result<Tensor> {
     let state = StageState::new(&run.options.state, "personal");
     let steps = run.options.generator_steps;
-    let mut adam = generator::optimiser(model)?;
+    let mut adam = generator::optimiser(model, None)?;
     let start = footage.set.numbers()?.f_to_device(run.device)?;
     let mut rows = RowAdam::new(&start, &column_rates(ALPHA_RATE, ANGLE_RATE, run.device)?)?;
     let (mut step, mut before) = (0, Default::default());

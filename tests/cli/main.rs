@@ -128,6 +128,14 @@ fn a_clip_survives_encoding_inspection_decoding_and_evaluation() {
     room.ok(&format!("decode a.effigy --pack pack.safetensors -o decoded.mkv {DECODE}"));
     let stamps: Vec<i64> = clip(&room.path("decoded.mkv")).iter().map(|(pts, _)| *pts).collect();
     assert_eq!(stamps, (0..FRAMES as i64).map(|i| i * TICKS).collect::<Vec<_>>());
+    room.ok(&format!("decode a.effigy --pack pack.safetensors -o large.mkv --size 64 {DECODE}"));
+    for ((_, large), (_, frame)) in clip(&room.path("large.mkv")).iter().zip(clip(&room.path("decoded.mkv"))) {
+        assert_eq!((large.width, large.height), (64, 64));
+        // Scaled back down it is the same picture, but for what bicubic scaling overshoots.
+        let back = effigy::scene::cover(large, SIDE, SIDE).unwrap();
+        let off: u64 = back.data.iter().zip(&frame.data).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        assert!(off < 6 * frame.data.len() as u64, "{off}");
+    }
 
     let figures =
         json(&room.ok("evaluate crops.mkv decoded.mkv --json --frames-csv f.csv --sheet s.png --enrolled crops.mkv --quiet"));
@@ -371,6 +379,17 @@ fn a_known_face_in_a_camera_clip_is_placed_and_cut() {
         records.extend(packet.frames);
     }
     let (camera, crops) = (clip(&room.path("head.mkv")), clip(&room.path("crops.mkv")));
+    // The same crops cut from what the stream says, and at another size.
+    room.ok("align head.mkv --like a.effigy --size 32 -o again.mkv --quiet");
+    for ((pts, crop), (other, again)) in crops.iter().zip(clip(&room.path("again.mkv"))) {
+        let worst = crop.data.iter().zip(&again.data).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(*pts == other && worst < Some(8), "{worst:?}");
+    }
+    room.ok("align head.mkv --like a.effigy --size 64 -o large.mkv --quiet");
+    let large = clip(&room.path("large.mkv"));
+    assert!(large.len() == crops.len() && large[0].1.width == 64);
+    room.clip("other.mkv", 64, 4);
+    room.fails("align other.mkv --like a.effigy --size 32 -o out.mkv", 2, "differ in size");
     assert_eq!((records.len(), crops.len()), (camera.len(), camera.len()));
     for ((record, (pts, frame)), (_, crop)) in records.iter().zip(camera).zip(crops) {
         let placement = record.placement.unwrap();

@@ -1,6 +1,6 @@
 //! `effigy align`: clip -> lossless clip of the aligned crops.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use effigy::Result;
 
@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   effigy align call.mp4 -o crops.mkv
   effigy align call.mp4 -o crops.mkv --size 512 --frames 100
+  effigy align call.mp4 -o crops.mkv --size 512 --like call.effigy     where a stream of this clip has its crops
 
 The result holds the crops alone, not where they sat in the camera frame: a stream made from it with
 `effigy encode --aligned-input` cannot be pasted back. Encode the camera clip itself for that.";
@@ -29,6 +30,9 @@ pub struct Args {
     /// Side of the crop, pixels [default: the pack's]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: Option<u32>,
+    /// Cut where this stream, which was encoded from the clip, has its crops; nothing is followed. Frames that the stream has not are left out
+    #[arg(long, value_name = "STREAM", conflicts_with_all = ["start", "frames", "face"])]
+    like: Option<PathBuf>,
     /// Leave out what comes before this time
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
     start: f64,
@@ -44,12 +48,18 @@ pub struct Args {
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let part = ClipArgs { start: args.start, frames: args.frames, face: args.face, aligned_input: false };
     clip::check_build(&part)?;
-    distinct(&args.output, &[&args.clip])?;
+    let inputs: Vec<&Path> = std::iter::once(&args.clip).chain(&args.like).map(PathBuf::as_path).collect();
+    distinct(&args.output, &inputs)?;
     check_writable(&args.output)?;
     let side = match args.size {
         Some(side) => side,
         None => side(&args.pack.load()?),
     };
+    if let Some(stream) = &args.like {
+        let count = clip::cut_like(&args.clip, stream, side, &args.output, reporter)?;
+        reporter.say(&format!("{}: {count} crops of {side} x {side}", args.output.display()));
+        return Ok(());
+    }
     let clip = clip::load(&args.clip, &part, Crops { saved: Some(&args.output), ..Crops::of_side(side) }, reporter)?;
     let keys = clip.tracks.iter().filter(|f| f.key).count();
     let lost = clip.tracks.iter().filter(|f| f.confidence <= 0.0).count();

@@ -206,6 +206,50 @@ pub fn follow_live(
     Ok((aligned, params))
 }
 
+/// Writes the crops of a clip that a stream of it has, at another size; returns how many.
+pub fn cut_like(path: &Path, stream: &Path, side: u32, output: &PathBuf, progress: &dyn Progress) -> Result<usize> {
+    let mut reader = crate::decode::open(stream)?;
+    let (header, mut records) = (reader.header().clone(), Vec::new());
+    while let Some(packet) = reader.next_packet()? {
+        check(progress)?;
+        records.extend(packet.frames);
+    }
+    if !header.placement {
+        return Err(Error::Misuse(format!("{}: the stream does not say where the face was", stream.display())));
+    }
+    let clip = ClipReader::open(path, &ReadOptions::default())?;
+    let (camera, _) = look_ahead(&clip, &ClipArgs::default());
+    if (camera.width, camera.height) != (header.camera_width, header.camera_height) {
+        return Err(Error::Misuse(format!(
+            "{} was not encoded from {}: the pictures differ in size",
+            stream.display(),
+            path.display()
+        )));
+    }
+    let mut crops = CropFile::new(Some(output), camera);
+    let mut next = records.iter().peekable();
+    progress.begin("cutting", records.len() as u64);
+    for timed in clip {
+        check(progress)?;
+        let timed = timed?;
+        let Some(record) = next.next_if(|record| record.pts == timed.pts) else { continue };
+        let Some(placement) = record.placement else { continue };
+        let track = Track { pts: record.pts, roll: record.params.roll, placement, key: false, shot: 0, confidence: 1.0 };
+        crops.write(&cut_crop(&timed, &track, side, &Default::default())?)?;
+        progress.advance((records.len() - next.len()) as u64, "");
+        if next.peek().is_none() {
+            break;
+        }
+    }
+    progress.end();
+    if let Some(record) = next.peek() {
+        let (clip, stream) = (path.display(), stream.display());
+        return Err(Error::Misuse(format!("{clip} has no frame at time stamp {}: {stream} was not encoded from it", record.pts)));
+    }
+    crops.finish()?;
+    Ok(records.len())
+}
+
 impl Aligned {
     /// The camera's frames, each with its index and track.
     pub fn frames(&self) -> Result<impl Iterator<Item = Result<(usize, TimedFrame, Track)>> + '_> {

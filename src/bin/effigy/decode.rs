@@ -31,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   effigy decode call.effigy -o call.mp4
   effigy decode call.effigy -o frames/                              a folder of PNG
+  effigy decode call.effigy -o large.mp4 --size 512                  scaled up
   effigy decode call.effigy -o pasted.mkv --paste call-source.mp4    back into the camera picture
   effigy decode call.effigy -o room.mp4 --camera                     the camera picture from the stream alone
   effigy decode call.effigy -o beach.mp4 --paste beach.jpg           the head in front of a picture
@@ -65,6 +66,9 @@ pub struct Args {
     /// over it, without the body below the crop
     #[arg(long, value_name = "CLIP|PICTURE")]
     paste: Option<PathBuf>,
+    /// Side of the pictures, pixels: those of the pack are scaled up or down to it [default: the pack's]
+    #[arg(long, value_name = "PIXELS", conflicts_with_all = ["paste", "camera"], value_parser = clap::value_parser!(u32).range(16..=4096))]
+    size: Option<u32>,
     /// Render the whole camera picture: the head over the background that the stream carries (`encode --plate`), which stands
     /// still, shoulders and hands with it
     #[arg(long, conflicts_with = "paste")]
@@ -306,6 +310,8 @@ struct Sink {
     ground: Ground,
     /// Tells heads from background.
     matter: Option<Matter>,
+    /// Side to which crops are scaled.
+    size: Option<u32>,
 }
 
 /// What the crops are laid over.
@@ -326,7 +332,7 @@ impl Sink {
             _ => None,
         };
         let (width, height) = match ground {
-            Ground::None => (header.resolution, header.resolution),
+            Ground::None => [args.size.unwrap_or(header.resolution); 2].into(),
             _ => (header.camera_width, header.camera_height),
         };
         let audio = match (args.mute, args.clip().or(args.sound.as_ref()), &survey.sound) {
@@ -342,7 +348,12 @@ impl Sink {
             frame_rate: frame_rate(header),
             ..WriteOptions::default()
         };
-        Ok(Sink { writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?, ground, matter })
+        Ok(Sink {
+            writer: ClipWriter::create(&args.output, width, height, header.time_base, &options)?,
+            ground,
+            matter,
+            size: args.size,
+        })
     }
 
     fn put(&mut self, records: &[FrameRecord], crops: &[Frame]) -> Result<()> {
@@ -350,7 +361,10 @@ impl Sink {
         for (i, (record, crop)) in records.iter().zip(crops).enumerate() {
             let (roll, pts) = (record.params.roll, record.pts);
             match (&mut self.ground, record.placement) {
-                (Ground::None, _) => self.writer.write(pts, crop)?,
+                (Ground::None, _) => match self.size {
+                    Some(side) => self.writer.write(pts, &cover(crop, side, side)?)?,
+                    None => self.writer.write(pts, crop)?,
+                },
                 (Ground::Still(still), Some(placement)) => {
                     let mut shown = still.clone();
                     paste(&mut shown, crop, mattes.get(i), roll, &placement, FEATHER)?;

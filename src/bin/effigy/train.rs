@@ -206,6 +206,9 @@ pub struct PackArgs {
     /// Start from this pack: tensors of the same name and shape are taken over, the others begin anew
     #[arg(long, value_name = "PACK")]
     init: Option<PathBuf>,
+    /// Train only the generator's layers that the pack to start from lacks: at its size the new pack draws what that one draws
+    #[arg(long, requires = "init")]
+    grow: bool,
     /// Side of the pictures, pixels: a power of two
     #[arg(long, value_name = "PIXELS", default_value_t = TrainOptions::default().size)]
     size: i64,
@@ -265,6 +268,7 @@ fn common(output: &Path, state: Option<&PathBuf>, device: &crate::common::Device
 fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
     let options = TrainOptions {
         init: args.init.clone(),
+        grow: args.grow,
         size: args.size,
         images: args.images,
         seed: args.seed,
