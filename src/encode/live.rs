@@ -7,7 +7,7 @@
 
 use super::crops::Crops;
 use super::loss::Prior;
-use super::model::{from_table, latent_tensor, to_table, Model};
+use super::model::{from_table, latent_tensor, Model};
 use super::newton::{Aim, Effort, Newton, Strange, STRANGE};
 use super::place::Misplaced;
 use super::search::UNSURE;
@@ -182,17 +182,26 @@ impl LiveReader {
         let bench = Bench::new(pack, options)?;
         let model: Model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
         let latent = latent_tensor(&identity.latent, bench.device)?;
-        let anchors = match identity.anchors.len() {
-            0 | 1 => start::drawn(&pack.config().ranges, bench.device)?,
-            _ => to_table(&identity.anchors, bench.device)?,
-        };
+        let anchors = start::known(identity, pack, bench.device)?;
         let start = Start::learn(&model, &bench.net, &latent, &anchors, progress)?;
+        LiveReader::assemble(pack, identity, bench, start, (smoothing, steps))
+    }
+
+    /// From what was learned already.
+    pub(super) fn assemble(
+        pack: &Pack,
+        identity: &Identity,
+        bench: Bench,
+        start: Start,
+        (smoothing, steps): (f32, u32),
+    ) -> Result<Self> {
+        let sight = bench.sight(pack);
         let follower = match steps {
             0 => None,
             steps => {
                 let (low, high) = start.bounds()?;
-                let newton = Newton::new(bench.renderer(pack, identity)?, model.sight, start.centre())?.bounded(&low, &high);
-                let side = model.sight / 2;
+                let newton = Newton::new(bench.renderer(pack, identity)?, sight, start.centre())?.bounded(&low, &high);
+                let side = sight / 2;
                 let weights = Prior::new(side, bench.device)?.weights()?;
                 let face = Prior::face(side, bench.device)?;
                 // Without tuned weights nobody is drawn as they are.
@@ -216,7 +225,7 @@ impl LiveReader {
             device: bench.device,
             kind: bench.kind,
             net: bench.net,
-            sides: (pack.config().generator.resolution, model.sight),
+            sides: (pack.config().generator.resolution, sight),
             smoothing,
             rest: identity.rest,
             last: None,

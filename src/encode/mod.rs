@@ -269,6 +269,11 @@ impl Bench {
         })
     }
 
+    /// The same with networks of its own.
+    fn again(&self, pack: &Pack) -> Result<Self> {
+        Ok(Bench { net: pack.analysis(self.device)?, ..*self })
+    }
+
     /// Side of the pictures that are searched with: what the networks look at, but no less than the finest channel needs.
     fn sight(&self, pack: &Pack) -> i64 {
         let layers = pack.config().generator.layers();

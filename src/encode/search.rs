@@ -117,6 +117,17 @@ impl<'a> Searcher<'a> {
         }
     }
 
+    /// A reader of the same person that goes through a clip frame by frame, as on a call but without smoothing, and knows what was learned here.
+    ///
+    /// # Errors
+    /// Misuse for the preset `live`, which is one itself; cancelled; device.
+    pub fn reader(&mut self, progress: &dyn Progress) -> Result<LiveReader> {
+        match &mut self.way {
+            Way::Live(_) => Err(Error::Misuse("the preset live is a reader itself".into())),
+            Way::Full(full) => full.reader(progress),
+        }
+    }
+
     /// The numbers of the next frames. `start`: where [`enroll`](super::enroll) left these very frames, as far as it has seen them; may be empty.
     ///
     /// # Errors
@@ -250,22 +261,31 @@ impl<'a> Full<'a> {
     }
 
     fn guess(&mut self, crops: &Crops, shown: &mut bool, progress: &dyn Progress) -> Result<Tensor> {
-        let judge = self.bench.judge(self.pack)?;
-        if let Some(start) = &self.start {
-            return start.read_all(&judge, crops);
+        if self.start.is_none() {
+            *shown = false;
+            let judge = self.bench.judge(self.pack)?;
+            if self.identity.anchors.len() <= 1 && judge.net.predicts() {
+                return Ok(invert::predict(crops, &judge, progress)?.0);
+            }
         }
-        *shown = false;
+        self.learned(progress)?.read_all(&self.bench.judge(self.pack)?, crops)
+    }
+
+    /// What the person's renders tell of the numbers, learned once.
+    fn learned(&mut self, progress: &dyn Progress) -> Result<Start> {
+        if let Some(start) = &self.start {
+            return Ok(start.again());
+        }
         // The same renders are drawn whatever came before.
         super::seed_all(self.plan.seed);
-        let anchors = match self.identity.anchors.len() {
-            0 | 1 => match invert::predict(crops, &judge, progress)? {
-                (table, true) => return Ok(table),
-                _ => start::drawn(&self.pack.config().ranges, self.bench.device)?,
-            },
-            _ => to_table(&self.identity.anchors, self.bench.device)?,
-        };
-        let start = Start::learn(&self.model, judge.net, &self.latent, &anchors, progress)?;
-        self.start.insert(start).read_all(&judge, crops)
+        let anchors = start::known(self.identity, self.pack, self.bench.device)?;
+        let start = Start::learn(&self.model, &self.bench.net, &self.latent, &anchors, progress)?;
+        Ok(self.start.insert(start).again())
+    }
+
+    fn reader(&mut self, progress: &dyn Progress) -> Result<LiveReader> {
+        let start = self.learned(progress)?;
+        LiveReader::assemble(self.pack, self.identity, self.bench.again(self.pack)?, start, (0.0, LIVE_STEPS))
     }
 
     fn misplaced(

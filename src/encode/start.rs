@@ -5,10 +5,12 @@
 
 use super::crops::Crops;
 use super::loss::Judge;
-use super::model::{Model, COLUMNS};
+use super::model::{to_table, Model, COLUMNS};
+use crate::bitstream::Identity;
 use crate::error::Result;
 use crate::net::ops::{from_vec, Calc};
 use crate::net::Analysis;
+use crate::pack::Pack;
 use crate::progress::{check, Progress};
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -53,6 +55,12 @@ impl Start {
         let (high, _) = anchors.f_max_dim(0, true)?;
         let margin = high.minus(&low)?.scale(0.3)?;
         Ok(Start { map, centre, low: low.minus(&margin)?, high: high.plus(&margin)? })
+    }
+
+    /// The same map, which shares its memory.
+    pub(super) fn again(&self) -> Start {
+        let Start { map, centre, low, high } = self;
+        Start { map: map.shallow_clone(), centre: centre.shallow_clone(), low: low.shallow_clone(), high: high.shallow_clone() }
     }
 
     /// Mean of what it learned from, `[1, 34]`.
@@ -119,6 +127,14 @@ fn mixtures(anchors: &Tensor) -> Result<Tensor> {
     let spread = anchors.f_std_dim([0i64].as_slice(), false, true)?.shift(1e-3)?.scale(0.15)?;
     let noise = Tensor::f_randn([SAMPLES as i64, COLUMNS], options)?.times(&spread)?;
     Tensor::f_cat(&[pose, alpha], 1)?.plus(&noise)
+}
+
+/// The anchors `[n, 34]` of an enrolled person; synthetic ones if they have none.
+pub(super) fn known(identity: &Identity, pack: &Pack, device: Device) -> Result<Tensor> {
+    match identity.anchors.len() {
+        0 | 1 => drawn(&pack.config().ranges, device),
+        _ => to_table(&identity.anchors, device),
+    }
 }
 
 /// Synthetic anchors for a person of whom nothing is known yet: three times as many as there are numbers, spread evenly over the

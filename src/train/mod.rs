@@ -3,7 +3,7 @@
 //! Order: [`heads`] (the renderer) -> [`data`] (pictures rendered ahead, kept by `store`) -> [`analysis`] (analysis network, on pictures
 //! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder, with `critic` as adversary) -> [`channels`]
 //! (sensitivities) -> [`pack`] (all of it, resumable). `personal` goes on with footage of real people,
-//! [`card`] measures a pack.
+//! [`card`] measures a pack, [`enrolled`] what people come to that are enrolled with it.
 
 pub mod analysis;
 mod augment;
@@ -11,6 +11,7 @@ pub mod card;
 pub mod channels;
 mod critic;
 pub mod data;
+pub mod enrolled;
 pub mod generator;
 pub mod heads;
 pub mod init;

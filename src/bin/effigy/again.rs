@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use effigy::bitstream::Identity;
 use effigy::encode::align::Shift;
-use effigy::encode::{AlignedFrame, EncodeOptions, LiveOptions, LiveReader, Searcher, Track};
-use effigy::pack::Pack;
+use effigy::encode::{AlignedFrame, LiveReader, Searcher, Track};
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
 use effigy::Result;
 
 use crate::clip::{self, Aligned};
-use crate::common::side;
 use crate::progress::{Muted, Reporter};
 
 /// Frames whose renders are compared, how often at most, and the movement at which the crops sit well enough (0.3 pixels at 128).
@@ -19,19 +16,10 @@ const LOOKS: usize = 12;
 const ROUNDS: u64 = 5;
 const ENOUGH: f64 = 0.0025;
 
-/// Moves the crops to where the identity draws the face: all crops of a shot alike, then each by itself.
-pub fn place(
-    searcher: &mut Searcher,
-    pack: &Pack,
-    identity: &Identity,
-    clip: &mut Aligned,
-    options: &EncodeOptions,
-    reporter: &Reporter,
-) -> Result<()> {
-    look(searcher, clip, side(pack), reporter)?;
-    let EncodeOptions { device, precision, threads, seed, .. } = *options;
-    let live = LiveOptions { device, precision, threads, seed, smoothing: 0.0, ..LiveOptions::default() };
-    refine(LiveReader::new(pack, identity, &live, reporter)?.placing(), clip, side(pack), reporter)
+/// Moves the crops, `side` pixels square, to where the identity draws the face: all crops of a shot alike, then each by itself.
+pub fn place(searcher: &mut Searcher, clip: &mut Aligned, side: u32, reporter: &Reporter) -> Result<()> {
+    look(searcher, clip, side, reporter)?;
+    refine(searcher.reader(reporter)?.placing(), clip, side, reporter)
 }
 
 /// Moves the crops, `side` pixels square, to where the identity draws the face: its renders of some frames tell by how much they are off.

@@ -1,0 +1,145 @@
+//! Figures of a pack with people enrolled: parametric heads that no training draws, tuned on some frames of a clip of each and decoded.
+//!
+//! In: a pack of our own trainer, steps of tuning. Out: how near tuned and other frames come, and whether each face is still told from all
+//! others by the pack's identity embedding.
+
+use super::heads::{self, head_at, ClipSpec};
+use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
+use crate::encode::{enroll, AlignedFrame, EncodeOptions, Preset, Searcher};
+use crate::error::{Error, Result};
+use crate::evaluate::metrics::psnr;
+use crate::frame::Frame;
+use crate::limits::MAX_FRAMES_TRAINED;
+use crate::net::ops::{from_vec, to_vec};
+use crate::net::Analysis;
+use crate::pack::Pack;
+use crate::progress::{check, Progress};
+use tch::{no_grad, Device, Kind};
+
+/// Seeds of the clips: their people are in no training.
+const FIRST: u64 = 7_000;
+/// Frames of each clip, a fifth of a second apart; every fourth is not tuned on.
+const FRAMES: u64 = 16;
+const RATE: (u32, u32) = (5, 1);
+const HELD_OUT: usize = 4;
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// People.
+    pub persons: usize,
+    /// Mean PSNR of the frames that were tuned on, dB.
+    pub tuned: f64,
+    /// Mean PSNR of the frames in between, whose numbers were searched, dB.
+    pub others: f64,
+    /// Least PSNR of a person's tuned frames, dB.
+    pub worst: f64,
+    /// Share of people whose decoded other frames are nearer to their own source than to anybody else's.
+    pub found: f64,
+}
+
+/// Hears whether to stop, and tells nothing of what is done within a person.
+struct Quiet<'a>(&'a dyn Progress);
+
+impl Progress for Quiet<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+/// Enrolls `persons` people in `steps` steps each, on the processor.
+///
+/// # Errors
+/// `Unsupported` for packs without an identity embedding; `Misuse` for fewer than two persons; cancelled; device.
+pub fn measure_enrolled(pack: &Pack, persons: usize, steps: u64, progress: &dyn Progress) -> Result<Enrolled> {
+    if !(2..=MAX_FRAMES_TRAINED / FRAMES as usize).contains(&persons) {
+        return Err(Error::Misuse(format!("{persons} persons: from 2 to {}", MAX_FRAMES_TRAINED / FRAMES as usize)));
+    }
+    let net = pack.analysis(Device::Cpu)?;
+    let options = EncodeOptions {
+        preset: Preset::Fast,
+        tune_steps: Some(steps),
+        device: DeviceChoice::Cpu,
+        precision: Precision::Auto,
+        ..EncodeOptions::default()
+    };
+    let (mut tuned, mut others, mut worst) = (0.0, 0.0, f64::MAX);
+    let (mut sources, mut decoded) = (Vec::new(), Vec::new());
+    progress.begin("enroll people", persons as u64);
+    for person in 0..persons as u64 {
+        check(progress)?;
+        let spec = ClipSpec { seed: FIRST + person, frames: FRAMES, fps: RATE, camera: None };
+        let side = pack.config().generator.resolution as u32;
+        let frame = |i| AlignedFrame::whole(i as i64, heads::render(&head_at(&spec, i), side).frame, i == 0);
+        let (held, seen): (Vec<_>, Vec<_>) = (0..FRAMES).map(frame).partition(|f| f.pts as usize % HELD_OUT == HELD_OUT - 1);
+        let quiet = Quiet(progress);
+        let enrolled = enroll(pack, &seen, &options, &quiet)?;
+        let mut searcher = Searcher::new(pack, &enrolled.identity, &options, 0, &quiet)?;
+        let decoding = DecodeOptions { device: DeviceChoice::Cpu, ..DecodeOptions::default() };
+        let mut decoder = Decoder::new(pack, &enrolled.identity, &decoding)?;
+        let mut come = |frames: &[AlignedFrame], start: &[_]| -> Result<(f64, Vec<Frame>)> {
+            let renders = decoder.render_batch(&searcher.search(frames, start, &quiet)?)?;
+            let sum: f64 = frames.iter().zip(&renders).map(|(f, r)| psnr(&f.frame, r)).sum::<Result<f64>>()?;
+            Ok((sum / frames.len() as f64, renders))
+        };
+        let near = come(&seen, &enrolled.params)?.0;
+        let (other, renders) = come(&held, &[])?;
+        (tuned, others, worst) = (tuned + near, others + other, f64::min(worst, near));
+        sources.push(embedding(&net, held.iter().map(|f| &f.frame))?);
+        decoded.push(embedding(&net, renders.iter())?);
+        let done = person + 1;
+        progress.advance(done, &format!("{:.2} dB, other frames {:.2} dB", tuned / done as f64, others / done as f64));
+    }
+    progress.end();
+    let count = persons as f64;
+    let found = (0..persons).filter(|i| nearest(&decoded[*i], &sources) == Some(*i)).count() as f64;
+    Ok(Enrolled { persons, tuned: tuned / count, others: others / count, worst, found: found / count })
+}
+
+/// The mean embedding of pictures of one person.
+fn embedding<'a>(net: &Analysis, frames: impl Iterator<Item = &'a Frame>) -> Result<Vec<f32>> {
+    let mut sum: Vec<f32> = Vec::new();
+    for frame in frames {
+        let (w, h) = (i64::from(frame.width), i64::from(frame.height));
+        let values: Vec<f32> = frame.data.iter().map(|v| f32::from(*v) / 127.5 - 1.0).collect();
+        let image = from_vec(&values, &[1, h, w, 3], Device::Cpu)?.f_permute([0, 3, 1, 2])?;
+        let found = no_grad(|| net.embed(&net.view(&image.f_contiguous()?, Kind::Float)?))?
+            .ok_or_else(|| Error::Unsupported("this pack cannot tell people apart: it has no identity embedding".into()))?;
+        let found = to_vec(&found)?;
+        sum.resize(found.len(), 0.0);
+        sum.iter_mut().zip(found).for_each(|(a, b)| *a += b);
+    }
+    let length = sum.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+    sum.iter_mut().for_each(|v| *v /= length);
+    Ok(sum)
+}
+
+/// Index of the embedding of `all` that is nearest.
+fn nearest(one: &[f32], all: &[Vec<f32>]) -> Option<usize> {
+    let closeness = |other: &[f32]| -> f32 { one.iter().zip(other).map(|(a, b)| a * b).sum() };
+    (0..all.len()).max_by(|a, b| closeness(&all[*a]).total_cmp(&closeness(&all[*b])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::fixture;
+    use crate::progress::Silent;
+
+    #[test]
+    fn the_nearest_is_the_one_in_the_same_direction() {
+        let all = [vec![1.0, 0.0], vec![0.0, 1.0], vec![0.6, 0.8]];
+        assert_eq!(nearest(&[0.5, 0.9], &all), Some(2));
+        assert_eq!(nearest(&[0.1, 0.9], &all), Some(1));
+    }
+
+    #[test]
+    fn more_steps_bring_people_nearer() {
+        let pack = fixture::tiny(1).unwrap();
+        let [few, many] = [1, 60].map(|steps| measure_enrolled(&pack, 2, steps, &Silent).unwrap());
+        println!("{few:?} {many:?}");
+        assert!(many.tuned > few.tuned + 1.0 && many.worst <= many.tuned && many.others <= many.tuned + 0.5);
+        assert!((0.0..=1.0).contains(&many.found));
+        assert!(matches!(measure_enrolled(&pack, 1, 1, &Silent), Err(Error::Misuse(_))));
+    }
+}
