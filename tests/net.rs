@@ -110,3 +110,20 @@ fn zero_angles_give_the_latent_back() {
     let posed = pack.flow(Device::Cpu).unwrap().posed(&w, &Tensor::zeros([1, 2], (Kind::Float, Device::Cpu))).unwrap();
     assert_eq!(Vec::<f32>::try_from((posed - w).abs().max().view(-1)).unwrap(), [0.0]);
 }
+
+#[test]
+fn pictures_on_the_way_are_those_of_a_smaller_generator_and_later_layers_do_not_change_what_comes_before() {
+    let (_, generator) = setting();
+    let styles = generator.styles(&w_plus(&generator, 2)).unwrap();
+    let chosen = generator.weights().require_grad(|name| name.ends_with("conv.weight")).unwrap();
+    let (early, whole) = generator.synthesis_by(16, &styles, Kind::Float).unwrap();
+    let same = |a: &Tensor, b: &Tensor| f64::try_from((a - b).abs().max()).unwrap() == 0.0;
+    assert!(same(&early, &generator.synthesis_to(16, &styles, Kind::Float).unwrap()));
+    assert!(same(&whole, &generator.synthesis(&styles, Kind::Float).unwrap()));
+    whole.square().sum(Kind::Float).backward();
+    for (name, weight) in chosen {
+        let layer = generator.layers().iter().find(|layer| name.starts_with(&format!("{}.", layer.name))).unwrap();
+        assert_eq!(weight.grad().defined(), layer.side > 16, "{name}");
+    }
+    assert!(generator.synthesis_by(20, &styles, Kind::Float).is_err());
+}

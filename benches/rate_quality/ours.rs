@@ -86,7 +86,7 @@ pub fn key(clip: &Clip, stream: &Path) -> Result<Key> {
         (Coding::Coded, Some(quality)) => format!("coded q{quality}"),
         (Coding::Coded, None) => "coded".to_string(),
     };
-    // As codecs at half size: scaled up to the crops.
+    // Scaled up to the crops, bicubically.
     let scale = (clip.size().0 / header.resolution).max(1);
     Ok(Key::new(clip, NAME, scale, format!("{coding} {digest}")))
 }
@@ -100,6 +100,9 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
     }
     let decoded = render(stream, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
     let (width, height) = clip.size();
+    if width != height || decoded.iter().any(|frame| !width.is_multiple_of(frame.width)) {
+        return Err(Error::Misuse(format!("{}: crops of {width} x {height} are no multiple of its pictures", stream.display())));
+    }
     let decoded = decoded.iter().map(|frame| cover(frame, width, height)).collect::<Result<Vec<_>>>()?;
     let mut row = Row::new(key, clip, &decoded)?;
     row.bytes = cost.parameter_bytes;

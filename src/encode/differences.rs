@@ -40,6 +40,10 @@ struct Slot {
     shown: Tensor,
     mean: Tensor,
     power: Tensor,
+    /// Steps along gradients so far.
+    steps: i32,
+    /// Whether only some of the tuning's steps draw far enough to reach it.
+    beyond: bool,
     /// Code of its step.
     code: i16,
 }
@@ -49,7 +53,6 @@ struct Slot {
 pub(super) struct Differences {
     slots: Vec<Slot>,
     rate: f64,
-    steps: i32,
     /// Whether the generator is shown rounded differences.
     rounded: bool,
     price: f64,
@@ -58,17 +61,20 @@ pub(super) struct Differences {
 }
 
 impl Differences {
-    /// For the tunable weights of `tuned`; `original` has the pack's. `rate` multiplies the rate of each step.
-    pub(super) fn new(tuned: &Generator, original: &Generator, rate: f64) -> Result<Self> {
+    /// For the tunable weights of `tuned`; `original` has the pack's. `rate` multiplies the rate of each step. Layers beyond the side `sight` are
+    /// reached by whole steps alone.
+    pub(super) fn new(tuned: &Generator, original: &Generator, rate: f64, sight: i64) -> Result<Self> {
+        let late: Vec<String> = tuned.layers().iter().filter(|l| l.side > sight).map(|l| format!("{}.", l.name)).collect();
         let mut slots = Vec::new();
         for (name, shown) in tuned.weights().iter().filter(|(name, _)| tunable(name)) {
             let base = original.weights().get(name)?.f_detach()?;
             let exact = shown.f_detach()?.minus(&base)?;
             let mean = exact.f_zeros_like()?;
             let (name, shown) = (name.clone(), shown.shallow_clone());
-            slots.push(Slot { power: mean.f_zeros_like()?, mean, base, exact, shown, name, code: 0 });
+            let beyond = late.iter().any(|layer| name.starts_with(layer));
+            slots.push(Slot { power: mean.f_zeros_like()?, mean, base, exact, shown, name, steps: 0, beyond, code: 0 });
         }
-        Ok(Differences { slots, rate, steps: 0, rounded: false, price: 0.0, dead: UP })
+        Ok(Differences { slots, rate, rounded: false, price: 0.0, dead: UP })
     }
 
     /// Whether backward passes reach the weights.
@@ -83,10 +89,14 @@ impl Differences {
 
     /// All that a state file needs: name, tensor.
     pub(super) fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let numbers = [f64::from(self.steps), f64::from(u8::from(self.rounded)), self.price, self.dead];
+        let numbers = [f64::from(u8::from(self.rounded)), self.price, self.dead];
         let codes: Vec<f32> = self.slots.iter().map(|slot| f32::from(slot.code)).collect();
-        let mut out =
-            vec![("numbers".to_string(), Tensor::f_from_slice(&numbers)?), ("codes".to_string(), Tensor::f_from_slice(&codes)?)];
+        let steps: Vec<f32> = self.slots.iter().map(|slot| slot.steps as f32).collect();
+        let mut out = vec![
+            ("numbers".to_string(), Tensor::f_from_slice(&numbers)?),
+            ("codes".to_string(), Tensor::f_from_slice(&codes)?),
+            ("steps".to_string(), Tensor::f_from_slice(&steps)?),
+        ];
         for (i, slot) in self.slots.iter().enumerate() {
             for (name, tensor) in [("exact", &slot.exact), ("mean", &slot.mean), ("power", &slot.power)] {
                 out.push((format!("{i}.{name}"), tensor.copy()));
@@ -97,11 +107,12 @@ impl Differences {
 
     /// Restores what [`Differences::state`] gave, for the same weights of the same pack.
     pub(super) fn restore(&mut self, state: &Weights) -> Result<()> {
-        let numbers: Vec<f64> = Vec::try_from(state.shaped("numbers", &[4])?)?;
-        (self.steps, self.rounded, self.price, self.dead) = (numbers[0] as i32, numbers[1] > 0.0, numbers[2], numbers[3]);
+        let numbers: Vec<f64> = Vec::try_from(state.shaped("numbers", &[3])?)?;
+        (self.rounded, self.price, self.dead) = (numbers[0] > 0.0, numbers[1], numbers[2]);
         let codes = to_vec(state.shaped("codes", &[self.slots.len() as i64])?)?;
-        for (i, (slot, code)) in self.slots.iter_mut().zip(codes).enumerate() {
-            slot.code = code as i16;
+        let steps = to_vec(state.shaped("steps", &[self.slots.len() as i64])?)?;
+        for (i, (slot, (code, steps))) in self.slots.iter_mut().zip(codes.into_iter().zip(steps)).enumerate() {
+            (slot.code, slot.steps) = (code as i16, steps as i32);
             for (name, tensor) in [("exact", &mut slot.exact), ("mean", &mut slot.mean), ("power", &mut slot.power)] {
                 let (shape, device) = (tensor.size(), tensor.device());
                 *tensor = state.shaped(&format!("{i}.{name}"), &shape)?.f_to_device(device)?.copy();
@@ -110,17 +121,18 @@ impl Differences {
         self.show()
     }
 
-    /// One step of size `rate` along the gradients that a backward pass left.
-    pub(super) fn step(&mut self, rate: f64) -> Result<()> {
-        self.steps += 1;
-        let unbias = (1.0 - BETA.0.powi(self.steps), (1.0 - BETA.1.powi(self.steps)).sqrt());
+    /// One step of size `rate` along the gradients that a backward pass left; `whole`: it went through all layers.
+    pub(super) fn step(&mut self, rate: f64, whole: bool) -> Result<()> {
         let rate = rate * self.rate;
         no_grad(|| {
             for slot in &mut self.slots {
                 let gradient = slot.shown.f_grad()?;
-                if !gradient.defined() {
+                // What is left of an earlier step's gradient is no gradient of this one.
+                if !gradient.defined() || (slot.beyond && !whole) {
                     continue;
                 }
+                slot.steps += 1;
+                let unbias = (1.0 - BETA.0.powi(slot.steps), (1.0 - BETA.1.powi(slot.steps)).sqrt());
                 let _ = slot.mean.f_lerp_(&gradient, 1.0 - BETA.0)?;
                 let _ = slot.power.f_lerp_(&gradient.f_square()?, 1.0 - BETA.1)?;
                 let scale = slot.power.f_sqrt()?.scale(1.0 / unbias.1)?.shift(1e-8)?;
@@ -136,11 +148,11 @@ impl Differences {
 
     /// Begins to round, so coarsely that about `bytes` will do. The gradients' squares must have gathered.
     pub(super) fn round(&mut self, bytes: usize) -> Result<()> {
-        let unbias = 1.0 - BETA.1.powi(self.steps);
         let mut slopes = Vec::with_capacity(self.slots.len());
         let (mut middle, mut weights) = (0.0, 0.0);
         for slot in &self.slots {
             // A tensor without gradients has no differences: any step serves its zeros.
+            let unbias = 1.0 - BETA.1.powi(slot.steps.max(1));
             let slope = (slot.power.average()?.value()? / unbias).sqrt().max(1e-12);
             let weight = slot.exact.numel() as f64;
             middle += weight * slot.exact.f_square()?.average()?.value()?.sqrt() * slope.powf(EVENNESS);
@@ -291,7 +303,7 @@ mod tests {
         let (pack, tuned) = bench();
         let original = pack.generator(Device::Cpu).unwrap();
         let goals = goals(&original);
-        let mut weights = Differences::new(&tuned, &original, 3e-3).unwrap();
+        let mut weights = Differences::new(&tuned, &original, 3e-3, 32).unwrap();
         weights.listen(true).unwrap();
         for step in 0..60 {
             if step == 20 {
@@ -301,7 +313,7 @@ mod tests {
             }
             weights.clear();
             distance(&tuned, &goals).f_backward().unwrap();
-            weights.step(1.0 - step as f64 / 64.0).unwrap();
+            weights.step(1.0 - step as f64 / 64.0, true).unwrap();
         }
         weights.listen(false).unwrap();
         let tensors = weights.finish(bytes).unwrap();
@@ -336,7 +348,7 @@ mod tests {
         let original = pack.generator(Device::Cpu).unwrap();
         let other = original.duplicate(Device::Cpu).unwrap();
         let goals = goals(&original);
-        let mut weights = Differences::new(&tuned, &original, 2e-3).unwrap();
+        let mut weights = Differences::new(&tuned, &original, 2e-3, 32).unwrap();
         weights.listen(true).unwrap();
         let mut adam = Adam::new(BETA.0, BETA.1);
         for (_, leaf) in other.weights().require_grad(tunable).unwrap() {
@@ -345,7 +357,7 @@ mod tests {
         for _ in 0..10 {
             weights.clear();
             distance(&tuned, &goals).f_backward().unwrap();
-            weights.step(0.5).unwrap();
+            weights.step(0.5, true).unwrap();
             adam.step(&distance(&other, &goals), 0.5).unwrap();
         }
         for (name, goal) in &goals {

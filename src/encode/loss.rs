@@ -1,6 +1,6 @@
 //! What a good picture is: head-weighed pixel difference plus perceptual distance (paper 3.3 and 3.4, equations 2 and 9 to 12).
 //!
-//! Input: crops and renders `[B, 3, R, R]` in [-1, 1]. The weights come from the FFHQ framing, which says where eyes and mouth
+//! Input: crops and renders `[B, 3, S, S]` in [-1, 1], S the side that is searched with (`Model::sight`). The weights come from the FFHQ framing, which says where eyes and mouth
 //! are to be expected, and from the pack's region parser, which says where they are.
 
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// How much each place of crop `index` counts, `[1, 1, R/2, R/2]` of mean 1. Without a parser all crops share one map.
+    /// How much each place of crop `index` counts, `[1, 1, S/2, S/2]` of mean 1. Without a parser all crops share one map.
     pub(super) fn weights(&self, index: i64) -> Result<Tensor> {
         let index = if self.weights.size()[0] == 1 { 0 } else { index };
         Ok(self.weights.f_slice(0, index, index + 1, 1)?)
@@ -108,7 +108,7 @@ impl<'a> Judge<'a> {
         self
     }
 
-    /// Weights `[B, 1, R/2, R/2]` of mean 1 from the framing and the parser.
+    /// Weights `[B, 1, S/2, S/2]` of mean 1 from the framing and the parser.
     fn weights(&self, view: &View) -> Result<Tensor> {
         let side = self.prior.head.size()[2];
         let parsed = match self.net.parse(view)? {

@@ -274,11 +274,12 @@ impl Bench {
         Ok(Bench { net: pack.analysis(self.device)?, ..*self })
     }
 
-    /// Side of the pictures that are searched with: what the networks look at, but no less than the finest channel needs.
+    /// Side of the pictures that are searched with: the generator's first that shows all that the networks look at and all that the channels change.
     fn sight(&self, pack: &Pack) -> i64 {
         let layers = pack.config().generator.layers();
         let finest = pack.config().channels.iter().filter_map(|c| layers.get(c.layer)).map(|layer| layer.side).max();
-        self.net.sight().max(finest.unwrap_or(0)).min(pack.config().generator.resolution)
+        let least = self.net.sight().max(finest.unwrap_or(0));
+        layers.iter().map(|layer| layer.side).find(|side| *side >= least).unwrap_or(pack.config().generator.resolution)
     }
 
     fn crops<'f>(&self, pack: &Pack, frames: impl IntoIterator<Item = &'f AlignedFrame>) -> Result<Crops> {
@@ -336,7 +337,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let start = Fitted { latent, table };
     let mut weights = match plan.tuning {
         Tuning::None => None,
-        _ => Some(Differences::new(&model.generator, &pack.generator(bench.device)?, model.tuning_rate)?),
+        _ => Some(Differences::new(&model.generator, &pack.generator(bench.device)?, model.tuning_rate, model.sight)?),
     };
     let mut identity = blank(pack, options, &plan, crops.len(), &start.latent)?;
     // What latent, anchors and the like leave of the bytes.

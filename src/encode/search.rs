@@ -261,13 +261,12 @@ impl<'a> Full<'a> {
     }
 
     fn guess(&mut self, crops: &Crops, shown: &mut bool, progress: &dyn Progress) -> Result<Tensor> {
-        if self.start.is_none() {
+        let judge = self.bench.judge(self.pack)?;
+        if self.identity.anchors.len() <= 1 && judge.net.predicts() {
             *shown = false;
-            let judge = self.bench.judge(self.pack)?;
-            if self.identity.anchors.len() <= 1 && judge.net.predicts() {
-                return Ok(invert::predict(crops, &judge, progress)?.0);
-            }
+            return Ok(invert::predict(crops, &judge, progress)?.0);
         }
+        *shown &= self.start.is_some();
         self.learned(progress)?.read_all(&self.bench.judge(self.pack)?, crops)
     }
 

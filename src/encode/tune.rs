@@ -246,7 +246,7 @@ fn descend(
         }
         moving.adam.step(&loss, rate)?;
         if let Some((weights, _)) = &mut moving.weights {
-            weights.step(rate)?;
+            weights.step(rate, fine)?;
         }
         if course.inputs {
             moving.rows.apply(&batch, rate, None)?;

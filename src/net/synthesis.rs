@@ -298,8 +298,8 @@ impl Generator {
         }
     }
 
-    /// The pictures as they stand at `side` and at the end, `[B, 3, side, side]` and `[B, 3, R, R]`. Gradients of the latter reach only the layers
-    /// beyond `side`.
+    /// The pictures as they stand at `side` and at the end, `[B, 3, side, side]` and `[B, 3, R, R]`. Gradients of the latter reach only the weights of
+    /// layers beyond `side`.
     ///
     /// # Errors
     /// As [`Generator::synthesis_to`].
@@ -307,12 +307,16 @@ impl Generator {
         let mut run = self.start(styles, kind)?;
         let mut early = None;
         for (layer, style) in self.layers.iter().zip(styles) {
-            if layer.side > side && early.is_none() {
+            if layer.side <= side {
+                self.advance(&mut run, style)?;
+                continue;
+            }
+            if early.is_none() {
                 early = run.image.take();
                 run.x = run.x.f_detach()?;
                 run.image = early.as_ref().map(Tensor::f_detach).transpose()?;
             }
-            self.advance(&mut run, style)?;
+            self.advance(&mut run, &style.f_detach()?)?;
         }
         let image = run.image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))?;
         let early = early.unwrap_or_else(|| image.shallow_clone());

@@ -69,6 +69,8 @@ fn measure(pack: &Pack, persons: usize, (steps, count): (u64, u64), progress: &d
     };
     let (mut tuned, mut others, mut worst) = (0.0, 0.0, f64::MAX);
     let (mut sources, mut decoded) = (Vec::new(), Vec::new());
+    // Before the work: whether there is an embedding.
+    embedding(&net, std::iter::once(&Frame::filled(64, 64, [128; 3])?))?;
     progress.begin("enroll people", persons as u64);
     for person in 0..persons as u64 {
         check(progress)?;

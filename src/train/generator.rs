@@ -190,7 +190,8 @@ pub(super) fn train(model: &Model, heads: &HeadSet, kept: Option<&HashSet<String
         adam.restore(&saved.optimiser)?;
         (step, before) = (saved.step, saved.spent);
     }
-    let pace = Pace::new(steps, run.limit(super::pack::GENERATOR_TIME), before);
+    let part = if kept.is_some() { 1.0 } else { super::pack::GENERATOR_TIME };
+    let pace = Pace::new(steps, run.limit(part), before);
     let mut critic = Critic::new(run)?;
     run.progress.begin("train the generator", steps);
     while step < steps && pace.share(step) < 1.0 {

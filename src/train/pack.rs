@@ -138,7 +138,7 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
 pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()> {
     check_options(options)?;
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
-    claim(options, if options.grow { " grow" } else { "" })?;
+    claim(options, &grown_from(options)?)?;
     tch::manual_seed(options.seed as i64);
     let run = Run::new(options, progress);
     let Begin { generator, flow, net, mut table, kept } = begin(options)?;
@@ -148,13 +148,19 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
     }
     let model = Model { generator: &generator, flow: &flow, net: &net, channels: &table.clone() };
     generator::train(&model, &heads, kept.as_ref().map(|kept| &kept.tensors), &run)?;
-    let mean = match kept {
-        Some(kept) => kept.mean,
-        None => {
-            channels::measure(&mut table, &model, &heads, &run)?;
-            to_vec(&mean_latent(&model, &heads, &run)?)?
-        }
-    };
+    if let Some(Kept { config, .. }) = kept {
+        let (before, after) = (config.generator.resolution, options.size);
+        let config = PackConfig {
+            name: format!("{}, grown to {after}", config.name),
+            generator: generator.config().clone(),
+            provenance: format!("{}; then grown from {before} to {after} pixels on parametric heads", config.provenance),
+            command: options.command.clone(),
+            ..config
+        };
+        return write(options, &config, &model);
+    }
+    let mean = mean_latent(&model, &heads, &run)?;
+    channels::measure(&mut table, &model, &heads, &run)?;
     let config = PackConfig {
         format: crate::pack::FORMAT,
         name: format!("parametric heads {}", options.size),
@@ -163,7 +169,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         analysis: Some(AnalysisConfig::Built(net.config().clone())),
         channels: table,
         ranges: ranges(),
-        latent_mean: mean,
+        latent_mean: to_vec(&mean)?,
         labels: LABEL_NAMES.iter().map(|s| s.to_string()).collect(),
         framing: Default::default(),
         tuning_rate: crate::pack::TUNING_RATE,
@@ -234,12 +240,22 @@ struct Begin {
     kept: Option<Kept>,
 }
 
+/// What the state folder records of a pack that is grown: its layers are trained on top of that pack and no other.
+fn grown_from(options: &TrainOptions) -> Result<String> {
+    match (&options.init, options.grow) {
+        (Some(path), true) => {
+            let hash = Pack::load(path)?.hash();
+            Ok(format!(" grown {}", hash[..8].iter().map(|b| format!("{b:02x}")).collect::<String>()))
+        }
+        _ => Ok(String::new()),
+    }
+}
+
 /// What a pack that is grown keeps of the one before.
 struct Kept {
     /// Names of the generator's tensors.
     tensors: HashSet<String>,
-    /// Mean latent.
-    mean: Vec<f32>,
+    config: PackConfig,
 }
 
 /// The networks before the first step.
@@ -292,7 +308,7 @@ fn grown(options: &TrainOptions, pack: &Pack, old: &Generator, flow: RowFlow, ne
     let mut weights = init::generator(&cfg, &table, options.device)?;
     init::adopt(&mut weights, old.weights(), options.device)?;
     let tensors = old.weights().iter().map(|(name, _)| name.clone()).collect();
-    let kept = Kept { tensors, mean: pack.config().latent_mean.clone() };
+    let kept = Kept { tensors, config: pack.config().clone() };
     Ok(Begin { generator: Generator::new(cfg, weights)?, flow, net, table, kept: Some(kept) })
 }
 

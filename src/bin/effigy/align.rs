@@ -27,7 +27,7 @@ pub struct Args {
     /// Clip to write: .mkv (lossless), .mp4 or a folder of PNG ending in /
     #[arg(short, long, value_name = "OUT.mkv")]
     output: PathBuf,
-    /// Side of the crop, pixels [default: the pack's]
+    /// Side of the crop, pixels [default: the pack's, with --like the stream's]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: Option<u32>,
     /// Cut where this stream, which was encoded from the clip, has its crops; nothing is followed. Frames that the stream has not are left out
@@ -51,15 +51,15 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let inputs: Vec<&Path> = std::iter::once(&args.clip).chain(&args.like).map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     check_writable(&args.output)?;
+    if let Some(stream) = &args.like {
+        let (count, side) = clip::cut_like(&args.clip, stream, args.size, &args.output, reporter)?;
+        reporter.say(&format!("{}: {count} crops of {side} x {side}", args.output.display()));
+        return Ok(());
+    }
     let side = match args.size {
         Some(side) => side,
         None => side(&args.pack.load()?),
     };
-    if let Some(stream) = &args.like {
-        let count = clip::cut_like(&args.clip, stream, side, &args.output, reporter)?;
-        reporter.say(&format!("{}: {count} crops of {side} x {side}", args.output.display()));
-        return Ok(());
-    }
     let clip = clip::load(&args.clip, &part, Crops { saved: Some(&args.output), ..Crops::of_side(side) }, reporter)?;
     let keys = clip.tracks.iter().filter(|f| f.key).count();
     let lost = clip.tracks.iter().filter(|f| f.confidence <= 0.0).count();

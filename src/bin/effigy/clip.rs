@@ -206,8 +206,14 @@ pub fn follow_live(
     Ok((aligned, params))
 }
 
-/// Writes the crops of a clip that a stream of it has, at another size; returns how many.
-pub fn cut_like(path: &Path, stream: &Path, side: u32, output: &PathBuf, progress: &dyn Progress) -> Result<usize> {
+/// Writes the crops of a clip that a stream of it has, at another size than the stream's if one is given; returns how many, and their side.
+pub fn cut_like(
+    path: &Path,
+    stream: &Path,
+    side: Option<u32>,
+    output: &PathBuf,
+    progress: &dyn Progress,
+) -> Result<(usize, u32)> {
     let mut reader = crate::decode::open(stream)?;
     let (header, mut records) = (reader.header().clone(), Vec::new());
     while let Some(packet) = reader.next_packet()? {
@@ -218,14 +224,12 @@ pub fn cut_like(path: &Path, stream: &Path, side: u32, output: &PathBuf, progres
         return Err(Error::Misuse(format!("{}: the stream does not say where the face was", stream.display())));
     }
     let clip = ClipReader::open(path, &ReadOptions::default())?;
-    let (camera, _) = look_ahead(&clip, &ClipArgs::default());
-    if (camera.width, camera.height) != (header.camera_width, header.camera_height) {
-        return Err(Error::Misuse(format!(
-            "{} was not encoded from {}: the pictures differ in size",
-            stream.display(),
-            path.display()
-        )));
+    crate::decode::check_camera(&header, clip.info(), path)?;
+    if records.is_empty() {
+        return Err(Error::NoContent(format!("{}: no frame of it can be decoded", stream.display())));
     }
+    let side = side.unwrap_or(header.resolution);
+    let (camera, _) = look_ahead(&clip, &ClipArgs::default());
     let mut crops = CropFile::new(Some(output), camera);
     let mut next = records.iter().peekable();
     progress.begin("cutting", records.len() as u64);
@@ -233,7 +237,7 @@ pub fn cut_like(path: &Path, stream: &Path, side: u32, output: &PathBuf, progres
         check(progress)?;
         let timed = timed?;
         let Some(record) = next.next_if(|record| record.pts == timed.pts) else { continue };
-        let Some(placement) = record.placement else { continue };
+        let Some(placement) = record.placement else { return Err(crate::decode::no_placement()) };
         let track = Track { pts: record.pts, roll: record.params.roll, placement, key: false, shot: 0, confidence: 1.0 };
         crops.write(&cut_crop(&timed, &track, side, &Default::default())?)?;
         progress.advance((records.len() - next.len()) as u64, "");
@@ -247,7 +251,7 @@ pub fn cut_like(path: &Path, stream: &Path, side: u32, output: &PathBuf, progres
         return Err(Error::Misuse(format!("{clip} has no frame at time stamp {}: {stream} was not encoded from it", record.pts)));
     }
     crops.finish()?;
-    Ok(records.len())
+    Ok((records.len(), side))
 }
 
 impl Aligned {

@@ -396,7 +396,7 @@ fn frame_at(clip: &mut ClipReader, pts: i64) -> Result<Frame> {
     Err(Error::Misuse(format!("the clip to paste into has no frame at time stamp {pts}: it is not the encoded one")))
 }
 
-fn no_placement() -> Error {
+pub fn no_placement() -> Error {
     Error::Misuse("the stream does not say where the face was: it cannot be pasted back".into())
 }
 
@@ -437,7 +437,8 @@ fn matter(args: &Args, pack: &Pack) -> Result<Option<Matter>> {
 }
 
 /// `Err` if the camera clip cannot be the one that was encoded.
-fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Path) -> Result<()> {
+/// Whether the stream was made from a clip of this size and clock.
+pub fn check_camera(header: &StreamHeader, info: &effigy::media::ClipInfo, path: &Path) -> Result<()> {
     let coded = (header.camera_width, header.camera_height, header.time_base);
     if coded == (info.width, info.height, info.time_base) {
         return Ok(());

@@ -24,7 +24,7 @@ use crate::coding::CodingArgs;
 use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{check_writable, distinct, Staged};
 use crate::progress::{duration, Reporter};
-use crate::unfinished::{belongs, Enrolled, Work};
+use crate::unfinished::{belongs, Enrolled, UnfinishedRun};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,7 +104,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let saved = args.save_identity.as_deref().map(Staged::create).transpose()?;
     // On a call there is little to lose.
     let live = args.fit.preset == Some(PresetArg::Live);
-    let work = if live { None } else { Some(Work::open(&args.output, args.resume)?) };
+    let work = if live { None } else { Some(UnfinishedRun::open(&args.output, args.resume)?) };
     let pack = args.pack.load()?;
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
     let mut options = args.fit.options(&args.device, PresetArg::Medium);
@@ -133,7 +133,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         saved.write(&bytes)?;
     }
     staged.commit()?;
-    work.map_or(Ok(()), Work::finish)?;
+    work.map_or(Ok(()), UnfinishedRun::finish)?;
     let frames = info.frames;
     let sent = if args.detached { "travels apart" } else { "sent once" };
     reporter.say(&format!(
@@ -277,7 +277,7 @@ fn whole(
     pack: &Pack,
     known: Option<Identity>,
     options: &EncodeOptions,
-    work: Option<&Work>,
+    work: Option<&UnfinishedRun>,
     reporter: &Reporter,
 ) -> Result<(Aligned, Encoded)> {
     let references = match &known {
@@ -297,7 +297,7 @@ fn encode(
     pack: &Pack,
     known: Option<Identity>,
     clip: &mut Aligned,
-    (options, work): (&EncodeOptions, Option<&Work>),
+    (options, work): (&EncodeOptions, Option<&UnfinishedRun>),
     reporter: &Reporter,
 ) -> Result<Encoded> {
     let (identity, start) = match known {
@@ -356,7 +356,7 @@ fn tune(
     pack: &Pack,
     clip: &Aligned,
     options: &EncodeOptions,
-    work: Option<&Work>,
+    work: Option<&UnfinishedRun>,
     reporter: &Reporter,
 ) -> Result<(Identity, Vec<Option<FrameParams>>)> {
     let belongs = belongs(&pack.hash(), clip, options, None);
@@ -366,7 +366,7 @@ fn tune(
     }
     let picks = worth_enrolling(&clip.tracks);
     let crops = clip.pick(&picks, reporter)?;
-    let options = EncodeOptions { unfinished: work.map(Work::tuning), ..options.clone() };
+    let options = EncodeOptions { unfinished: work.map(UnfinishedRun::tuning), ..options.clone() };
     let found = enroll(pack, &crops, &options, reporter)?;
     let mut params = vec![None; clip.tracks.len()];
     picks.iter().zip(found.params).for_each(|(i, found)| params[*i] = found);

@@ -9,7 +9,7 @@ use crate::clip::{self, ClipArgs};
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::output::{distinct, Staged};
 use crate::progress::Reporter;
-use crate::unfinished::Work;
+use crate::unfinished::UnfinishedRun;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let inputs: Vec<&Path> = args.input.iter().map(PathBuf::as_path).collect();
     distinct(&args.output, &inputs)?;
     let staged = Staged::create(&args.output)?;
-    let work = Work::open(&args.output, args.resume)?;
+    let work = UnfinishedRun::open(&args.output, args.resume)?;
     let pack = args.pack.load()?;
     let mut clips = Vec::new();
     for input in inputs {

@@ -87,11 +87,11 @@ pub struct VerifyArgs {
 pub struct MeasureArgs {
     /// Pack to measure
     pack: PathBuf,
-    /// People drawn, two pictures each
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    persons: usize,
-    /// Enroll them in so many steps of tuning each (about 0.3 s a step), and measure how near they come and whether they are told apart, instead of
-    /// the pack's networks
+    /// People drawn, two pictures each [default: 200; with --enroll 50]
+    #[arg(long, value_name = "N")]
+    persons: Option<usize>,
+    /// Enroll them on 12 frames each in so many steps of tuning (a third of a second each on one core, a minute or two per person beside), and
+    /// measure how near they come and whether they are told apart, instead of the pack's networks
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     enroll: Option<u64>,
     /// Processor threads [default: all cores]
@@ -169,7 +169,7 @@ fn run_verify(args: &VerifyArgs, reporter: &Reporter) -> Result<()> {
 }
 
 fn print_enrolled(args: &MeasureArgs, pack: &Pack, steps: u64, reporter: &Reporter) -> Result<()> {
-    let e = effigy::train::enrolled::measure_enrolled(pack, args.persons, steps, reporter)?;
+    let e = effigy::train::enrolled::measure_enrolled(pack, args.persons.unwrap_or(50), steps, reporter)?;
     print(&format!(
         "{}: pack {}, {}, {} people, {steps} steps each\n\n| tuned frames dB | the worst person's | other frames dB | told from all others |\n\
          |---|---|---|---|\n| {:.2} | {:.2} | {:.2} | {:.0} % |",
@@ -192,7 +192,7 @@ fn run_measure(args: &MeasureArgs, reporter: &Reporter) -> Result<()> {
     if let Some(steps) = args.enroll {
         return print_enrolled(args, &pack, steps, reporter);
     }
-    let card = effigy::train::card::measure(&pack, args.persons, reporter)?;
+    let card = effigy::train::card::measure(&pack, args.persons.unwrap_or(200), reporter)?;
     let mut text =
         format!("{}: pack {}, {}, {} people\n\n", args.pack.display(), pack.config().name, short(&pack.hash()), card.persons);
     text.push_str("| people | number | mean IoU | untuned PSNR dB | found among up to 50 |\n|---|---|---|---|---|\n");

@@ -189,6 +189,7 @@ Examples:
   effigy train pack -o pack.safetensors                         a pack like the built-in one
   effigy train pack -o pack.safetensors --device cuda --images 60000 --generator-steps 40000
   effigy train pack -o pack256.safetensors --size 256 --init assets/builtin.safetensors --minutes 60
+  effigy train pack -o grown256.safetensors --size 256 --init assets/builtin.safetensors --grow --generator-steps 2000
   effigy train pack -o tiny.safetensors --size 32 --images 256 --generator-steps 50 --analysis-steps 50
 
 Training can be stopped and started again with the same arguments: it goes on from the state folder.";
@@ -222,7 +223,7 @@ pub struct PackArgs {
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().batch)]
     batch: i64,
     /// Steps of the analysis network
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().analysis_steps)]
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().analysis_steps, conflicts_with = "grow")]
     analysis_steps: u64,
     /// Steps of generator, pose flow and encoder
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().generator_steps)]

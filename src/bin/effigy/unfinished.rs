@@ -27,7 +27,7 @@ const MOST: u64 = 512 << 20;
 pub type Belongs = [u8; 32];
 
 /// The folder.
-pub struct Work {
+pub struct UnfinishedRun {
     folder: PathBuf,
     done: bool,
 }
@@ -38,7 +38,7 @@ pub struct Enrolled {
     pub params: Vec<Option<FrameParams>>,
 }
 
-impl Work {
+impl UnfinishedRun {
     /// Makes the folder of `output`, or with `resume` opens the one that is there.
     pub fn open(output: &Path, resume: bool) -> Result<Self> {
         let mut name = output.file_name().unwrap_or_default().to_os_string();
@@ -54,7 +54,7 @@ impl Work {
             log::warn!("there is no {}: all is done from the beginning", folder.display());
         }
         fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
-        Ok(Work { folder, done: false })
+        Ok(UnfinishedRun { folder, done: false })
     }
 
     /// For [`EncodeOptions::unfinished`].
@@ -148,7 +148,7 @@ impl Work {
     }
 }
 
-impl Drop for Work {
+impl Drop for UnfinishedRun {
     fn drop(&mut self) {
         // An empty folder goes; one with work in it cannot be removed so.
         if !self.done && fs::remove_dir(&self.folder).is_err() {
@@ -228,14 +228,14 @@ mod tests {
         let output = output("numbers");
         let folder = output.with_file_name("out.effigy.unfinished");
         let (mine, other) = ([1; 32], [2; 32]);
-        let first = Work::open(&output, false).unwrap();
+        let first = UnfinishedRun::open(&output, false).unwrap();
         let (found, mut file) = first.numbers(&mine).unwrap();
         assert!(found.is_empty() && !folder.join("numbers").exists(), "nothing is kept yet");
         file.keep(&numbers(SEGMENT)).unwrap();
         file.keep(&numbers(5)).unwrap();
         drop((first, file));
-        assert!(matches!(Work::open(&output, false), Err(Error::Misuse(text)) if text.contains("--resume")));
-        let second = Work::open(&output, true).unwrap();
+        assert!(matches!(UnfinishedRun::open(&output, false), Err(Error::Misuse(text)) if text.contains("--resume")));
+        let second = UnfinishedRun::open(&output, true).unwrap();
         assert!(matches!(second.numbers(&other), Err(Error::Misuse(_))));
         let (found, mut file) = second.numbers(&mine).unwrap();
         assert_eq!(found, numbers(SEGMENT));
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_person_comes_back_with_the_numbers_of_the_frames_that_had_some() {
         let output = output("person");
-        let work = Work::open(&output, false).unwrap();
+        let work = UnfinishedRun::open(&output, false).unwrap();
         fs::write(work.tuning(), "state").unwrap();
         let params = vec![Some(numbers(3)[2]), None];
         work.keep_enrolled(&[7; 32], &Enrolled { identity: b"me".to_vec(), params: params.clone() }).unwrap();
@@ -269,8 +269,8 @@ mod tests {
     #[test]
     fn an_empty_folder_does_not_stay() {
         let output = output("empty");
-        drop(Work::open(&output, false).unwrap());
-        assert!(Work::open(&output, false).is_ok());
+        drop(UnfinishedRun::open(&output, false).unwrap());
+        assert!(UnfinishedRun::open(&output, false).is_ok());
         fs::remove_dir_all(output.parent().unwrap()).unwrap();
     }
 }
