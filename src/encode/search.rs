@@ -261,10 +261,9 @@ impl<'a> Full<'a> {
     }
 
     fn guess(&mut self, crops: &Crops, shown: &mut bool, progress: &dyn Progress) -> Result<Tensor> {
-        let judge = self.bench.judge(self.pack)?;
-        if self.identity.anchors.len() <= 1 && judge.net.predicts() {
+        if self.identity.anchors.len() <= 1 && self.bench.net.predicts() {
             *shown = false;
-            return Ok(invert::predict(crops, &judge, progress)?.0);
+            return Ok(invert::predict(crops, &self.bench.judge(self.pack)?, progress)?.0);
         }
         *shown &= self.start.is_some();
         self.learned(progress)?.read_all(&self.bench.judge(self.pack)?, crops)

@@ -187,8 +187,14 @@ fn group(name: &str, who: &[usize], seen: &Seen) -> Group {
 fn is_found(i: usize, seen: &Seen) -> bool {
     let first = i / AMONG * AMONG;
     let last = (first + AMONG).min(seen.source.len());
-    let closeness = |j: usize| -> f32 { seen.drawn[i].iter().zip(&seen.source[j]).map(|(a, b)| a * b).sum() };
-    (first..last).all(|j| j == i || closeness(j) < closeness(i))
+    is_nearest(&seen.drawn[i], i - first, &seen.source[first..last])
+}
+
+/// Whether no other embedding of `all` is as near to `one` as that of person `own`.
+pub(super) fn is_nearest(one: &[f32], own: usize, all: &[Vec<f32>]) -> bool {
+    let closeness = |other: &[f32]| -> f32 { one.iter().zip(other).map(|(a, b)| a * b).sum() };
+    let best = closeness(&all[own]);
+    all.iter().enumerate().all(|(i, other)| i == own || closeness(other) < best)
 }
 
 /// Intersection over union per class that occurs in the truth.

@@ -3,6 +3,7 @@
 //! In: a pack of our own trainer, steps of tuning. Out: how near tuned and other frames come, and whether each face is still told from all
 //! others by the pack's identity embedding.
 
+use super::card::is_nearest;
 use super::heads::{self, head_at, ClipSpec};
 use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
 use crate::encode::{enroll, AlignedFrame, EncodeOptions, Preset, Searcher};
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::metrics::psnr;
 use crate::frame::Frame;
 use crate::limits::MAX_FRAMES_TRAINED;
-use crate::net::ops::{from_vec, to_vec};
+use crate::net::ops::{to_tensor, to_vec, Calc};
 use crate::net::Analysis;
 use crate::pack::Pack;
 use crate::progress::{check, Progress};
@@ -98,32 +99,17 @@ fn measure(pack: &Pack, persons: usize, (steps, count): (u64, u64), progress: &d
     }
     progress.end();
     let all = persons as f64;
-    let found = (0..persons).filter(|i| nearest(&decoded[*i], &sources) == Some(*i)).count() as f64;
+    let found = (0..persons).filter(|i| is_nearest(&decoded[*i], *i, &sources)).count() as f64;
     Ok(Enrolled { persons, tuned: tuned / all, others: others / all, worst, found: found / all })
 }
 
 /// The mean embedding of pictures of one person.
 fn embedding<'a>(net: &Analysis, frames: impl Iterator<Item = &'a Frame>) -> Result<Vec<f32>> {
-    let mut sum: Vec<f32> = Vec::new();
-    for frame in frames {
-        let (w, h) = (i64::from(frame.width), i64::from(frame.height));
-        let values: Vec<f32> = frame.data.iter().map(|v| f32::from(*v) / 127.5 - 1.0).collect();
-        let image = from_vec(&values, &[1, h, w, 3], Device::Cpu)?.f_permute([0, 3, 1, 2])?;
-        let found = no_grad(|| net.embed(&net.view(&image.f_contiguous()?, Kind::Float)?))?
-            .ok_or_else(|| Error::Unsupported("this pack cannot tell people apart: it has no identity embedding".into()))?;
-        let found = to_vec(&found)?;
-        sum.resize(found.len(), 0.0);
-        sum.iter_mut().zip(found).for_each(|(a, b)| *a += b);
-    }
-    let length = sum.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-    sum.iter_mut().for_each(|v| *v /= length);
-    Ok(sum)
-}
-
-/// Index of the embedding of `all` that is nearest.
-fn nearest(one: &[f32], all: &[Vec<f32>]) -> Option<usize> {
-    let closeness = |other: &[f32]| -> f32 { one.iter().zip(other).map(|(a, b)| a * b).sum() };
-    (0..all.len()).max_by(|a, b| closeness(&all[*a]).total_cmp(&closeness(&all[*b])))
+    let images = to_tensor(&frames.collect::<Vec<_>>(), Device::Cpu)?;
+    let found = no_grad(|| net.embed(&net.view(&images, Kind::Float)?))?
+        .ok_or_else(|| Error::Unsupported("this pack cannot tell people apart: it has no identity embedding".into()))?;
+    let mean = found.f_mean_dim([0i64].as_slice(), false, Kind::Float)?;
+    to_vec(&mean.over(&mean.f_norm()?.shift(1e-12)?)?)
 }
 
 #[cfg(test)]
@@ -131,13 +117,6 @@ mod tests {
     use super::*;
     use crate::pack::fixture;
     use crate::progress::Silent;
-
-    #[test]
-    fn the_nearest_is_the_one_in_the_same_direction() {
-        let all = [vec![1.0, 0.0], vec![0.0, 1.0], vec![0.6, 0.8]];
-        assert_eq!(nearest(&[0.5, 0.9], &all), Some(2));
-        assert_eq!(nearest(&[0.1, 0.9], &all), Some(1));
-    }
 
     #[test]
     fn enrolled_people_are_decoded_and_compared() {

@@ -138,10 +138,11 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
 pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()> {
     check_options(options)?;
     std::fs::create_dir_all(&options.state).map_err(|e| Error::io("create", &options.state, e))?;
-    claim(options, &grown_from(options)?)?;
     tch::manual_seed(options.seed as i64);
     let run = Run::new(options, progress);
     let Begin { generator, flow, net, mut table, kept } = begin(options)?;
+    // Layers are grown on top of one pack and no other.
+    claim(options, &kept.as_ref().map_or(String::new(), |kept| format!(" grown {}", kept.hash)))?;
     let heads = HeadSet::render(options.images, options.size, options.seed << 32, Some(&options.state), progress)?;
     if kept.is_none() {
         analysis::train(&net, &heads, &analysis::FROM_NOTHING, &run)?;
@@ -240,22 +241,13 @@ struct Begin {
     kept: Option<Kept>,
 }
 
-/// What the state folder records of a pack that is grown: its layers are trained on top of that pack and no other.
-fn grown_from(options: &TrainOptions) -> Result<String> {
-    match (&options.init, options.grow) {
-        (Some(path), true) => {
-            let hash = Pack::load(path)?.hash();
-            Ok(format!(" grown {}", hash[..8].iter().map(|b| format!("{b:02x}")).collect::<String>()))
-        }
-        _ => Ok(String::new()),
-    }
-}
-
 /// What a pack that is grown keeps of the one before.
 struct Kept {
     /// Names of the generator's tensors.
     tensors: HashSet<String>,
     config: PackConfig,
+    /// First hexadecimal digits of its hash.
+    hash: String,
 }
 
 /// The networks before the first step.
@@ -308,7 +300,8 @@ fn grown(options: &TrainOptions, pack: &Pack, old: &Generator, flow: RowFlow, ne
     let mut weights = init::generator(&cfg, &table, options.device)?;
     init::adopt(&mut weights, old.weights(), options.device)?;
     let tensors = old.weights().iter().map(|(name, _)| name.clone()).collect();
-    let kept = Kept { tensors, config: pack.config().clone() };
+    let hash = pack.hash()[..8].iter().map(|b| format!("{b:02x}")).collect();
+    let kept = Kept { tensors, config: pack.config().clone(), hash };
     Ok(Begin { generator: Generator::new(cfg, weights)?, flow, net, table, kept: Some(kept) })
 }
 

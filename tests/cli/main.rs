@@ -46,6 +46,13 @@ impl Room {
         writer.finish().unwrap();
     }
 
+    /// `head.mkv`: four frames of a head before a camera of 320 x 240.
+    #[cfg(feature = "encode")]
+    fn head(&self) {
+        let camera = "--clip head.mkv --camera 320x240 --frames 4 --seed 5 --quiet";
+        self.ok(&format!("train heads -o sheet.png --rows 1 --columns 1 --size 32 {camera}"));
+    }
+
     /// The command line `args`, run inside the folder.
     fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_effigy"));
@@ -370,9 +377,7 @@ fn a_known_face_in_a_camera_clip_is_placed_and_cut() {
     use effigy::frame::TimedFrame;
 
     let room = Room::new("known");
-    room.ok(
-        "train heads -o sheet.png --rows 1 --columns 1 --size 32 --clip head.mkv --camera 320x240 --frames 4 --seed 5 --quiet",
-    );
+    room.head();
     room.ok(&format!("enroll head.mkv --frames 2 --pack pack.safetensors --tuning none -o me.identity {QUICK}"));
     let known = "--identity me.identity --pack pack.safetensors -o a.effigy --aligned crops.mkv";
     room.ok(&format!("encode head.mkv {known} {QUICK}"));
@@ -414,9 +419,7 @@ fn whole_camera_pictures_come_from_the_stream_alone() {
     use effigy::scene::Matter;
 
     let room = Room::new("plate");
-    room.ok(
-        "train heads -o sheet.png --rows 1 --columns 1 --size 32 --clip head.mkv --camera 320x240 --frames 4 --seed 5 --quiet",
-    );
+    room.head();
     room.ok(&format!("encode head.mkv --pack pack.safetensors -o a.effigy --plate=9000 {QUICK}"));
     let facts = json(&room.ok("inspect a.effigy --json"));
     let bytes = facts["plate_bytes"].as_u64().unwrap();

@@ -221,7 +221,7 @@ pub fn cut_like(
         records.extend(packet.frames);
     }
     if !header.placement {
-        return Err(Error::Misuse(format!("{}: the stream does not say where the face was", stream.display())));
+        return Err(crate::decode::no_placement());
     }
     let clip = ClipReader::open(path, &ReadOptions::default())?;
     crate::decode::check_camera(&header, clip.info(), path)?;

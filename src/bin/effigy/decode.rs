@@ -397,7 +397,7 @@ fn frame_at(clip: &mut ClipReader, pts: i64) -> Result<Frame> {
 }
 
 pub fn no_placement() -> Error {
-    Error::Misuse("the stream does not say where the face was: it cannot be pasted back".into())
+    Error::Misuse("the stream does not say where the face was in the camera's picture".into())
 }
 
 /// What to lay the crops over; fails before the work where it cannot be.
