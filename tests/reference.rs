@@ -8,7 +8,9 @@ use std::process::Command;
 
 use common::Random;
 use effigy::bitstream::*;
+use effigy::frame::Frame;
 use effigy::params::FrameParams;
+use effigy::residual::{Residual, ResidualMaker, ResidualOptions};
 
 /// A file of one test's own; removed at the end.
 struct Scratch(PathBuf);
@@ -22,8 +24,12 @@ impl Scratch {
 
     /// What the second decoder prints; `None` without Python.
     fn read(&self, command: &str) -> Option<Vec<u8>> {
+        self.read_with(command, &[])
+    }
+
+    fn read_with(&self, command: &str, more: &[String]) -> Option<Vec<u8>> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/decoder.py");
-        let Ok(out) = Command::new("python3").args([script, command]).arg(&self.0).output() else {
+        let Ok(out) = Command::new("python3").args([script, command]).arg(&self.0).args(more).output() else {
             println!("skipped: no python3 here");
             return None;
         };
@@ -168,5 +174,75 @@ fn a_decoder_written_from_the_text_reads_every_weight_of_identities() {
             assert_eq!(*line, format!("{} {shape:?} steps {steps:?} sum of magnitudes {sum} check {check}", tensor.name));
         }
         assert_eq!(lines.len(), 4 + identity.tuned.len());
+    }
+}
+
+/// Mid grey crops, and what a sender saw: blobs that come, stay and go.
+fn blobs(side: u32, frames: u32) -> (Frame, Vec<Frame>) {
+    let grey = Frame::filled(side, side, [128; 3]).unwrap();
+    let seen = |t: u32| {
+        let mut frame = grey.clone();
+        let blobs = [(0.3, 0.4, 70.0, t), (0.7, 0.3, -90.0, frames - t), (0.5, 0.8, 40.0, frames)];
+        for (i, byte) in frame.data.iter_mut().enumerate() {
+            let (x, y) = ((i / 3) as u32 % side, (i / 3) as u32 / side);
+            for (k, (cx, cy, height, weight)) in blobs.into_iter().enumerate() {
+                let (dx, dy) = (x as f32 / side as f32 - cx, y as f32 / side as f32 - cy);
+                let bump = height * (-60.0 * (dx * dx + dy * dy)).exp() * weight as f32 / frames as f32;
+                *byte = (f32::from(*byte) + bump * [1.0, 0.6, 0.3][(i + k) % 3]).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+        frame
+    };
+    let seen = (0..frames).map(seen).collect();
+    (grey, seen)
+}
+
+#[test]
+fn a_decoder_written_from_the_text_shows_every_residual() {
+    // The last one is larger than a residual may be.
+    for (side, every, bytes_per_frame) in [(40, 10, 60.0), (33, 7, 200.0), (300, 18, 90.0)] {
+        let (grey, seen) = blobs(side, 36);
+        let options = ResidualOptions { every, intra: 15, ..ResidualOptions::of(bytes_per_frame) };
+        let mut maker = ResidualMaker::new(side, options).unwrap();
+        let mut records = Vec::new();
+        for crop in &seen {
+            records.extend(maker.push(crop, &grey).unwrap());
+        }
+        records.extend(maker.finish().unwrap().0);
+        assert!(records.iter().filter(|record| record.intra).count() > 1 && records.iter().any(|record| !record.intra));
+        let header = StreamHeader { resolution: side, placement: false, ..StreamHeader::default() };
+        // Whole, and with a record lost on the way.
+        for lost in [None, Some(1)] {
+            let mut writer = StreamWriter::new(Vec::new(), header.clone(), &StreamIdentity::by_hash([1; 32])).unwrap();
+            let mut due = records.iter().filter(|record| Some(record.number) != lost).peekable();
+            for i in 0..seen.len() {
+                while let Some(record) = due.next_if(|record| record.frame <= i as u64) {
+                    writer.write_residual(record).unwrap();
+                }
+                writer.write_frame(&FrameRecord { pts: i as i64, params: FrameParams::default(), placement: None }).unwrap();
+            }
+            let (bytes, _) = writer.finish().unwrap();
+            let (mut reader, mut residual, mut ours) = (StreamReader::open(&bytes[..]).unwrap(), Residual::new(), Vec::new());
+            while let Some(packet) = reader.next_packet().unwrap() {
+                packet.residuals.into_iter().for_each(|record| residual.push(record));
+                for number in u64::from(packet.sequence)..u64::from(packet.sequence) + packet.frames.len() as u64 {
+                    let mut frame = grey.clone();
+                    residual.apply(number, &mut frame);
+                    ours.push(frame);
+                }
+            }
+            let looks = [0u64, 12, 35];
+            let more: Vec<String> = looks.iter().map(u64::to_string).collect();
+            let file = Scratch::new(&format!("residual-{side}-{lost:?}.effigy"), &bytes);
+            let Some(theirs) = file.read_with("residual", &more) else { return };
+            assert_eq!(theirs.len(), looks.len() * grey.data.len());
+            for (look, theirs) in looks.iter().zip(theirs.chunks_exact(grey.data.len())) {
+                let ours = &ours[*look as usize];
+                assert_ne!(ours, &grey, "there is something to see at {look}");
+                // Sums in another order may round the other way.
+                let off = ours.data.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max();
+                assert!(off <= Some(1), "side {side}, lost {lost:?}, frame {look}: {off:?}");
+            }
+        }
     }
 }

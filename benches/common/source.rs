@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use effigy::bitstream::{FrameRecord, Identity, StreamHeader, StreamReader};
+use effigy::bitstream::{FrameRecord, Identity, ResidualRecord, StreamHeader, StreamReader};
 use effigy::{Error, Result};
 
 /// All of a stream.
@@ -14,6 +14,9 @@ pub struct Source {
     #[allow(dead_code)]
     pub identity_bytes: Vec<u8>,
     pub records: Vec<FrameRecord>,
+    /// What the numbers miss.
+    #[allow(dead_code)]
+    pub residuals: Vec<ResidualRecord>,
 }
 
 impl Source {
@@ -22,10 +25,12 @@ impl Source {
         let mut reader = StreamReader::open(std::io::BufReader::new(file))?;
         let apart = || Error::Misuse(format!("{}: its identity travels apart; encode without --detached", stream.display()));
         let identity_bytes = reader.identity().bytes.clone().ok_or_else(apart)?;
-        let mut records = Vec::new();
+        let (mut records, mut residuals) = (Vec::new(), Vec::new());
         while let Some(packet) = reader.next_packet()? {
             records.extend(packet.frames);
+            residuals.extend(packet.residuals);
         }
-        Ok(Source { header: reader.header().clone(), identity: Identity::from_bytes(&identity_bytes)?, identity_bytes, records })
+        let identity = Identity::from_bytes(&identity_bytes)?;
+        Ok(Source { header: reader.header().clone(), identity, identity_bytes, records, residuals })
     }
 }

@@ -66,6 +66,9 @@ struct Args {
     /// Code the numbers of raw16 streams again at these qualities, 0 to 100
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "90,75,50")]
     recode: Vec<f32>,
+    /// ... each with a residual of so many bytes a frame
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0,6")]
+    residual: Vec<f64>,
     /// Model pack of the streams [default: as for the command]
     #[arg(long, value_name = "FILE")]
     pack: Option<PathBuf>,

@@ -5,12 +5,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use effigy::bitstream::{set_quality, Coding, PacketOptions, StreamHeader, StreamIdentity, StreamReader, StreamWriter};
+use effigy::bitstream::{
+    set_quality, Coding, PacketOptions, ResidualRecord, StreamHeader, StreamIdentity, StreamReader, StreamWriter,
+};
 use effigy::decode::{DecodeOptions, Decoder};
+use effigy::encode::residuals;
 use effigy::evaluate::Cost;
 use effigy::frame::Frame;
+use effigy::media::{ClipReader, ReadOptions};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
+use effigy::progress::Silent;
+use effigy::residual::{Residual, ResidualOptions};
 use effigy::scene::cover;
 use effigy::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -35,30 +41,52 @@ pub fn streams(request: &Request, args: &Args) -> Result<Vec<PathBuf>> {
         out.push(path);
     }
     for stream in out.clone() {
-        for quality in &args.recode {
-            let name = format!("{}-{}-q{quality}.effigy", request.name, stream.file_stem().unwrap_or_default().to_string_lossy());
-            let path = args.output.join(name);
-            if Cost::read(&stream)?.coding == "raw16" {
-                recode(&stream, *quality, &path)?;
-                out.push(path);
-            }
+        if Cost::read(&stream)?.coding != "raw16" {
+            continue;
+        }
+        for (quality, residual) in args.recode.iter().flat_map(|q| args.residual.iter().map(move |r| (*q, *r))) {
+            let (name, stem) = (&request.name, stream.file_stem().unwrap_or_default().to_string_lossy());
+            let path = args.output.join(format!("{name}-{stem}-q{quality}-r{residual}.effigy"));
+            recode(&stream, quality, (residual, request, args), &path)?;
+            out.push(path);
         }
     }
     Ok(out)
 }
 
-/// The numbers of a raw16 stream, quantised and entropy-coded as the command does it by default.
-fn recode(stream: &Path, quality: f32, path: &Path) -> Result<()> {
+/// The numbers of a raw16 stream, quantised and entropy-coded as the command does it by default, with a residual of so many bytes a frame.
+fn recode(stream: &Path, quality: f32, (residual, request, args): (f64, &Request, &Args), path: &Path) -> Result<()> {
     let source = Source::read(stream)?;
+    let side = source.header.resolution;
     let mut header = StreamHeader { coding: Coding::Coded, ..source.header };
     set_quality(&mut header, quality, &source.identity, &source.records)?;
     header.metadata.insert("quality".into(), quality.to_string());
-    let options = PacketOptions::of(Coding::Coded);
-    let mut writer = StreamWriter::with_options(Vec::new(), header, &StreamIdentity::inline(source.identity_bytes), options)?;
-    for record in &source.records {
-        writer.write_frame(record)?;
+    if residual > 0.0 {
+        header.metadata.insert("residual".into(), residual.to_string());
     }
-    let (bytes, _) = writer.finish()?;
+    let options = PacketOptions::of(Coding::Coded);
+    let identity = StreamIdentity::inline(source.identity_bytes);
+    let write = |residuals: &[ResidualRecord]| -> Result<Vec<u8>> {
+        let mut writer = StreamWriter::with_options(Vec::new(), header.clone(), &identity, options)?;
+        let mut due = residuals.iter().peekable();
+        for (i, record) in source.records.iter().enumerate() {
+            while let Some(residual) = due.next_if(|residual| residual.frame <= i as u64) {
+                writer.write_residual(residual)?;
+            }
+            writer.write_frame(record)?;
+        }
+        Ok(writer.finish()?.0)
+    };
+    let mut bytes = write(&[])?;
+    if residual > 0.0 {
+        std::fs::write(path, &bytes).map_err(|e| Error::io("write", path, e))?;
+        let params: Vec<FrameParams> = Source::read(path)?.records.iter().map(|record| record.params).collect();
+        let crops = ClipReader::open(&request.crops, &ReadOptions::default())?.map(|timed| cover(&timed?.frame, side, side));
+        let pack = Pack::load(Pack::find(args.pack.as_deref(), std::env::var_os("EFFIGY_PACK"))?)?;
+        let decoding = DecodeOptions { threads: Some(1), ..DecodeOptions::default() };
+        let options = (&ResidualOptions::of(residual), &decoding);
+        bytes = write(&residuals(&pack, &source.identity, &params, crops, options, &Silent)?)?;
+    }
     std::fs::write(path, bytes).map_err(|e| Error::io("write", path, e))
 }
 
@@ -83,7 +111,10 @@ pub fn key(clip: &Clip, stream: &Path) -> Result<Key> {
     let header = StreamReader::open(bytes.as_slice())?.header().clone();
     let coding = match (header.coding, header.metadata.get("quality")) {
         (Coding::Raw16, _) => "raw16".to_string(),
-        (Coding::Coded, Some(quality)) => format!("coded q{quality}"),
+        (Coding::Coded, Some(quality)) => match header.metadata.get("residual") {
+            Some(residual) => format!("coded q{quality} r{residual}"),
+            None => format!("coded q{quality}"),
+        },
         (Coding::Coded, None) => "coded".to_string(),
     };
     // Scaled up to the crops, bicubically.
@@ -116,5 +147,9 @@ fn render(stream: &Path, pack: &Pack) -> Result<Vec<Frame>> {
     let source = Source::read(stream)?;
     let mut decoder = Decoder::new(pack, &source.identity, &DecodeOptions { threads: Some(1), ..DecodeOptions::default() })?;
     let params: Vec<FrameParams> = source.records.iter().map(|record| record.params).collect();
-    decoder.render_batch(&params)
+    let mut out = decoder.render_batch(&params)?;
+    let mut residual = Residual::new();
+    source.residuals.into_iter().for_each(|record| residual.push(record));
+    (0..).zip(&mut out).for_each(|(number, frame)| residual.apply(number, frame));
+    Ok(out)
 }

@@ -11,6 +11,7 @@ use super::index::{write_index, EndFields, IndexEntry, INDEX_SPACING};
 use super::packet::{check_frames, write_coded, write_packet, FrameRecord, MAX_PACKET_FRAMES};
 use super::piece::Carried;
 use super::quant::RAW16_BYTES;
+use super::residual::ResidualRecord;
 use crate::error::{Error, Result};
 use crate::limits::MAX_FRAMES;
 
@@ -25,10 +26,12 @@ pub struct StreamInfo {
     pub sound_bytes: u64,
     /// Bytes of the plate, likewise.
     pub plate_bytes: u64,
-    /// All other bytes: payload, packet heads, checks, time stamps, placement, index, end, and damage.
+    /// All other bytes: payload, residual, packet heads, checks, time stamps, placement, index, end, and damage.
     pub parameter_bytes: u64,
     /// Of these, the coded frames alone: 70 bytes per frame in raw16.
     pub payload_bytes: u64,
+    /// Of the parameter bytes, the residual records.
+    pub residual_bytes: u64,
     /// Packets written or delivered.
     pub packets: u64,
     /// Frames written or delivered.
@@ -220,6 +223,21 @@ impl<W: Write> StreamWriter<W> {
             self.info.plate_bytes += record.len() as u64;
         }
         self.plate += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// A residual picture; before the first frame that shows it, and in the order of their numbers.
+    ///
+    /// # Errors
+    /// Misuse once that frame is in a packet; limit or malformed for fields out of range; input/output.
+    pub fn write_residual(&mut self, residual: &ResidualRecord) -> Result<()> {
+        if residual.frame < self.info.frames {
+            return Err(Error::Misuse(format!("residual for frame {}, {} are written", residual.frame, self.info.frames)));
+        }
+        let record = residual.to_record()?;
+        self.put(&record)?;
+        self.info.parameter_bytes += record.len() as u64;
+        self.info.residual_bytes += record.len() as u64;
         Ok(())
     }
 

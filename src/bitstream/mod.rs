@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`quant`] (numbers of the wire), `wire` (byte syntax for both directions), [`range`] (adaptive binary
 //! range coder), `track` (prediction and contexts of the coded mode), `coded` (its payload), `quality` (its steps), `packet`, `header`,
-//! `index`, `piece` (sound and plate), `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
+//! `index`, `piece` (sound and plate), `bands` and `residual` (pictures of what the numbers miss), `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
 //! `tuned` and `identity`. The normative text is `docs/bitstream.md`.
 
+pub(crate) mod bands;
 mod coded;
 mod conceal;
 mod container;
@@ -20,6 +21,7 @@ pub mod quant;
 pub mod range;
 mod reader;
 mod receiver;
+mod residual;
 mod sparse;
 mod track;
 mod tuned;
@@ -38,5 +40,6 @@ pub use quality::{fit_bitrate, set_quality, DEFAULT_QUALITY};
 pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
 pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
+pub use residual::{residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RESIDUAL_STEP};
 pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
 pub use tuned::{tuned_bytes, StepRule, TunedTensor};

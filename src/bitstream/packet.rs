@@ -7,6 +7,7 @@
 use super::coded::{self, Opening, MAX_REDUNDANCY, MAX_SHIFT};
 use super::header::{Coding, StreamHeader};
 use super::quant::{placement_from_steps, placement_to_steps, raw16_read, raw16_write, RAW16_BYTES};
+use super::residual::ResidualRecord;
 use super::wire::{Put, Take, Wire};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_FRAMES, MAX_PACKET_BYTES};
@@ -30,6 +31,8 @@ pub(super) const END: u8 = 0xf3;
 pub(super) const SOUND: u8 = 0xf4;
 /// First byte of a piece of the plate.
 pub(super) const PLATE: u8 = 0xf5;
+/// First byte of a residual picture.
+pub(super) const RESIDUAL: u8 = 0xf6;
 /// Bytes of a check value after a record's body.
 const CRC_BYTES: usize = 4;
 
@@ -67,6 +70,15 @@ pub struct Packet {
     pub repeated: Vec<FrameRecord>,
     /// Its frames, 1 to [`MAX_PACKET_FRAMES`].
     pub frames: Vec<FrameRecord>,
+    /// Residuals that came between the packet before and this one, where [`StreamReader::next_packet`](super::StreamReader::next_packet) reads.
+    pub residuals: Vec<ResidualRecord>,
+}
+
+impl Packet {
+    /// Number of the first of `shown` frames that end with this packet's last one.
+    pub fn first_of(&self, shown: usize) -> u64 {
+        (u64::from(self.sequence) + self.frames.len() as u64).saturating_sub(shown as u64)
+    }
 }
 
 /// What the start of some bytes holds.
@@ -341,6 +353,7 @@ pub(super) fn read_packet(header: &StreamHeader, fields: &Fields, decoder: &mut 
         payload_bytes: fields.payload.len() as u32,
         repeated,
         frames,
+        residuals: Vec::new(),
     }))
 }
 

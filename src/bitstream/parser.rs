@@ -8,8 +8,9 @@ use super::coded::Decoder;
 use super::container::StreamInfo;
 use super::header::{StreamHeader, StreamIdentity, STREAM_MAGIC};
 use super::index::{read_index_body, EndFields, IndexEntry};
-use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET, PLATE, SOUND};
+use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET, PLATE, RESIDUAL, SOUND};
 use super::piece::{Carried, Piece};
+use super::residual::ResidualRecord;
 use crate::error::{Error, Result};
 
 /// How a stream ended.
@@ -45,6 +46,8 @@ pub enum Event {
     Sound(Piece),
     /// A piece of the plate.
     Plate(Piece),
+    /// What the frames from one on look different.
+    Residual(ResidualRecord),
     /// Bytes were skipped; parsing goes on behind them.
     Damaged(Damage),
     /// A part of the seek index.
@@ -222,6 +225,7 @@ impl Parser {
             END => EndFields::from_body(body).map(|end| Some(self.end(end))),
             SOUND => Carried::Sound.read(body).map(|piece| Some(Event::Sound(piece))),
             PLATE => Carried::Plate.read(body).map(|piece| Some(Event::Plate(piece))),
+            RESIDUAL => ResidualRecord::from_body(body).map(|residual| Some(Event::Residual(residual))),
             // Kinds of later versions carry a good check and are nothing to worry about.
             _ => Ok(None),
         };
@@ -229,6 +233,10 @@ impl Parser {
             Ok(event) => {
                 self.consume(total);
                 let files = match &event {
+                    Some(Event::Residual(_)) => {
+                        self.info.residual_bytes += total as u64;
+                        return event;
+                    }
                     Some(Event::Sound(_)) => &mut self.info.sound_bytes,
                     Some(Event::Plate(_)) => &mut self.info.plate_bytes,
                     _ => return event,

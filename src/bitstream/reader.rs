@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 
 /// Bytes asked of the source at a time.
 const CHUNK: usize = 32 << 10;
+/// Most residuals that are handed over with a packet.
+const MAX_RESIDUALS: usize = 256;
 
 /// Reads a stream packet by packet.
 pub struct StreamReader<R: Read> {
@@ -106,15 +108,19 @@ impl<R: Read> StreamReader<R> {
         Ok(Some(event))
     }
 
-    /// The next packet, nothing at the end. Damaged packets are skipped and show in `lost_before` of the next one and
+    /// The next packet with the residuals before it, nothing at the end. Damaged packets are skipped and show in `lost_before` of the next one and
     /// in [`StreamReader::info`].
     ///
     /// # Errors
     /// Input/output only.
     pub fn next_packet(&mut self) -> Result<Option<Packet>> {
+        let mut residuals = Vec::new();
         while let Some(event) = self.next_event()? {
-            if let Event::Packet(packet) = event {
-                return Ok(Some(packet));
+            match event {
+                // Of a stream without packets no more are kept than any can use.
+                Event::Residual(record) if residuals.len() < MAX_RESIDUALS => residuals.push(record),
+                Event::Packet(packet) => return Ok(Some(Packet { residuals, ..packet })),
+                _ => {}
             }
         }
         Ok(None)

@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use super::coded::Decoder;
 use super::conceal::{Concealer, Origin, ShownFrame};
 use super::header::StreamHeader;
-use super::packet::{find_record, read_fields, read_packet, Fields, FrameRecord, Framing, PACKET};
+use super::packet::{find_record, read_fields, read_packet, Fields, FrameRecord, Framing, PACKET, RESIDUAL};
+use super::residual::ResidualRecord;
 use crate::error::{Error, Result};
 use crate::params::FrameParams;
 
 /// Most frames ahead of the one due that are kept: 40 seconds at 25 frames per second.
 pub const MAX_AHEAD: u64 = 1000;
+/// Most residuals that wait to be fetched.
+const MAX_RESIDUALS: usize = 64;
 
 /// What became of packets and frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub struct Receiver {
     chained: bool,
     /// Frames in the packet that came last.
     packet_frames: u64,
+    /// Residuals that nobody has fetched yet.
+    residuals: Vec<ResidualRecord>,
     info: ReceiverInfo,
 }
 
@@ -71,6 +76,7 @@ impl Receiver {
             concealing: false,
             chained: false,
             packet_frames: 1,
+            residuals: Vec::new(),
             info: ReceiverInfo::default(),
         }
     }
@@ -102,7 +108,7 @@ impl Receiver {
         self.concealing && self.chained && !self.waiting.values().any(Fields::intra)
     }
 
-    /// Takes a datagram: one record. Records other than packets are passed over.
+    /// Takes a datagram: one record. Records other than packets and residuals are passed over.
     ///
     /// # Errors
     /// Malformed, unsupported or limit for bytes that are no valid packet of this stream; the receiver goes on as before.
@@ -120,6 +126,9 @@ impl Receiver {
             Framing::No(reason) => return Err(Error::Malformed(format!("datagram: {reason}"))),
             _ => return Err(Error::Malformed("datagram: not one whole record".into())),
         };
+        if kind == RESIDUAL && self.residuals.len() < MAX_RESIDUALS {
+            self.residuals.push(ResidualRecord::from_body(&datagram[body.clone()])?);
+        }
         if kind != PACKET {
             return Ok(());
         }
@@ -137,6 +146,11 @@ impl Receiver {
             self.waiting.insert(sequence, fields);
         }
         Ok(())
+    }
+
+    /// The residuals that have come since the last call, in no order.
+    pub fn take_residuals(&mut self) -> Vec<ResidualRecord> {
+        std::mem::take(&mut self.residuals)
     }
 
     /// Whether a frame has come out of its own packet and waits to be shown.

@@ -14,6 +14,7 @@ use crate::frame::Frame;
 use crate::limits::MAX_IDENTITY_BYTES;
 use crate::pack::Pack;
 use crate::params::FrameParams;
+use crate::residual::Residual;
 use crate::{Error, Result};
 
 /// A person as C callers hold them: the identity and the hash that streams name it by.
@@ -64,6 +65,7 @@ pub struct Player {
 struct Link {
     header: StreamHeader,
     receiver: Receiver,
+    residual: Residual,
     /// Frames before this number are due.
     owed: u64,
     closed: bool,
@@ -111,7 +113,7 @@ impl Player {
 
     fn begin(&mut self, header: StreamHeader) {
         let receiver = Receiver::new(header.clone(), &self.own.1);
-        self.link = Some(Link { header, receiver, owed: 0, closed: false });
+        self.link = Some(Link { header, receiver, residual: Residual::new(), owed: 0, closed: false });
     }
 
     fn link(&mut self) -> Result<&mut Link> {
@@ -129,6 +131,7 @@ impl Player {
         }
         link.room()?;
         link.receiver.push(datagram)?;
+        link.receiver.take_residuals().into_iter().for_each(|record| link.residual.push(record));
         link.closed = false;
         link.owed = link.owed.max(link.receiver.known_until().unwrap_or(0));
         Ok(())
@@ -184,17 +187,23 @@ impl Player {
     /// # Errors
     /// As [`Player::next`].
     pub fn play(&mut self, picture: bool) -> Result<Next> {
-        let Some(shown) = self.link()?.receiver.play() else { return Ok(Next::Again) };
-        let frame = picture.then(|| self.render(&shown.frame)).transpose()?;
+        let link = self.link()?;
+        let number = link.receiver.next_frame().unwrap_or(0);
+        let Some(shown) = link.receiver.play() else { return Ok(Next::Again) };
+        let frame = picture.then(|| self.render(&shown.frame, number)).transpose()?;
         Ok(Next::Frame(Box::new(shown), frame))
     }
 
-    fn render(&mut self, record: &FrameRecord) -> Result<Frame> {
-        let params = match &self.puppet {
-            Some(rest) => retarget(&record.params, &self.own.1, rest, &self.ranges),
-            None => record.params,
-        };
-        self.decoder.render(&params)
+    fn render(&mut self, record: &FrameRecord, number: u64) -> Result<Frame> {
+        if let Some(rest) = &self.puppet {
+            // The residual is the other person's.
+            return self.decoder.render(&retarget(&record.params, &self.own.1, rest, &self.ranges));
+        }
+        let mut frame = self.decoder.render(&record.params)?;
+        if let Some(link) = &mut self.link {
+            link.residual.apply(number, &mut frame);
+        }
+        Ok(frame)
     }
 
     /// Shows another person from here on, moved by the stream's; or the stream's own again. On failure nothing changes.

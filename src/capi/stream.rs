@@ -11,14 +11,16 @@ use crate::bitstream::{Concealer, Identity, Origin, ShownFrame, StreamReader};
 use crate::decode::{DecodeOptions, Decoder};
 use crate::frame::TimedFrame;
 use crate::pack::Pack;
+use crate::residual::Residual;
 use crate::{Error, Result};
 
 /// A stream and the decoder of its identity. It holds what it needs of the pack.
 pub struct Stream {
     reader: StreamReader<Box<dyn Read + Send>>,
     decoder: Decoder,
-    /// Frames of the packet read last that are not rendered yet.
-    waiting: VecDeque<ShownFrame>,
+    /// Frames of the packet read last that are not rendered yet, by number.
+    waiting: VecDeque<(u64, ShownFrame)>,
+    residual: Residual,
     concealer: Concealer,
     decoded: u64,
     concealed: u64,
@@ -55,7 +57,7 @@ impl Stream {
         }
         let decoder = Decoder::new(pack, &identity, &DecodeOptions::default())?;
         let concealer = Concealer::new(reader.header(), &identity.rest);
-        Ok(Stream { reader, decoder, waiting: VecDeque::new(), concealer, decoded: 0, concealed: 0 })
+        Ok(Stream { reader, decoder, waiting: VecDeque::new(), residual: Residual::new(), concealer, decoded: 0, concealed: 0 })
     }
 
     /// What is known so far; `size` is left to the caller. The number of frames is known once the last one is out.
@@ -84,10 +86,13 @@ impl Stream {
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
         while self.waiting.is_empty() {
             let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
-            self.waiting.extend(self.concealer.fill(&packet));
+            let shown = self.concealer.fill(&packet);
+            self.waiting.extend((packet.first_of(shown.len())..).zip(shown));
+            packet.residuals.into_iter().for_each(|record| self.residual.push(record));
         }
-        let Some(ShownFrame { frame: record, origin }) = self.waiting.pop_front() else { return Ok(None) };
-        let frame = self.decoder.render(&record.params)?;
+        let Some((number, ShownFrame { frame: record, origin })) = self.waiting.pop_front() else { return Ok(None) };
+        let mut frame = self.decoder.render(&record.params)?;
+        self.residual.apply(number, &mut frame);
         self.decoded += 1;
         self.concealed += u64::from(origin != Origin::Received);
         Ok(Some(TimedFrame { pts: record.pts, frame }))

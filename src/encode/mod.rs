@@ -5,6 +5,8 @@
 //! (the weights that `tune` moves), `crops`, `loss`, `model` and `rows` serve them. `live` takes the short way of a call:
 //! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!
+//! `residual` looks at what the numbers missed, once they are coded.
+//!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
 #[cfg(feature = "encode")]
@@ -20,6 +22,7 @@ mod loss;
 mod model;
 mod newton;
 mod place;
+mod residual;
 pub(crate) mod rows;
 mod search;
 mod start;
@@ -44,6 +47,7 @@ pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING
 use loss::Judge;
 use model::{from_table, latent_plain, Model};
 pub use place::Misplaced;
+pub use residual::residuals;
 use search::UNSURE;
 pub use search::{search, Searcher, SEGMENT};
 use std::collections::BTreeMap;

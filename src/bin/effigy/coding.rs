@@ -7,6 +7,9 @@ use effigy::bitstream::{
 };
 use effigy::{Error, Result};
 
+/// Bytes a frame of the residual unless said otherwise.
+const RESIDUAL: f64 = 6.0;
+
 /// Coding by its name on the command line.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum CodingArg {
@@ -37,10 +40,18 @@ pub struct CodingArgs {
     /// Frames in a packet: fewer come sooner, more cost less [default: 25; raw16: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PACKET_FRAMES as i64))]
     frames_per_packet: Option<u16>,
+    /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average; 0: nothing [default: 6; raw16 and
+    /// the preset live: 0]
+    #[arg(long, value_name = "BYTES", value_parser = parse_residual)]
+    residual: Option<f64>,
 }
 
 fn parse_quality(text: &str) -> std::result::Result<f32, String> {
     text.parse().ok().filter(|q| (0.0..=100.0).contains(q)).ok_or_else(|| "a quality is a number from 0 to 100".into())
+}
+
+fn parse_residual(text: &str) -> std::result::Result<f64, String> {
+    text.parse().ok().filter(|b| (0.0..=1000.0).contains(b)).ok_or_else(|| "bytes per frame are a number from 0 to 1000".into())
 }
 
 fn parse_bitrate(text: &str) -> std::result::Result<f64, String> {
@@ -65,11 +76,23 @@ impl CodingArgs {
         }
     }
 
-    /// Prepares the header for these frames.
+    /// Bytes a frame of the residual; `live`: numbers as a call makes them.
+    pub fn residual(&self, live: bool) -> f64 {
+        let usual = if live || self.coding == CodingArg::Raw16 { 0.0 } else { RESIDUAL };
+        self.residual.unwrap_or(usual)
+    }
+
+    /// Prepares the header for these frames, beside which a residual takes `residual` bytes each.
     ///
     /// # Errors
     /// Misuse for numbers that the stream cannot hold.
-    pub fn prepare(&self, header: &mut StreamHeader, identity: &Identity, frames: &[FrameRecord]) -> Result<PacketOptions> {
+    pub fn prepare(
+        &self,
+        header: &mut StreamHeader,
+        identity: &Identity,
+        frames: &[FrameRecord],
+        residual: f64,
+    ) -> Result<PacketOptions> {
         let coding = match self.coding {
             CodingArg::Coded => Coding::Coded,
             CodingArg::Raw16 => Coding::Raw16,
@@ -83,7 +106,12 @@ impl CodingArgs {
         };
         if coding == Coding::Coded {
             let quality = match self.bitrate {
-                Some(kilobits) => fit_bitrate(header, kilobits * 1000.0, identity, frames, options)?,
+                Some(kilobits) => {
+                    let seconds =
+                        f64::from(header.frame_ticks) * f64::from(header.time_base.num) / f64::from(header.time_base.den);
+                    let rest = (kilobits * 1000.0 - 8.0 * residual / seconds).max(1.0);
+                    fit_bitrate(header, rest, identity, frames, options)?
+                }
                 None => {
                     let quality = self.quality.unwrap_or(DEFAULT_QUALITY);
                     set_quality(header, quality, identity, frames)?;

@@ -2,6 +2,7 @@
 //!
 //! With another identity than the stream's own, that identity is driven: puppeteering.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use effigy::media::{
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
+use effigy::residual::Residual;
 use effigy::scene::{cover, decompress, Matter};
 use effigy::{Error, Result};
 
@@ -141,7 +143,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let survey = survey(args, reporter)?;
     let ground = ground(args, &survey)?;
     let pack = args.pack.load()?;
-    let Chosen { identity, mapping, rest } = choose_identity(args)?;
+    let Chosen { identity, mapping, rest, own } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
     let mut sink = Sink::new(args, &survey, ground, &pack)?;
     // The clip's writer has taken what it needs of it.
@@ -150,16 +152,25 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let begun = Instant::now();
     reporter.begin("rendering", survey.info.frames);
     let mut concealer = Concealer::new(&survey.header, &rest);
-    let (mut waiting, mut done) = (Vec::new(), 0);
+    let (mut waiting, mut done) = (VecDeque::new(), 0);
+    let mut residual = Residual::new();
     loop {
         check(reporter)?;
         let packet = reader.next_packet()?;
         let over = packet.is_none();
-        waiting.extend(packet.iter().flat_map(|p| concealer.fill(p)).map(|shown| shown.frame));
+        if let Some(packet) = packet {
+            let shown = concealer.fill(&packet);
+            waiting.extend((packet.first_of(shown.len())..).zip(shown));
+            // Another person's pictures differ otherwise.
+            packet.residuals.into_iter().filter(|_| own).for_each(|record| residual.push(record));
+        }
         while waiting.len() >= BATCH || (over && !waiting.is_empty()) {
-            let batch: Vec<FrameRecord> = waiting.drain(..waiting.len().min(BATCH)).collect();
+            let (numbers, batch): (Vec<u64>, Vec<FrameRecord>) =
+                waiting.drain(..waiting.len().min(BATCH)).map(|(number, shown)| (number, shown.frame)).unzip();
             let params: Vec<FrameParams> = batch.iter().map(|record| mapping.apply(&record.params, &pack)).collect();
-            sink.put(&batch, &decoder.render_batch(&params)?)?;
+            let mut crops = decoder.render_batch(&params)?;
+            numbers.into_iter().zip(&mut crops).for_each(|(number, crop)| residual.apply(number, crop));
+            sink.put(&batch, &crops)?;
             done += batch.len() as u64;
             reporter.advance(done, "");
         }
@@ -274,6 +285,8 @@ struct Chosen {
     identity: Identity,
     mapping: Mapping,
     rest: FrameParams,
+    /// Whether it is the identity that the stream was made with.
+    own: bool,
 }
 
 fn choose_identity(args: &Args) -> Result<Chosen> {
@@ -283,18 +296,19 @@ fn choose_identity(args: &Args) -> Result<Chosen> {
     let Some(path) = &args.identity else {
         let missing = || Error::Misuse(format!("{}: its identity travels apart; give it with --identity", args.input.display()));
         let identity = driver.ok_or_else(missing)?;
-        return Ok(Chosen { rest: identity.rest, identity, mapping: Mapping::same() });
+        return Ok(Chosen { rest: identity.rest, identity, mapping: Mapping::same(), own: true });
     };
     let bytes = read_file(path, MAX_IDENTITY_BYTES as u64)?;
     let identity = Identity::from_bytes(&bytes).map_err(|e| name_file(e, path))?;
-    if effigy::bitstream::identity_hash(&bytes) == own.hash || args.absolute {
+    let same = effigy::bitstream::identity_hash(&bytes) == own.hash;
+    if same || args.absolute {
         let rest = driver.map_or(identity.rest, |driver| driver.rest);
-        return Ok(Chosen { rest, identity, mapping: Mapping::same() });
+        return Ok(Chosen { rest, identity, mapping: Mapping::same(), own: same });
     }
     match driver {
         Some(driver) => {
             let mapping = Mapping::relative(&driver, &identity);
-            Ok(Chosen { rest: driver.rest, identity, mapping })
+            Ok(Chosen { rest: driver.rest, identity, mapping, own: false })
         }
         None => Err(Error::Misuse(format!(
             "{} belongs to identity {} and does not carry it, so the driver's rest is not known; use --absolute",

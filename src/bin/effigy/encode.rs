@@ -6,8 +6,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use effigy::bitstream::{FrameRecord, Identity, PacketOptions, StreamHeader, StreamIdentity, StreamInfo, StreamWriter};
-use effigy::encode::{draw_enrolled, enroll, worth_enrolling, EncodeOptions, Searcher, Track, SEGMENT};
+use effigy::bitstream::{
+    FrameRecord, Identity, PacketOptions, ResidualRecord, StreamHeader, StreamIdentity, StreamInfo, StreamReader, StreamWriter,
+};
+use effigy::encode::{draw_enrolled, enroll, residuals, worth_enrolling, EncodeOptions, Searcher, Track, SEGMENT};
 #[cfg(feature = "encode")]
 use effigy::encode::{LiveEncoder, LiveOptions};
 use effigy::frame::Frame;
@@ -16,6 +18,7 @@ use effigy::media::{extract_sound, AudioSource, SoundCoding};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check as check_stop, Progress};
+use effigy::residual::ResidualOptions;
 use effigy::scene::{compress, Matter, PlateMaker};
 use effigy::{Error, Result};
 
@@ -117,16 +120,20 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     };
     let sound = sound(args, &clip)?;
     let plate = args.plate.map(|bytes| plate(args, &pack, &clip, bytes as usize, reporter)).transpose()?;
-    let spent = begun.elapsed();
     let bytes = encoded.identity.to_bytes()?;
     let mut header = header(&pack, &clip.camera, &clip.tracks, &encoded.identity);
     let records = records(&clip.tracks, &encoded.params);
-    let packets = args.coding.prepare(&mut header, &encoded.identity, &records)?;
+    let residual = args.coding.residual(live);
+    let packets = args.coding.prepare(&mut header, &encoded.identity, &records, residual)?;
+    let crops = clip.crops()?.map(|crop| crop.map(|crop| crop.frame));
+    let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
+    let residual = written.residual(&pack, crops, residual, &args.device, reporter)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
     let sound = sound.map(|(file, _)| file);
-    let beside = Beside { sound: sound.as_ref().map(Staged::temporary), plate: plate.as_deref() };
+    let beside = Beside { sound: sound.as_ref().map(Staged::temporary), plate: plate.as_deref(), residual: &residual };
+    let spent = begun.elapsed();
     let (staged, info) = write_stream(staged, header, &reference, &records, packets, &beside)?;
     // Named only when both are complete.
     if let Some(saved) = saved {
@@ -412,6 +419,41 @@ pub fn records(tracks: &[Track], params: &[FrameParams]) -> Vec<FrameRecord> {
     pairs.map(|(track, params)| FrameRecord { pts: track.pts, params: *params, placement: Some(track.placement) }).collect()
 }
 
+/// What a stream will say of its frames.
+pub struct Written<'a> {
+    pub header: &'a StreamHeader,
+    pub identity: &'a Identity,
+    pub records: &'a [FrameRecord],
+    pub packets: PacketOptions,
+}
+
+impl Written<'_> {
+    /// What the numbers miss of the crops, in so many bytes a frame on average.
+    pub fn residual(
+        &self,
+        pack: &Pack,
+        crops: impl IntoIterator<Item = Result<Frame>>,
+        bytes_per_frame: f64,
+        device: &DeviceArgs,
+        reporter: &Reporter,
+    ) -> Result<Vec<ResidualRecord>> {
+        if bytes_per_frame <= 0.0 {
+            return Ok(Vec::new());
+        }
+        // The numbers after their way through the stream.
+        let reference = StreamIdentity::by_hash([0; 32]);
+        let (bytes, _) =
+            write_stream(Vec::new(), self.header.clone(), &reference, self.records, self.packets, &Beside::default())?;
+        let mut reader = StreamReader::open(&bytes[..])?;
+        let mut params = Vec::with_capacity(self.records.len());
+        while let Some(packet) = reader.next_packet()? {
+            params.extend(packet.frames.iter().map(|frame| frame.params));
+        }
+        let options = (&ResidualOptions::of(bytes_per_frame), &device.decoding());
+        residuals(pack, self.identity, &params, crops, options, reporter)
+    }
+}
+
 /// Bytes of sound that are written together.
 const SOUND_PIECE: usize = 8 << 10;
 
@@ -422,6 +464,8 @@ pub struct Beside<'a> {
     pub sound: Option<&'a Path>,
     /// A JPEG file of the background.
     pub plate: Option<&'a [u8]>,
+    /// What the numbers miss.
+    pub residual: &'a [ResidualRecord],
 }
 
 /// Writes the whole stream; of the sound each part before the frames that it is heard with.
@@ -436,7 +480,11 @@ pub fn write_stream<W: Write>(
     let mut writer = StreamWriter::with_options(sink, header, identity, packets)?;
     writer.write_plate(beside.plate.unwrap_or_default())?;
     let mut sound = beside.sound.map(Sound::open).transpose()?;
+    let mut residual = beside.residual.iter().peekable();
     for (i, record) in records.iter().enumerate() {
+        while let Some(due) = residual.next_if(|due| due.frame <= i as u64) {
+            writer.write_residual(due)?;
+        }
         if let Some(sound) = &mut sound {
             sound.write_up_to(&mut writer, (i + 1) as f64 / records.len() as f64)?;
         }

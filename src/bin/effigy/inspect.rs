@@ -149,6 +149,7 @@ fn stream(path: &Path) -> Result<Map<String, Value>> {
         "identity_bytes": info.identity_bytes,
         "sound_bytes": info.sound_bytes,
         "plate_bytes": info.plate_bytes,
+        "residual_bytes": info.residual_bytes,
         "parameter_bytes": info.parameter_bytes,
         "parameter_bytes_per_frame": mean(info.parameter_bytes, info.frames),
         "payload_bytes_per_frame": mean(info.payload_bytes, info.frames),

@@ -160,6 +160,9 @@ impl Joined {
         if reader.ending() != Some(Ending::Complete) || info.damaged > 0 || info.lost_frames > 0 {
             log::warn!("{}: damaged or cut short; the {} frames there are were taken", path.display(), info.frames);
         }
+        if info.residual_bytes > 0 {
+            log::warn!("{}: its residual is left out", path.display());
+        }
         if info.sound_bytes > 0 {
             log::warn!("{}: its sound is left out", path.display());
         }

@@ -18,6 +18,7 @@ use effigy::media::{ClipWriter, WriteOptions};
 use effigy::pack::Pack;
 use effigy::params::FrameParams;
 use effigy::progress::{check, Progress};
+use effigy::residual::Residual;
 use effigy::train::heads::{head_at, render, ClipSpec};
 use effigy::{Error, Result};
 
@@ -25,7 +26,7 @@ use crate::clip::{self, Camera, ClipArgs};
 use crate::coding::CodingArgs;
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::decode::Mapping;
-use crate::encode::{header, records, write_stream, Beside};
+use crate::encode::{header, records, write_stream, Beside, Written};
 use crate::output::{print, Staged};
 use crate::progress::{duration, Reporter};
 use page::{Page, Player};
@@ -170,12 +171,18 @@ fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<O
     let tracks: Vec<Track> = clip.frames.iter().map(AlignedFrame::track).collect();
     let mut header = header(pack, &clip.camera, &tracks, &identity);
     let records = records(&tracks, &params);
-    let packets = args.coding.prepare(&mut header, &identity, &records)?;
-    let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &Beside::default())?;
+    let residual = args.coding.residual(false);
+    let packets = args.coding.prepare(&mut header, &identity, &records, residual)?;
+    let written = Written { header: &header, identity: &identity, records: &records, packets };
+    let crops = clip.frames.iter().map(|crop| Ok(crop.frame.clone()));
+    let residual = written.residual(pack, crops, residual, &args.device, reporter)?;
+    let beside = Beside { residual: &residual, ..Beside::default() };
+    let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &beside)?;
     staged.commit()?;
-    let (identity, params) = read_back(&path)?;
+    let (identity, params, mut residual) = read_back(&path)?;
     let begun = Instant::now();
-    let decoded = show(pack, &identity, &params, args, ("rendering", reporter))?;
+    let mut decoded = show(pack, &identity, &params, args, ("rendering", reporter))?;
+    (0..).zip(&mut decoded).for_each(|(number, frame)| residual.apply(number, frame));
     let decoding = begun.elapsed();
     let puppet = if args.no_puppet { Vec::new() } else { drive(pack, &identity, &params, args, reporter)? };
     Ok(Outcome {
@@ -193,16 +200,17 @@ fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<O
     })
 }
 
-/// What a receiver has: the identity and the numbers, from the file.
-fn read_back(path: &Path) -> Result<(Identity, Vec<FrameParams>)> {
+/// What a receiver has: the identity, the numbers and what they miss, from the file.
+fn read_back(path: &Path) -> Result<(Identity, Vec<FrameParams>, Residual)> {
     let file = std::fs::File::open(path).map_err(|e| Error::io("open", path, e))?;
     let mut reader = StreamReader::open(file)?;
     let bytes = reader.identity().bytes.clone().unwrap_or_default();
-    let mut params = Vec::new();
+    let (mut params, mut residual) = (Vec::new(), Residual::new());
     while let Some(packet) = reader.next_packet()? {
         params.extend(packet.frames.iter().map(|frame| frame.params));
+        packet.residuals.into_iter().for_each(|record| residual.push(record));
     }
-    Ok((Identity::from_bytes(&bytes)?, params))
+    Ok((Identity::from_bytes(&bytes)?, params, residual))
 }
 
 /// Renders all frames; `stage`: its name and who hears of it.

@@ -1,0 +1,55 @@
+//! What the numbers of a clip miss: they are drawn as a receiver will, and the difference becomes residual records.
+//!
+//! In: the numbers as they come out of the stream, and each frame's crop. Out: records for [`StreamWriter::write_residual`](crate::bitstream::StreamWriter::write_residual). Source: ours.
+
+use crate::bitstream::{Identity, ResidualRecord};
+use crate::decode::{DecodeOptions, Decoder};
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::pack::Pack;
+use crate::params::FrameParams;
+use crate::progress::{check, Progress};
+use crate::residual::{ResidualMaker, ResidualOptions};
+
+/// Least gain, dB, for which a residual is sent.
+const WORTH: f64 = 0.1;
+/// Crops drawn together.
+const BATCH: usize = 16;
+
+/// The records of a clip, none if they would gain next to nothing: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a batch of frames at a time.
+///
+/// # Errors
+/// Misuse for crops of another size or options out of range; whatever `crops` fails with; device; cancelled.
+pub fn residuals(
+    pack: &Pack,
+    identity: &Identity,
+    params: &[FrameParams],
+    crops: impl IntoIterator<Item = Result<Frame>>,
+    options: (&ResidualOptions, &DecodeOptions),
+    progress: &dyn Progress,
+) -> Result<Vec<ResidualRecord>> {
+    let mut decoder = Decoder::new(pack, identity, options.1)?;
+    let known = ResidualOptions { frames: Some(params.len() as u64), ..*options.0 };
+    let mut maker = ResidualMaker::new(decoder.resolution(), known)?;
+    let (mut out, mut crops, mut done) = (Vec::new(), crops.into_iter(), 0);
+    progress.begin("residual", params.len() as u64);
+    for part in params.chunks(BATCH) {
+        check(progress)?;
+        // The drawn ones first: a crop taken for a frame that is not there would be lost.
+        for (drawn, crop) in decoder.render_batch(part)?.iter().zip(crops.by_ref()) {
+            out.extend(maker.push(&crop?, drawn)?);
+        }
+        done += part.len() as u64;
+        progress.advance(done, "");
+    }
+    let (rest, worth) = maker.finish()?;
+    out.extend(rest);
+    progress.end();
+    let gain = worth.decibels();
+    if gain < WORTH {
+        log::info!("a residual would gain {gain:.2} dB: none is sent");
+        return Ok(Vec::new());
+    }
+    log::info!("the residual gains {gain:.2} dB");
+    Ok(out)
+}

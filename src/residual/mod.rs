@@ -1,0 +1,181 @@
+//! The residual: what the 35 numbers cannot say, as a picture that changes slowly and is added to what they draw.
+//!
+//! Sender: [`ResidualMaker`] takes each frame's crop and what a receiver draws of it, and makes a [`ResidualRecord`] now and then. Receiver: [`Residual`]
+//! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), [`make`] (the
+//! sender); `bitstream::bands` codes the levels. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
+//! linear one. Source: ours; docs/bitstream.md, "Residual".
+
+pub mod make;
+mod wavelet;
+
+pub use make::{ResidualMaker, ResidualOptions, Worth};
+
+use crate::bitstream::bands::{band_count, BandModel, MAX_SIDE, PLANES};
+use crate::bitstream::{residual_side, residual_step, ResidualRecord};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use std::collections::BTreeMap;
+
+/// Most bytes of records that are kept until their frame is shown.
+const MAX_WAITING: usize = 4 << 20;
+/// What a record takes beside its levels, bytes, about.
+const RECORD: usize = 64;
+
+/// The coder's state from record to record: what the residual will be once all of them are shown.
+#[derive(Clone)]
+struct Chain {
+    /// Number of the record that it stands behind.
+    number: u64,
+    side: usize,
+    model: BandModel,
+    levels: Vec<i32>,
+    coefficients: Vec<f32>,
+}
+
+impl Chain {
+    fn new(side: usize) -> Self {
+        let count = PLANES * side * side;
+        Chain { number: 0, side, model: BandModel::default(), levels: vec![0; count], coefficients: vec![0.0; count] }
+    }
+
+    /// Takes levels as they are sent.
+    fn add(&mut self, number: u64, levels: Vec<i32>, step: f32) {
+        self.coefficients.iter_mut().zip(&levels).for_each(|(c, level)| *c += step * *level as f32);
+        (self.number, self.levels) = (number, levels);
+    }
+
+    /// Lets go of all but so many eighths.
+    fn keep(&mut self, eighths: u8) {
+        self.coefficients.iter_mut().for_each(|c| *c *= f32::from(eighths) / 8.0);
+    }
+
+    fn picture(&self) -> Vec<f32> {
+        wavelet::inverse(&self.coefficients, self.side)
+    }
+}
+
+/// A residual that fades from one picture to the next.
+#[derive(Clone, Default)]
+struct Fade {
+    side: usize,
+    /// Interleaved colours, grey levels.
+    from: Vec<f32>,
+    to: Vec<f32>,
+    first: u64,
+    frames: u32,
+}
+
+impl Fade {
+    /// Share of `to` at a frame.
+    fn share(&self, number: u64) -> f32 {
+        ((number + 1).saturating_sub(self.first) as f32 / self.frames.max(1) as f32).min(1.0)
+    }
+
+    fn at(&self, number: u64) -> Vec<f32> {
+        let share = self.share(number);
+        self.from.iter().zip(&self.to).map(|(from, to)| from + share * (to - from)).collect()
+    }
+}
+
+/// Adds residuals to frames.
+#[derive(Default)]
+pub struct Residual {
+    chain: Option<Chain>,
+    /// By their numbers.
+    waiting: BTreeMap<u64, ResidualRecord>,
+    bytes: usize,
+    /// Number behind the last record that was begun.
+    next: u64,
+    fade: Fade,
+}
+
+impl std::fmt::Debug for Residual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Residual({} records waiting)", self.waiting.len())
+    }
+}
+
+impl Residual {
+    /// None yet.
+    pub fn new() -> Self {
+        Residual::default()
+    }
+
+    /// Takes a record, in any order, before its frame or late. One behind a later one that is shown already is dropped, as is one more than any sender
+    /// means; later also one that cannot be decoded, and those that need it.
+    pub fn push(&mut self, record: ResidualRecord) {
+        let size = record.levels.len() + RECORD;
+        if record.number >= self.next && self.bytes + size <= MAX_WAITING && !self.waiting.contains_key(&record.number) {
+            self.bytes += size;
+            self.waiting.insert(record.number, record);
+        }
+    }
+
+    /// Adds what belongs to the frame of this number; numbers rise from call to call.
+    pub fn apply(&mut self, number: u64, frame: &mut Frame) {
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().frame <= number) {
+            let record = entry.remove();
+            self.bytes -= record.levels.len() + RECORD;
+            self.next = record.number + 1;
+            if let Err(e) = self.begin(&record, frame.width) {
+                log::debug!("residual {} is left out: {e}", record.number);
+            }
+        }
+        if self.fade.to.is_empty() || frame.width != frame.height {
+            return;
+        }
+        add(frame, &self.fade.at(number), self.fade.side);
+    }
+
+    /// Decodes a record and begins its fade.
+    fn begin(&mut self, record: &ResidualRecord, resolution: u32) -> Result<()> {
+        let side = residual_side(resolution, record.halvings);
+        if side == 0 || side > MAX_SIDE || usize::from(record.bands) > band_count(side) {
+            return Err(Error::Malformed(format!("side of {side}, {} bands", record.bands)));
+        }
+        let before = self.chain.take();
+        let follows = |chain: &Chain| chain.number + 1 == record.number && chain.side == side;
+        let mut chain = match (record.intra, before.filter(follows)) {
+            (true, _) => Chain::new(side),
+            (false, Some(chain)) => chain,
+            (false, None) => return Err(Error::Malformed("the one before it is missing".into())),
+        };
+        chain.keep(record.kept);
+        let levels = chain.model.decode(&record.levels, usize::from(record.bands), &chain.levels, side)?;
+        chain.add(record.number, levels, residual_step(record.step));
+        let to = chain.picture();
+        let shown = record.frame.checked_sub(1).filter(|_| self.fade.side == side).map(|last| self.fade.at(last));
+        let from = shown.unwrap_or_else(|| vec![0.0; to.len()]);
+        self.fade = Fade { side, from, to, first: record.frame, frames: record.fade };
+        self.chain = Some(chain);
+        Ok(())
+    }
+}
+
+/// Adds a picture of `side` x `side` to a square frame, between whose pixels it is drawn straight.
+fn add(frame: &mut Frame, picture: &[f32], side: usize) {
+    let width = frame.width as usize;
+    let put = |byte: &mut u8, more: f32| *byte = (f32::from(*byte) + more).round().clamp(0.0, 255.0) as u8;
+    if side == width {
+        frame.data.iter_mut().zip(picture).for_each(|(byte, more)| put(byte, *more));
+        return;
+    }
+    // Two samples along an axis, and the share of the second.
+    let scale = side as f32 / width as f32;
+    let place = |i: usize| {
+        let at = ((i as f32 + 0.5) * scale - 0.5).clamp(0.0, (side - 1) as f32);
+        (at as usize, (at as usize + 1).min(side - 1), at.fract())
+    };
+    for (y, row) in frame.data.chunks_exact_mut(3 * width).enumerate() {
+        let (top, bottom, down) = place(y);
+        for (x, rgb) in row.chunks_exact_mut(3).enumerate() {
+            let (left, right, across) = place(x);
+            for (c, byte) in rgb.iter_mut().enumerate() {
+                let sample = |x: usize, y: usize| picture[3 * (y * side + x) + c];
+                let upper = sample(left, top) * (1.0 - across) + sample(right, top) * across;
+                let lower = sample(left, bottom) * (1.0 - across) + sample(right, bottom) * across;
+                put(byte, upper * (1.0 - down) + lower * down);
+            }
+        }
+    }
+}
