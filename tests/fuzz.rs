@@ -11,7 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use effigy::bitstream::*;
+use effigy::frame::Frame;
 use effigy::params::FrameParams;
+use effigy::residual::{Residual, ResidualMaker, ResidualOptions};
 
 use common::Random;
 
@@ -125,11 +127,22 @@ fn events(bytes: &[u8], most: usize) -> Option<(Vec<Event>, StreamInfo)> {
     Some((events, parser.info()))
 }
 
-/// A stream with a plate, and sound between its packets.
+/// A stream with a plate, residuals, and sound between its packets.
 fn with_files() -> Vec<u8> {
-    let mut writer = StreamWriter::new(Vec::new(), StreamHeader::default(), &StreamIdentity::by_hash([5; 32])).unwrap();
+    let header = StreamHeader { resolution: 16, ..StreamHeader::default() };
+    let mut writer = StreamWriter::new(Vec::new(), header, &StreamIdentity::by_hash([5; 32])).unwrap();
     writer.write_plate(&[77; 40]).unwrap();
+    let [dark, light] = [40u8, 90].map(|grey| Frame::filled(16, 16, [grey, 60, grey / 2]).unwrap());
+    let options = ResidualOptions { every: 2, ..ResidualOptions::of(60.0) };
+    let mut maker = ResidualMaker::new(16, options).unwrap();
+    let mut records = Vec::new();
+    (0..4).for_each(|t| records.extend(maker.push(if t == 3 { &dark } else { &light }, &dark).unwrap()));
+    records.extend(maker.finish().unwrap().0);
+    let mut records = records.iter().peekable();
     for pts in 0..4 {
+        while let Some(record) = records.next_if(|record| record.frame <= pts as u64) {
+            writer.write_residual(record).unwrap();
+        }
         writer.write_sound(&[pts as u8; 30]).unwrap();
         writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
     }
@@ -144,7 +157,7 @@ fn stream_target(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Parsing comes to an end, does not depend on pieces, and delivers numbers only; concealment and receiver take what it delivers.
+/// Parsing comes to an end, does not depend on pieces, and delivers numbers only; concealment, receiver and residual take what it delivers.
 fn check_stream(bytes: &[u8], piece: usize) {
     let whole = events(bytes, usize::MAX);
     assert_eq!(events(bytes, piece), whole);
@@ -154,8 +167,15 @@ fn check_stream(bytes: &[u8], piece: usize) {
     let Event::Header(header) = &found[0] else { panic!("the header comes first") };
     let mut concealer = Concealer::new(header, &FrameParams::default());
     let mut receiver = Receiver::new((**header).clone(), &FrameParams::default());
+    let (mut residual, mut number) = (Residual::new(), 0);
     for event in &found {
+        if let Event::Residual(record) = event {
+            residual.push(record.clone());
+        }
         let Event::Packet(packet) = event else { continue };
+        // Small pictures, whatever the stream says: residuals of 1024 pixels take their time.
+        residual.apply(number, &mut Frame::filled(16, 16, [number as u8; 3]).unwrap());
+        number += packet.frames.len() as u64;
         let frames = packet.frames.iter().chain(&packet.repeated);
         frames.for_each(|frame| assert!(frame.params.to_array().iter().all(|v| v.is_finite())));
         let shown = concealer.fill(packet);

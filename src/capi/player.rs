@@ -312,9 +312,74 @@ pub fn computing(device: i32, precision: i32, threads: u32) -> Result<DecodeOpti
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::bitstream::{StreamIdentity, StreamWriter};
+    use crate::pack::fixture;
+    use crate::residual::{ResidualMaker, ResidualOptions};
+
     #[test]
     fn a_player_may_move_between_threads() {
         fn movable<T: Send>() {}
         movable::<super::Player>();
+    }
+
+    /// Each write by itself: front, identity reference, then a record each.
+    #[derive(Default)]
+    struct Pieces(Vec<Vec<u8>>);
+
+    impl std::io::Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn residuals_are_shown_whenever_they_come_and_not_on_a_puppet() {
+        let pack = fixture::tiny(1).unwrap();
+        let person = |seed: u64| Person::from_bytes(&fixture::identity(&pack, seed).unwrap().to_bytes().unwrap()).unwrap();
+        let (own, other) = (person(1), person(2));
+        let options = DecodeOptions { precision: crate::decode::Precision::Single, ..DecodeOptions::default() };
+        let mut decoder = Decoder::new(&pack, &own.identity, &options).unwrap();
+        let plain = decoder.render(&FrameParams::default()).unwrap();
+        let mut crop = plain.clone();
+        crop.data.chunks_exact_mut(3).take(300).for_each(|rgb| rgb[0] ^= 0x40);
+        let mut maker = ResidualMaker::new(plain.width, ResidualOptions::of(400.0)).unwrap();
+        (0..3).for_each(|_| assert!(maker.push(&crop, &plain).unwrap().is_none()));
+        let record = maker.finish().unwrap().0.remove(0);
+        let header = StreamHeader { pack: pack.hash(), resolution: plain.width, ..StreamHeader::default() };
+        let mut writer = StreamWriter::new(Pieces::default(), header, &StreamIdentity::by_hash(own.hash)).unwrap();
+        writer.write_residual(&record).unwrap();
+        for pts in 0..3 {
+            writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
+        }
+        let pieces = writer.finish().unwrap().0 .0;
+        let (front, records) = (pieces[..2].concat(), &pieces[2..6]);
+        let off = |frame: &Frame| frame.data.iter().zip(&crop.data).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum::<u64>();
+        // In time, and behind the first frame.
+        for order in [[0, 1, 2, 3], [1, 0, 2, 3]] {
+            let mut player = Player::new(&pack, &own, &options).unwrap();
+            player.open(&front).unwrap();
+            let mut shown = Vec::new();
+            for at in order {
+                player.send(&records[at]).unwrap();
+                while let Next::Frame(_, Some(frame)) = player.next(true).unwrap() {
+                    shown.push(off(&frame));
+                }
+            }
+            let (worst, late) = (off(&plain) / 4, order[0] != 0);
+            assert_eq!(shown.iter().map(|off| *off < worst).collect::<Vec<_>>(), [!late, true, true], "{shown:?} {worst}");
+            player.reset().unwrap();
+            player.swap(&pack, &other).unwrap();
+            let mut puppet = Decoder::new(&pack, &other.identity, &options).unwrap();
+            let rest = retarget(&FrameParams::default(), &own.identity.rest, &other.identity.rest, &pack.config().ranges);
+            records[..2].iter().for_each(|record| player.send(record).unwrap());
+            let Next::Frame(_, Some(frame)) = player.next(true).unwrap() else { panic!("a frame is due") };
+            assert_eq!(frame, puppet.render(&rest).unwrap());
+        }
     }
 }

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// Most bytes of records that are kept until their frame is shown.
 const MAX_WAITING: usize = 4 << 20;
+/// Most records that are begun with one frame, so that a stranger's stream takes no more time than it has frames.
+const MAX_BEGUN: usize = 16;
 /// What a record takes beside its levels, bytes, about.
 const RECORD: usize = 64;
 
@@ -113,7 +115,8 @@ impl Residual {
 
     /// Adds what belongs to the frame of this number; numbers rise from call to call.
     pub fn apply(&mut self, number: u64, frame: &mut Frame) {
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().frame <= number) {
+        for _ in 0..MAX_BEGUN {
+            let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().frame <= number) else { break };
             let record = entry.remove();
             self.bytes -= record.levels.len() + RECORD;
             self.next = record.number + 1;
