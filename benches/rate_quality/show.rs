@@ -143,21 +143,31 @@ fn series(rows: &[&Row], figure: fn(&Figures) -> f64) -> Vec<Series> {
         let points = vec![(narrowest, level), (widest, level)];
         out.push(Series { name: "best still".into(), colour: 6, stroke: Stroke::Dashed, marks: false, points });
     }
-    // What comes per frame, and the same with the identity spread over a call.
-    let calls = [("", 0.0)].into_iter().chain(CALLS.iter().rev().map(|(seconds, name)| (*name, *seconds)));
-    for ((call, seconds), stroke) in calls.zip([Stroke::Solid, Stroke::Dashed, Stroke::Dotted]) {
-        let mut points: Vec<(f64, f64)> = rows
-            .iter()
-            .filter(|row| row.key.codec == NAME)
-            .map(|row| {
-                (if call.is_empty() { row.per_frame() } else { row.spread_over(seconds * row.rate) }, figure(&row.figures))
-            })
-            .collect();
+    // What comes per frame, with and without a residual, and the same with the identity spread over a call.
+    let (rich, plain): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().filter(|row| row.key.codec == NAME).partition(|row| has_residual(row));
+    let line = |rows: &[&Row], bytes: &dyn Fn(&Row) -> f64| {
+        let mut points: Vec<(f64, f64)> = rows.iter().map(|row| (bytes(row), figure(&row.figures))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let name = if call.is_empty() { NAME.to_string() } else { format!("{NAME} + identity / {call}") };
-        out.push(Series { name, colour: 1, stroke, marks: call.is_empty(), points });
+        points
+    };
+    let mut ours = |name: String, colour, stroke, marks, points: Vec<(f64, f64)>| {
+        if !points.is_empty() {
+            out.push(Series { name, colour, stroke, marks, points });
+        }
+    };
+    ours(NAME.into(), 1, Stroke::Solid, true, line(&plain, &Row::per_frame));
+    ours(format!("{NAME}, residual"), 3, Stroke::Solid, true, line(&rich, &Row::per_frame));
+    for ((seconds, call), stroke) in CALLS.iter().rev().zip([Stroke::Dashed, Stroke::Dotted]) {
+        let points = line(&plain, &|row| row.spread_over(seconds * row.rate));
+        ours(format!("{NAME} + identity / {call}"), 1, stroke, false, points);
     }
     out
+}
+
+/// Whether one of our rows is of a stream with a residual.
+fn has_residual(row: &Row) -> bool {
+    coding(row).split(' ').any(|word| word.strip_prefix('r').is_some_and(|bytes| bytes.parse::<f64>().is_ok()))
 }
 
 /// Coding and quality of one of our rows, without the hash that ends its setting.
