@@ -50,6 +50,25 @@ impl Strange {
     }
 }
 
+/// How faces are told from others.
+#[derive(Debug)]
+pub(super) struct Recognition<'a> {
+    pub limit: Strange,
+    /// Weights `[1, 1, h, w]` of the face.
+    pub face: &'a Tensor,
+    /// Frames in which the face was not surely followed: whether the crop shows it at all is to be proved.
+    pub unsure: &'a [bool],
+}
+
+impl Recognition<'_> {
+    fn knows(&self, frame: i64, error: f64, unlike: f64) -> bool {
+        match self.unsure.get(frame as usize) {
+            Some(true) => error <= self.limit.error && unlike <= self.limit.unlike,
+            _ => !self.limit.is(error, unlike),
+        }
+    }
+}
+
 /// How much may be rendered for a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Effort {
@@ -336,11 +355,11 @@ const BATCH: usize = 8;
 
 /// Searches all frames in their order, with all derivatives measured anew at each frame's start; `table` `[frames, 34]` is where each may
 /// begin, if its predecessor's end is no better. Returns the rows, and which frames
-/// show the person and nobody else, where `strange` tells: with weights `[1, 1, h, w]` of the face.
+/// show the person and nobody else, where there is a way to tell.
 pub(super) fn search(
     newton: &mut Newton,
     judge: &Judge,
-    (crops, strange): (&Crops, Option<(Strange, &Tensor)>),
+    (crops, recognition): (&Crops, Option<Recognition>),
     table: &Tensor,
     steps: u64,
     progress: &dyn Progress,
@@ -358,10 +377,10 @@ pub(super) fn search(
             newton.measure()?;
             let before = newton.row().copy();
             let error = newton.approach(&aim, &effort)?;
-            like.push(match strange {
-                Some((limit, face)) => {
-                    let face = Aim::new(&images.f_slice(0, i, i + 1, 1)?, face)?;
-                    !limit.is(error, newton.unlike(&face)?)
+            like.push(match &recognition {
+                Some(recognition) => {
+                    let face = Aim::new(&images.f_slice(0, i, i + 1, 1)?, recognition.face)?;
+                    recognition.knows(frame, error, newton.unlike(&face)?)
                 }
                 None => true,
             });

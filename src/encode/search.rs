@@ -309,13 +309,16 @@ impl<'a> Full<'a> {
         stage: &mut Stage,
         progress: &dyn Progress,
     ) -> Result<Vec<FrameParams>> {
-        let sure: Vec<usize> = (0..frames.len()).filter(|i| frames[*i].confidence >= UNSURE).collect();
+        // Where the face was lost it may be there all the same, if somebody can tell: without tuned weights nobody is drawn as they are.
+        let sure = |i: &usize| frames[*i].confidence >= UNSURE;
+        let tells = !self.identity.tuned.is_empty();
+        let looks: Vec<usize> = (0..frames.len()).filter(|i| tells || sure(i)).collect();
         let mut found = vec![None; frames.len()];
-        if !sure.is_empty() {
-            let shown: Vec<&AlignedFrame> = sure.iter().map(|i| &frames[*i]).collect();
-            let start: Vec<_> = if start.is_empty() { Vec::new() } else { sure.iter().map(|i| start[*i]).collect() };
-            for (i, params) in sure.iter().zip(self.segment(&shown, &start, stage, progress)?) {
-                if params.is_none() && !self.strange {
+        if !looks.is_empty() {
+            let shown: Vec<&AlignedFrame> = looks.iter().map(|i| &frames[*i]).collect();
+            let start: Vec<_> = if start.is_empty() { Vec::new() } else { looks.iter().map(|i| start[*i]).collect() };
+            for (i, params) in looks.iter().zip(self.segment(&shown, &start, stage, progress)?) {
+                if params.is_none() && sure(i) && !self.strange {
                     let frame = stage.done as usize + i;
                     log::warn!("frame {frame} shows nothing like this person: the numbers are held where that is so");
                     self.strange = true;
@@ -332,7 +335,7 @@ impl<'a> Full<'a> {
         Ok(out)
     }
 
-    /// The numbers of frames in which a face was followed; none for those that show nothing like the person.
+    /// The numbers of frames; none for those that show nothing like the person.
     fn segment(
         &mut self,
         frames: &[&AlignedFrame],
@@ -350,9 +353,11 @@ impl<'a> Full<'a> {
         let judge = self.bench.judge(self.pack)?;
         let half = Half { inner: progress, before: stage.done };
         let face = Prior::face(self.model.sight / 2, self.bench.device)?;
-        // Without tuned weights nobody is drawn as they are.
-        let strange = (!self.identity.tuned.is_empty()).then_some((newton::STRANGE, &face));
-        let (table, like) = newton::search(&mut self.newton, &judge, (&crops, strange), &table, self.plan.newton_steps, &half)?;
+        let unsure: Vec<bool> = frames.iter().map(|frame| frame.confidence < UNSURE).collect();
+        let recognition = newton::Recognition { limit: newton::STRANGE, face: &face, unsure: &unsure };
+        let recognition = (!self.identity.tuned.is_empty()).then_some(recognition);
+        let (table, like) =
+            newton::search(&mut self.newton, &judge, (&crops, recognition), &table, self.plan.newton_steps, &half)?;
         let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();
         let mut out = vec![None; frames.len()];
         if like.is_empty() {
