@@ -373,9 +373,9 @@ pub(super) fn search(
             check(progress)?;
             let (i, frame) = (i as i64, *frame);
             let aim = Aim::new(&images.f_slice(0, i, i + 1, 1)?, &target.weights(i)?)?;
+            let before = newton.row().copy();
             newton.consider(&aim, &table.f_slice(0, frame, frame + 1, 1)?)?;
             newton.measure()?;
-            let before = newton.row().copy();
             let error = newton.approach(&aim, &effort)?;
             like.push(match &recognition {
                 Some(recognition) => {

@@ -4,7 +4,7 @@
 
 use crate::bitstream::{Identity, ResidualRecord};
 use crate::decode::{DecodeOptions, Decoder};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::pack::Pack;
 use crate::params::FrameParams;
@@ -35,9 +35,9 @@ pub fn residuals(
     progress.begin("residual", params.len() as u64);
     for part in params.chunks(BATCH) {
         check(progress)?;
-        // The drawn ones first: a crop taken for a frame that is not there would be lost.
-        for (drawn, crop) in decoder.render_batch(part)?.iter().zip(crops.by_ref()) {
-            out.extend(maker.push(&crop?, drawn)?);
+        for drawn in decoder.render_batch(part)? {
+            let crop = crops.next().ok_or_else(|| Error::Misuse("residual: fewer crops than frames".into()))??;
+            out.extend(maker.push(&crop, &drawn)?);
         }
         done += part.len() as u64;
         progress.advance(done, "");

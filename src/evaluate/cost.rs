@@ -56,11 +56,13 @@ impl Cost {
         let path = path.as_ref();
         let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
         let mut reader = StreamReader::open(file)?;
-        let mut places = Vec::new();
+        let (mut places, mut residual) = (Vec::new(), 0);
         while let Some(packet) = reader.next_packet()? {
+            // Sound and plate between two packets belong to neither; a residual to the frames behind it.
+            let info = reader.info();
+            let own = info.residual_bytes - std::mem::replace(&mut residual, info.residual_bytes);
             places.push(Place {
-                // Sound and plate between two packets belong to neither.
-                begin: packet.offset - reader.info().sound_bytes - reader.info().plate_bytes,
+                begin: packet.offset - info.sound_bytes - info.plate_bytes - own,
                 payload: packet.payload_bytes,
                 frames: packet.frames.len() as u32,
                 after_gap: packet.lost_before > 0,

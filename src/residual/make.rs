@@ -6,7 +6,10 @@
 
 use super::{wavelet, Chain};
 use crate::bitstream::bands::BandModel;
-use crate::bitstream::{residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RESIDUAL_STEP};
+
+use crate::bitstream::{
+    residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RECORD_BYTES, MAX_RESIDUAL_STEP,
+};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 
@@ -21,6 +24,16 @@ const REPAID: f64 = 0.75;
 const ROUND_UP: f32 = 0.85;
 /// Shares of the residual before, in eighths, that are tried to go on with: what has passed must not stay for want of bytes.
 const KEPT: [u8; 4] = [8, 6, 4, 0];
+/// How much larger a whole residual's error may be than that of a change.
+const NEARLY: f64 = 1.05;
+/// Share of the differences' power around a place that a key must explain to be sent there at all, and in full: what comes and goes, as lips do, is for the
+/// numbers, and would leave ghosts.
+const PASSING: f32 = 0.2;
+const STEADY: f32 = 0.5;
+/// How much the crop's own motion counts as such a difference.
+const MOTION: f32 = 1.0;
+/// Half the side of such a place, pixels.
+const AROUND: usize = 3;
 /// How much less the last frame before the next key counts than the first one behind this.
 const TRUST_LOST: f32 = 0.5;
 /// Finest step: code of two grey levels.
@@ -33,7 +46,7 @@ pub struct ResidualOptions {
     pub bytes_per_frame: f64,
     /// Frames from one key to the next, 1 to [`MAX_FADE`].
     pub every: u32,
-    /// Most frames from a record that needs no other to the next.
+    /// Frames from a record that needs no other to when the next is sent if it does nearly as well; after twice as many it is sent in any case.
     pub intra: u64,
     /// Frames of the clip, if they are known: a short one then keeps to its bytes as well.
     pub frames: Option<u64>,
@@ -55,20 +68,36 @@ struct Stretch {
     own: f32,
     both: f32,
     /// Of the squares of the differences.
+    squares: Vec<f32>,
     energy: f64,
+    /// Of the crops, and of their squares.
+    seen: [Vec<f32>; 2],
     frames: u32,
 }
 
 impl Stretch {
     fn new(count: usize) -> Self {
-        Stretch { rising: vec![0.0; count], falling: vec![0.0; count], own: 0.0, both: 0.0, energy: 0.0, frames: 0 }
+        Stretch {
+            rising: vec![0.0; count],
+            falling: vec![0.0; count],
+            squares: vec![0.0; count],
+            own: 0.0,
+            both: 0.0,
+            energy: 0.0,
+            seen: [vec![0.0; count], vec![0.0; count]],
+            frames: 0,
+        }
     }
 
-    fn add(&mut self, difference: &[f32], share: f32) {
+    fn add(&mut self, crop: &[f32], difference: &[f32], share: f32) {
+        let [sum, squares] = &mut self.seen;
+        sum.iter_mut().zip(crop).for_each(|(sum, v)| *sum += v);
+        squares.iter_mut().zip(crop).for_each(|(sum, v)| *sum += v * v);
         for ((rising, falling), d) in self.rising.iter_mut().zip(&mut self.falling).zip(difference) {
             *rising += share * d;
             *falling += (1.0 - share) * d;
         }
+        self.squares.iter_mut().zip(difference).for_each(|(sum, d)| *sum += d * d);
         self.own += share * share;
         self.both += share * (1.0 - share);
         self.energy += difference.iter().map(|d| f64::from(d * d)).sum::<f64>();
@@ -165,7 +194,8 @@ impl ResidualMaker {
         })
     }
 
-    /// The next frame: its crop, and the crop that a receiver draws without residual. A record belongs before the frame that it names.
+    /// The next frame: its crop, and the crop that a receiver draws without residual. A record belongs before the frame that it names, and comes up to twice
+    /// [`ResidualOptions::every`] frames after it: streams are written when the clip is over.
     ///
     /// # Errors
     /// Misuse for frames of another size.
@@ -173,15 +203,17 @@ impl ResidualMaker {
         if [crop, drawn].iter().any(|f| f.width != self.resolution || f.height != self.resolution) {
             return Err(Error::Misuse(format!("residual: a frame that is not {0} x {0}", self.resolution)));
         }
-        let difference = shrunk(crop, drawn, self.chain.side);
+        let side = self.chain.side;
+        let seen = shrunk(crop, side);
+        let difference: Vec<f32> = seen.iter().zip(shrunk(drawn, side)).map(|(seen, drawn)| seen - drawn).collect();
         if self.frames == 0 {
             // The first key is there at once: its own frame is a stretch of its own.
             let mut first = Stretch::new(difference.len());
-            first.add(&difference, 1.0);
+            first.add(&seen, &difference, 1.0);
             self.done = Some(first);
         } else {
             let share = (self.open.frames + 1) as f32 / self.options.every as f32;
-            self.open.add(&difference, share);
+            self.open.add(&seen, &difference, share);
         }
         self.frames += 1;
         if self.open.frames < self.options.every {
@@ -214,7 +246,8 @@ impl ResidualMaker {
         let wanted = |((rising, sent), (near, far)): ((&f32, &f32), (&f32, &f32))| {
             (rising - before.both * sent + near + (1.0 - TRUST_LOST) * far) / weight
         };
-        let wanted: Vec<f32> = sums.map(wanted).collect();
+        let mut wanted: Vec<f32> = sums.map(wanted).collect();
+        steady(&mut wanted, &power(&before, &behind), self.chain.side);
         // The last stretch may be cut short; its key is then never reached, as its shares say.
         let (first, fade) = (self.next, if self.next == 0 { 1 } else { self.options.every });
         self.next += u64::from(before.frames);
@@ -235,26 +268,29 @@ impl ResidualMaker {
     fn send(&mut self, wanted: &[f32], first: u64, fade: u32) -> Result<Option<ResidualRecord>> {
         let side = self.chain.side;
         let target = wavelet::forward(wanted, side);
-        let intra = self.intra.is_none_or(|last| first - last >= self.options.intra);
-        let room = self.credit - RECORD_BYTES;
+        // Once it is time for a whole one it is sent if it does nearly as well, and a while later in any case.
+        let since = self.intra.map_or(u64::MAX, |last| first - last);
+        let (due, forced) = (since >= self.options.intra, since >= self.options.intra.saturating_mul(2));
+        let room = (self.credit - RECORD_BYTES).min(MAX_RECORD_BYTES as f64 - RECORD_BYTES);
         let far = |chain: &Chain| chain.coefficients.iter().zip(&target).map(|(c, t)| f64::from((c - t).powi(2))).sum::<f64>();
-        let mut least = far(&self.chain);
+        let mut least = if forced { far(&Chain::new(side)) } else { far(&self.chain) };
         let mut chosen = None;
-        for kept in if intra { &[0][..] } else { &KEPT } {
+        let changes = KEPT.iter().map(|kept| (*kept, false)).filter(|_| !forced);
+        for (kept, intra) in changes.chain(due.then_some((0, true))) {
             let mut base = if intra { Chain::new(side) } else { self.chain.clone() };
-            base.keep(*kept);
+            base.keep(kept);
             if let Some((step, coded)) = finest(&base, &target, room)? {
                 let Coded { bytes, bands, model, levels } = coded;
                 let mut chain = Chain { model, ..base };
                 chain.add(self.number, levels, residual_step(step));
-                let error = far(&chain);
+                let error = far(&chain) / if intra { NEARLY } else { 1.0 };
                 if error < least {
                     least = error;
-                    chosen = Some((chain, *kept, step, bands, bytes));
+                    chosen = Some((chain, (kept, intra), step, bands, bytes));
                 }
             }
         }
-        let Some((chain, kept, step, bands, levels)) = chosen else { return Ok(None) };
+        let Some((chain, (kept, intra), step, bands, levels)) = chosen else { return Ok(None) };
         self.credit -= levels.len() as f64 + RECORD_BYTES;
         self.sent = chain.picture();
         self.chain = chain;
@@ -306,19 +342,49 @@ fn finest(base: &Chain, target: &[f32], room: f64) -> Result<Option<(u8, Coded)>
     Ok(fits)
 }
 
-/// What the crop has more than the drawn one, at `side` pixels: means of squares, interleaved colours.
-fn shrunk(crop: &Frame, drawn: &Frame, side: usize) -> Vec<f32> {
-    let width = crop.width as usize;
-    let difference = |i: usize| f32::from(crop.data[i]) - f32::from(drawn.data[i]);
+/// Per sample what a key between two stretches is measured by: the mean square of the differences, and the variance of the crops.
+fn power(before: &Stretch, behind: &Stretch) -> Vec<f32> {
+    let frames = (before.frames + behind.frames) as f32;
+    let mean = |a: &[f32], b: &[f32], at: usize| (a[at] + b[at]) / frames;
+    let one = |at: usize| {
+        let ([sum, squares], [more, more_squares]) = (&before.seen, &behind.seen);
+        let variance = mean(squares, more_squares, at) - mean(sum, more, at).powi(2);
+        mean(&before.squares, &behind.squares, at) + MOTION * variance.max(0.0)
+    };
+    (0..before.squares.len()).map(one).collect()
+}
+
+/// Takes back what is not steady in `wanted`, a picture of interleaved colours; `power`: as by [`power`].
+fn steady(wanted: &mut [f32], power: &[f32], side: usize) {
+    let sum = |rgb: &[f32]| rgb.iter().sum::<f32>();
+    let steady: Vec<f32> = wanted.chunks_exact(3).map(|rgb| rgb.iter().map(|v| v * v).sum()).collect();
+    let power: Vec<f32> = power.chunks_exact(3).map(sum).collect();
+    let near = |plane: &[f32], x: usize, y: usize| {
+        let rows = y.saturating_sub(AROUND)..(y + AROUND + 1).min(side);
+        let columns = x.saturating_sub(AROUND)..(x + AROUND + 1).min(side);
+        rows.map(|y| sum(&plane[y * side..][columns.clone()])).sum::<f32>()
+    };
+    for (at, rgb) in wanted.chunks_exact_mut(3).enumerate() {
+        let (x, y) = (at % side, at / side);
+        let share = near(&steady, x, y) / near(&power, x, y).max(1e-6);
+        let kept = ((share - PASSING) / (STEADY - PASSING)).clamp(0.0, 1.0);
+        rgb.iter_mut().for_each(|v| *v *= kept);
+    }
+}
+
+/// A square frame at `side` pixels: means of squares, interleaved colours.
+fn shrunk(frame: &Frame, side: usize) -> Vec<f32> {
+    let width = frame.width as usize;
+    let sample = |i: usize| f32::from(frame.data[i]);
     if side == width {
-        return (0..crop.data.len()).map(difference).collect();
+        return (0..frame.data.len()).map(sample).collect();
     }
     let (mut sums, mut counts) = (vec![0.0; 3 * side * side], vec![0.0f32; side * side]);
     for y in 0..width {
         for x in 0..width {
             let at = y * side / width * side + x * side / width;
             counts[at] += 1.0;
-            (0..3).for_each(|c| sums[3 * at + c] += difference(3 * (y * width + x) + c));
+            (0..3).for_each(|c| sums[3 * at + c] += sample(3 * (y * width + x) + c));
         }
     }
     sums.chunks_exact_mut(3).zip(counts).for_each(|(rgb, n)| rgb.iter_mut().for_each(|v| *v /= n.max(1.0)));
@@ -408,9 +474,9 @@ mod tests {
     #[test]
     fn a_lost_record_costs_what_needs_it_until_the_next_whole_one() {
         let clip = clip(60);
-        let options = ResidualOptions { every: 10, intra: 30, ..ResidualOptions::of(40.0) };
+        let options = ResidualOptions { every: 10, intra: 15, ..ResidualOptions::of(40.0) };
         let (all, _) = records(&clip, options);
-        assert_eq!(all.iter().filter(|r| r.intra).map(|r| r.number).collect::<Vec<_>>(), [0, 4]);
+        assert!(all[0].intra && all.iter().filter(|r| r.intra).count() > 1 && all.iter().any(|r| !r.intra));
         let without = |lost: u64| all.iter().filter(|r| r.number != lost).cloned().collect::<Vec<_>>();
         let (plain, whole) = shown(&clip, &all);
         for lost in 0..all.len() as u64 {
@@ -433,6 +499,25 @@ mod tests {
         for number in 0..80 {
             residual.apply(number, &mut Frame::filled(if number % 2 == 0 { SIDE } else { 7 }, SIDE, [1, 2, 3]).unwrap());
         }
+    }
+
+    #[test]
+    fn whole_ones_come_in_time_and_cost_no_more_than_there_is() {
+        // A still picture of noise, for which there are never bytes enough.
+        let noise = |i: usize| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) as u8;
+        let drawn = Frame::filled(SIDE, SIDE, [128; 3]).unwrap();
+        let crop = Frame::new(SIDE, SIDE, (0..3 * (SIDE * SIDE) as usize).map(noise).collect()).unwrap();
+        let clip = vec![(crop, drawn); 400];
+        let options = ResidualOptions { every: 8, intra: 40, ..ResidualOptions::of(8.0) };
+        let (all, worth) = records(&clip, options);
+        let whole: Vec<u64> = all.iter().filter(|r| r.intra).map(|r| r.frame).collect();
+        assert!(whole.len() >= 5 && whole.windows(2).all(|pair| pair[1] - pair[0] <= 88), "{whole:?}");
+        assert!(all.len() > 30 && worth.better < 0.9 * worth.plain, "{} records, {worth:?}", all.len());
+        // However much may be spent, a record is never larger than the stream takes.
+        let large = Frame::new(256, 256, (0..3 << 16).map(noise).collect()).unwrap();
+        let flat = Frame::filled(256, 256, [128; 3]).unwrap();
+        let (all, _) = records(&vec![(large, flat); 3], ResidualOptions::of(1e6));
+        assert!(all[0].levels.len() > 12_000 && all.iter().all(|r| r.levels.len() + 20 <= MAX_RECORD_BYTES));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The residual: what the 35 numbers cannot say, as a picture that changes slowly and is added to what they draw.
 //!
 //! Sender: [`ResidualMaker`] takes each frame's crop and what a receiver draws of it, and makes a [`ResidualRecord`] now and then. Receiver: [`Residual`]
-//! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), [`make`] (the
+//! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), `make` (the
 //! sender); `bitstream::bands` codes the levels. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
 //! linear one. Source: ours; docs/bitstream.md, "Residual".
 
-pub mod make;
+mod make;
 mod wavelet;
 
 pub use make::{ResidualMaker, ResidualOptions, Worth};
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Most bytes of records that are kept until their frame is shown.
 const MAX_WAITING: usize = 4 << 20;
 /// Most records that are begun with one frame, so that a stranger's stream takes no more time than it has frames.
-const MAX_BEGUN: usize = 16;
+const MAX_BEGUN: usize = 4;
 /// What a record takes beside its levels, bytes, about.
 const RECORD: usize = 64;
 
@@ -113,8 +113,16 @@ impl Residual {
         }
     }
 
-    /// Adds what belongs to the frame of this number; numbers rise from call to call.
+    /// Adds what belongs to the frame of this number. Numbers rise from call to call: whoever seeks back begins with a new one, and shows none until the
+    /// next record that needs no other.
     pub fn apply(&mut self, number: u64, frame: &mut Frame) {
+        // Of those that are late only the last whole one and what builds on it matter.
+        let whole = self.waiting.values().take_while(|record| record.frame <= number).filter(|record| record.intra).last();
+        if let Some(whole) = whole.map(|record| record.number) {
+            let kept = self.waiting.split_off(&whole);
+            self.bytes -= self.waiting.values().map(|record| record.levels.len() + RECORD).sum::<usize>();
+            self.waiting = kept;
+        }
         for _ in 0..MAX_BEGUN {
             let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().frame <= number) else { break };
             let record = entry.remove();

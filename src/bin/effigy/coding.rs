@@ -40,8 +40,8 @@ pub struct CodingArgs {
     /// Frames in a packet: fewer come sooner, more cost less [default: 25; raw16: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PACKET_FRAMES as i64))]
     frames_per_packet: Option<u16>,
-    /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average; 0: nothing [default: 6; raw16 and
-    /// the preset live: 0]
+    /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average; 0: nothing [default: 6, of a --bitrate at most a third;
+    /// raw16, the preset live and with --plate: 0]
     #[arg(long, value_name = "BYTES", value_parser = parse_residual)]
     residual: Option<f64>,
 }
@@ -61,6 +61,11 @@ fn parse_bitrate(text: &str) -> std::result::Result<f64, String> {
         .ok_or_else(|| "a bit rate is a number of kilobits per second above 0".into())
 }
 
+/// From one frame to the next.
+fn seconds(header: &StreamHeader) -> f64 {
+    f64::from(header.frame_ticks) * f64::from(header.time_base.num) / f64::from(header.time_base.den)
+}
+
 impl CodingArgs {
     /// What can be known to be wrong before any work.
     ///
@@ -76,10 +81,12 @@ impl CodingArgs {
         }
     }
 
-    /// Bytes a frame of the residual; `live`: numbers as a call makes them.
-    pub fn residual(&self, live: bool) -> f64 {
-        let usual = if live || self.coding == CodingArg::Raw16 { 0.0 } else { RESIDUAL };
-        self.residual.unwrap_or(usual)
+    /// Bytes a frame of the residual; `none`: where none is sent unless it is asked for.
+    pub fn residual(&self, none: bool, header: &StreamHeader) -> f64 {
+        let usual = if none || self.coding == CodingArg::Raw16 { 0.0 } else { RESIDUAL };
+        // Of few bits the numbers need most.
+        let rate = self.bitrate.map_or(f64::INFINITY, |kilobits| kilobits * 1000.0 / 8.0 * seconds(header) / 3.0);
+        self.residual.unwrap_or(usual.min(rate))
     }
 
     /// Prepares the header for these frames, beside which a residual takes `residual` bytes each.
@@ -107,9 +114,7 @@ impl CodingArgs {
         if coding == Coding::Coded {
             let quality = match self.bitrate {
                 Some(kilobits) => {
-                    let seconds =
-                        f64::from(header.frame_ticks) * f64::from(header.time_base.num) / f64::from(header.time_base.den);
-                    let rest = (kilobits * 1000.0 - 8.0 * residual / seconds).max(1.0);
+                    let rest = (kilobits * 1000.0 - 8.0 * residual / seconds(header)).max(1.0);
                     fit_bitrate(header, rest, identity, frames, options)?
                 }
                 None => {

@@ -123,9 +123,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let bytes = encoded.identity.to_bytes()?;
     let mut header = header(&pack, &clip.camera, &clip.tracks, &encoded.identity);
     let records = records(&clip.tracks, &encoded.params);
-    let residual = args.coding.residual(live);
+    let residual = args.coding.residual(live || plate.is_some(), &header);
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records, residual)?;
-    let crops = clip.crops()?.map(|crop| crop.map(|crop| crop.frame));
+    let crops = || Ok(clip.crops()?.map(|crop| crop.map(|crop| crop.frame)));
     let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
     let residual = written.residual(&pack, crops, residual, &args.device, reporter)?;
     let reference = StreamIdentity::inline(bytes.clone());
@@ -429,10 +429,10 @@ pub struct Written<'a> {
 
 impl Written<'_> {
     /// What the numbers miss of the crops, in so many bytes a frame on average.
-    pub fn residual(
+    pub fn residual<C: IntoIterator<Item = Result<Frame>>>(
         &self,
         pack: &Pack,
-        crops: impl IntoIterator<Item = Result<Frame>>,
+        crops: impl FnOnce() -> Result<C>,
         bytes_per_frame: f64,
         device: &DeviceArgs,
         reporter: &Reporter,
@@ -450,7 +450,7 @@ impl Written<'_> {
             params.extend(packet.frames.iter().map(|frame| frame.params));
         }
         let options = (&ResidualOptions::of(bytes_per_frame), &device.decoding());
-        residuals(pack, self.identity, &params, crops, options, reporter)
+        residuals(pack, self.identity, &params, crops()?, options, reporter)
     }
 }
 

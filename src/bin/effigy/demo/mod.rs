@@ -171,10 +171,10 @@ fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<O
     let tracks: Vec<Track> = clip.frames.iter().map(AlignedFrame::track).collect();
     let mut header = header(pack, &clip.camera, &tracks, &identity);
     let records = records(&tracks, &params);
-    let residual = args.coding.residual(false);
+    let residual = args.coding.residual(false, &header);
     let packets = args.coding.prepare(&mut header, &identity, &records, residual)?;
     let written = Written { header: &header, identity: &identity, records: &records, packets };
-    let crops = clip.frames.iter().map(|crop| Ok(crop.frame.clone()));
+    let crops = || Ok(clip.frames.iter().map(|crop| Ok(crop.frame.clone())));
     let residual = written.residual(pack, crops, residual, &args.device, reporter)?;
     let beside = Beside { residual: &residual, ..Beside::default() };
     let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &beside)?;

@@ -221,7 +221,7 @@ impl Page<'_> {
         let once = if cost.plate_bytes > 0 { format!("{once}, and the background") } else { once.to_string() };
         let mut rows = vec![
             line("the 35 numbers alone", cost.payload()),
-            line("and packet heads, checks, time stamps, placement, index", cost.running()),
+            line("and residual, packet heads, checks, time stamps, placement, index", cost.running()),
             line(&format!("and {once}, spread over this clip"), cost.over_clip()),
         ];
         for (seconds, name) in CALLS {
