@@ -138,11 +138,8 @@ fn with_files() -> Vec<u8> {
     let mut records = Vec::new();
     (0..4).for_each(|t| records.extend(maker.push(if t == 3 { &dark } else { &light }, &dark).unwrap()));
     records.extend(maker.finish().unwrap().0);
-    let mut records = records.iter().peekable();
+    records.iter().for_each(|record| writer.write_residual(record).unwrap());
     for pts in 0..4 {
-        while let Some(record) = records.next_if(|record| record.frame <= pts as u64) {
-            writer.write_residual(record).unwrap();
-        }
         writer.write_sound(&[pts as u8; 30]).unwrap();
         writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
     }

@@ -68,19 +68,16 @@ fn recode(stream: &Path, quality: f32, (residual, request, args): (f64, &Request
     let identity = StreamIdentity::inline(source.identity_bytes);
     let write = |residuals: &[ResidualRecord]| -> Result<Vec<u8>> {
         let mut writer = StreamWriter::with_options(Vec::new(), header.clone(), &identity, options)?;
-        let mut due = residuals.iter().peekable();
-        for (i, record) in source.records.iter().enumerate() {
-            while let Some(residual) = due.next_if(|residual| residual.frame <= i as u64) {
-                writer.write_residual(residual)?;
-            }
-            writer.write_frame(record)?;
-        }
+        residuals.iter().try_for_each(|residual| writer.write_residual(residual))?;
+        source.records.iter().try_for_each(|record| writer.write_frame(record))?;
         Ok(writer.finish()?.0)
     };
     let mut bytes = write(&[])?;
     if residual > 0.0 {
-        std::fs::write(path, &bytes).map_err(|e| Error::io("write", path, e))?;
-        let params: Vec<FrameParams> = Source::read(path)?.records.iter().map(|record| record.params).collect();
+        let (mut reader, mut params) = (StreamReader::open(&bytes[..])?, Vec::new());
+        while let Some(packet) = reader.next_packet()? {
+            params.extend(packet.frames.iter().map(|record| record.params));
+        }
         let crops = ClipReader::open(&request.crops, &ReadOptions::default())?.map(|timed| cover(&timed?.frame, side, side));
         let pack = Pack::load(Pack::find(args.pack.as_deref(), std::env::var_os("EFFIGY_PACK"))?)?;
         let decoding = DecodeOptions { threads: Some(1), ..DecodeOptions::default() };

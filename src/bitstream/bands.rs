@@ -4,7 +4,7 @@
 //! Small contexts (neighbours, the coarser band, the picture before, the planes before) guess at each bit, a mixer weighs the guesses. Source: docs/bitstream.md, "Residual".
 
 use super::mixer::Mixer;
-use super::range::{check_levels, Bit, BitCoder, RangeDecoder, RangeEncoder};
+use super::range::{below_leading, check_levels, Bit, BitCoder, RangeDecoder, RangeEncoder};
 use crate::error::Result;
 
 /// Colour planes of a picture.
@@ -183,17 +183,7 @@ impl BandModel {
             }
             length += 1;
         }
-        if length < 2 {
-            return length as u32;
-        }
-        let models = &mut self.mantissa[length];
-        let mut rest = length as u32 - 1;
-        let mut value = 1;
-        while rest > 0 && value < 4 {
-            rest -= 1;
-            value = value << 1 | u32::from(coder.bit(&mut models[value as usize], magnitude >> rest & 1 == 1));
-        }
-        value << rest | coder.direct(magnitude & ((1 << rest) - 1), rest)
+        below_leading(coder, &mut self.mantissa[length], length, magnitude)
     }
 
     /// Codes the first `count` bands of all planes; the others are zero.

@@ -3,6 +3,7 @@
 //! In: header, identity, frames in order. Out: bytes to any `Write`, never seeking back, one write per packet, so that a
 //! stream cut anywhere still holds every packet before the cut. Source: docs/bitstream.md, "Stream".
 
+use std::collections::VecDeque;
 use std::io::Write;
 
 use super::coded::{Encoder, Opening, MAX_REDUNDANCY, MAX_SHIFT};
@@ -134,6 +135,8 @@ pub struct StreamWriter<W: Write> {
     sound: u64,
     /// Bytes of the plate's.
     plate: u64,
+    /// Residual records that wait for their frame.
+    residuals: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl<W: Write> StreamWriter<W> {
@@ -169,6 +172,7 @@ impl<W: Write> StreamWriter<W> {
             intra_wanted: false,
             sound: 0,
             plate: 0,
+            residuals: VecDeque::new(),
         };
         writer.put(&front)?;
         writer.put(&reference)?;
@@ -226,7 +230,7 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// A residual picture; before the first frame that shows it, and in the order of their numbers.
+    /// A residual picture, in the order of their numbers and any time before the first frame that shows it: it is written with that frame's packet.
     ///
     /// # Errors
     /// Misuse once that frame is in a packet; limit or malformed for fields out of range; input/output.
@@ -234,10 +238,19 @@ impl<W: Write> StreamWriter<W> {
         if residual.frame < self.info.frames {
             return Err(Error::Misuse(format!("residual for frame {}, {} are written", residual.frame, self.info.frames)));
         }
-        let record = residual.to_record()?;
-        self.put(&record)?;
-        self.info.parameter_bytes += record.len() as u64;
-        self.info.residual_bytes += record.len() as u64;
+        self.residuals.push_back((residual.frame, residual.to_record()?));
+        Ok(())
+    }
+
+    /// Writes the residuals that show in the next `frames` frames.
+    fn put_residuals(&mut self, frames: usize) -> Result<()> {
+        let end = self.info.frames + frames as u64;
+        while self.residuals.front().is_some_and(|(frame, _)| *frame < end) {
+            let Some((_, record)) = self.residuals.pop_front() else { break };
+            self.put(&record)?;
+            self.info.parameter_bytes += record.len() as u64;
+            self.info.residual_bytes += record.len() as u64;
+        }
         Ok(())
     }
 
@@ -305,6 +318,7 @@ impl<W: Write> StreamWriter<W> {
             return Err(Error::Limit(format!("stream of more than {MAX_FRAMES} frames")));
         }
         let (record, payload, intra) = self.packet(frames)?;
+        self.put_residuals(frames.len())?;
         if intra && self.index.last().is_none_or(|entry| self.info.frames - entry.frame >= INDEX_SPACING) {
             self.index.push(IndexEntry { frame: self.info.frames, pts: first, offset: self.info.total_bytes() });
         }

@@ -333,18 +333,22 @@ impl LevelModel {
         while length < LEVEL_BITS && coder.bit(&mut models[length], wanted > length) {
             length += 1;
         }
-        if length < 2 {
-            return length as u32;
-        }
-        let models = &mut self.mantissa[scale][length];
-        let mut rest = length as u32 - 1;
-        let mut value = 1;
-        while rest > 0 && value < 4 {
-            rest -= 1;
-            value = value << 1 | u32::from(coder.bit(&mut models[value as usize], magnitude >> rest & 1 == 1));
-        }
-        value << rest | coder.direct(magnitude & ((1 << rest) - 1), rest)
+        below_leading(coder, &mut self.mantissa[scale][length], length, magnitude)
     }
+}
+
+/// A magnitude of `length` bits, which are known: those below the leading one, high first, two of them with models.
+pub(super) fn below_leading<C: BitCoder>(coder: &mut C, models: &mut [Bit; 4], length: usize, magnitude: u32) -> u32 {
+    if length < 2 {
+        return length as u32;
+    }
+    let mut rest = length as u32 - 1;
+    let mut value = 1;
+    while rest > 0 && value < 4 {
+        rest -= 1;
+        value = value << 1 | u32::from(coder.bit(&mut models[value as usize], magnitude >> rest & 1 == 1));
+    }
+    value << rest | coder.direct(magnitude & ((1 << rest) - 1), rest)
 }
 
 /// Half-octave class of a running mean (at most 2^23): twice the bit length, plus the bit below the leading one.

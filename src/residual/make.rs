@@ -6,7 +6,6 @@
 
 use super::{wavelet, Chain};
 use crate::bitstream::bands::BandModel;
-
 use crate::bitstream::{
     residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RECORD_BYTES, MAX_RESIDUAL_STEP,
 };

@@ -480,11 +480,8 @@ pub fn write_stream<W: Write>(
     let mut writer = StreamWriter::with_options(sink, header, identity, packets)?;
     writer.write_plate(beside.plate.unwrap_or_default())?;
     let mut sound = beside.sound.map(Sound::open).transpose()?;
-    let mut residual = beside.residual.iter().peekable();
+    beside.residual.iter().try_for_each(|residual| writer.write_residual(residual))?;
     for (i, record) in records.iter().enumerate() {
-        while let Some(due) = residual.next_if(|due| due.frame <= i as u64) {
-            writer.write_residual(due)?;
-        }
         if let Some(sound) = &mut sound {
             sound.write_up_to(&mut writer, (i + 1) as f64 / records.len() as f64)?;
         }
