@@ -20,7 +20,7 @@
 /**
  * Version of the C interface. It grows when a function is added and its first part when one changes: `major * 1000 + minor`.
  */
-#define EFFIGY_ABI_VERSION 1002
+#define EFFIGY_ABI_VERSION 1003
 
 /**
  * Most bytes of a packet.
@@ -543,6 +543,15 @@ typedef struct {
      * For later versions; 0. Since version 1.2.
      */
     uint32_t more_reserved;
+    /**
+     * What the numbers miss (other hair, another light, what moves in the background) is sent as a picture that changes slowly, in at most so many bytes a frame on average, 0 to 200. It
+     * travels with the packets, and the encoder draws every fourth frame for it. 0: none. Usual: 6. Since version 1.3; programs made for earlier ones send none.
+     */
+    float residual_bytes;
+    /**
+     * For later versions; 0. Since version 1.3.
+     */
+    uint32_t reserved_too;
 } effigy_encoder_settings;
 
 /**
@@ -813,7 +822,7 @@ effigy_status effigy_decoder_swap_identity(effigy_decoder *decoder,
 effigy_status effigy_decoder_get_statistics(effigy_decoder *decoder, effigy_decoder_statistics *statistics);
 
 /**
- * Sets `*wanted` to 1 while frames are made up that only a packet without predecessors can end: then ask the sender for one
+ * Sets `*wanted` to 1 while frames are made up that only a packet without predecessors can end, or a residual is missing: then ask the sender for one
  * (`effigy_encoder_request_intra`), again after a round trip if none has come. Else sets it to 0.
  *
  * Required: `decoder` is NULL or live; `wanted` is NULL or writable.
@@ -901,7 +910,7 @@ effigy_status effigy_encoder_receive(effigy_encoder *encoder,
                                      int64_t *pts);
 
 /**
- * Makes the next packet one that needs no other: a receiver asks for it, or joins.
+ * Makes the next packet, and the next residual, one that needs no other: a receiver asks for it, or joins.
  *
  * Required: `encoder` is NULL or live.
  */

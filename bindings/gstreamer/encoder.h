@@ -8,7 +8,7 @@ G_BEGIN_DECLS
 
 typedef struct {
     gboolean aligned, inline_identity, repeat_header;
-    gfloat quality, smoothing;
+    gfloat quality, smoothing, residual_bytes;
     guint redundancy, frames_per_packet, intra_interval, search_steps;
 } effigy_gst_choices;
 

@@ -1,6 +1,6 @@
 //! Receiver of packets from a network that loses, repeats, delays and swaps them.
 //!
-//! In: datagrams, one record each, in any order; one call per frame that is due. Out: exactly one frame per call, in order.
+//! In: datagrams of whole records, a packet with what belongs to it, in any order; one call per frame that is due. Out: exactly one frame per call, in order.
 //! Source: docs/bitstream.md, "Packets" and "Concealment". The caller keeps the clock: it calls [`Receiver::play`] once per frame, as
 //! long after the first datagram as it is willing to wait for late ones.
 
@@ -108,7 +108,7 @@ impl Receiver {
         self.concealing && self.chained && !self.waiting.values().any(Fields::intra)
     }
 
-    /// Takes a datagram: one record. Records other than packets and residuals are passed over.
+    /// Takes a datagram: whole records. Those other than packets and residuals are passed over.
     ///
     /// # Errors
     /// Malformed, unsupported or limit for bytes that are no valid packet of this stream; the receiver goes on as before.
@@ -121,18 +121,27 @@ impl Receiver {
     }
 
     fn take(&mut self, datagram: &[u8]) -> Result<()> {
-        let (kind, body) = match find_record(datagram) {
-            Framing::Record { kind, body, total } if total == datagram.len() => (kind, body),
-            Framing::No(reason) => return Err(Error::Malformed(format!("datagram: {reason}"))),
-            _ => return Err(Error::Malformed("datagram: not one whole record".into())),
-        };
-        if kind == RESIDUAL && self.residuals.len() < MAX_RESIDUALS {
-            self.residuals.push(ResidualRecord::from_body(&datagram[body.clone()])?);
+        let mut rest = datagram;
+        loop {
+            let (kind, body, total) = match find_record(rest) {
+                Framing::Record { kind, body, total } => (kind, body, total),
+                Framing::No(reason) => return Err(Error::Malformed(format!("datagram: {reason}"))),
+                Framing::Short => return Err(Error::Malformed("datagram: not whole records".into())),
+            };
+            match kind {
+                PACKET => self.take_packet(&rest[body])?,
+                RESIDUAL if self.residuals.len() < MAX_RESIDUALS => self.residuals.push(ResidualRecord::from_body(&rest[body])?),
+                _ => {}
+            }
+            rest = &rest[total..];
+            if rest.is_empty() {
+                return Ok(());
+            }
         }
-        if kind != PACKET {
-            return Ok(());
-        }
-        let fields = read_fields(&self.header, &datagram[body])?;
+    }
+
+    fn take_packet(&mut self, body: &[u8]) -> Result<()> {
+        let fields = read_fields(&self.header, body)?;
         let (sequence, count) = fields.place();
         (self.chained, self.packet_frames) = (self.chained || !fields.intra(), count);
         let first = self.due.or_else(|| self.waiting.keys().next().copied()).unwrap_or(sequence);

@@ -241,9 +241,10 @@ impl Player {
         self.link.as_ref().map(counts).unwrap_or_default()
     }
 
-    /// Whether the picture stays made up until the sender sends an intra packet.
+    /// Whether the picture stays made up, or a residual is missing, until the sender sends an intra packet.
     pub fn needs_intra(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.receiver.needs_intra())
+        let shown = self.puppet.is_none();
+        self.link.as_ref().is_some_and(|link| link.receiver.needs_intra() || (shown && link.residual.needs_intra()))
     }
 }
 
@@ -373,6 +374,13 @@ mod tests {
             }
             let (worst, late) = (off(&plain) / 4, order[0] != 0);
             assert_eq!(shown.iter().map(|off| *off < worst).collect::<Vec<_>>(), [!late, true, true], "{shown:?} {worst}");
+            // A datagram of both, whole and cut.
+            player.reset().unwrap();
+            let both = records[..2].concat();
+            assert!(matches!(player.send(&both[..both.len() - 1]), Err(Error::Malformed(_))));
+            player.send(&both).unwrap();
+            let Next::Frame(_, Some(frame)) = player.next(true).unwrap() else { panic!("a frame is due") };
+            assert!(off(&frame) < worst && !player.needs_intra());
             player.reset().unwrap();
             player.swap(&pack, &other).unwrap();
             let mut puppet = Decoder::new(&pack, &other.identity, &options).unwrap();

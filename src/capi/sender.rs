@@ -34,6 +34,8 @@ pub struct SendOptions {
     pub smoothing: f32,
     /// Most steps of the search per frame.
     pub steps: u32,
+    /// Bytes a frame of the residual; 0: none.
+    pub residual: f32,
     /// Where to compute.
     pub computing: DecodeOptions,
 }
@@ -43,6 +45,9 @@ pub use absent::Sender;
 #[cfg(feature = "analysis")]
 pub use present::Sender;
 
+/// Most bytes a frame of the residual: its records still fit into packets.
+#[cfg(feature = "analysis")]
+const MOST_RESIDUAL: f32 = 200.0;
 /// Packets that may wait to be fetched.
 #[cfg(feature = "analysis")]
 const MOST_WAITING: usize = 1024;
@@ -51,7 +56,7 @@ const MOST_WAITING: usize = 1024;
 mod present {
     use super::*;
     use crate::bitstream::{set_quality, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
-    use crate::encode::{AlignedFrame, LiveOptions, LiveReader};
+    use crate::encode::{AlignedFrame, LiveFrame, LiveOptions, LiveReader, LiveResidual};
     use crate::frame::TimeBase;
     use crate::progress::Progress;
     use crate::Error;
@@ -69,6 +74,9 @@ mod present {
     /// An encoder that turns pictures into packets.
     pub struct Sender {
         eye: Eye,
+        residual: Option<LiveResidual>,
+        /// Frames written.
+        frames: u64,
         writer: StreamWriter<Outbox>,
         outbox: Outbox,
         header: Vec<u8>,
@@ -98,6 +106,12 @@ mod present {
             // Everything cheap that can fail comes before seconds of work.
             let mut header = header(pack, options, camera);
             set_quality(&mut header, options.quality, &person.identity, &[])?;
+            if !(0.0..=MOST_RESIDUAL).contains(&options.residual) {
+                return Err(Error::Misuse(format!(
+                    "residual of {} bytes a frame: 0 to {MOST_RESIDUAL} allowed",
+                    options.residual
+                )));
+            }
             let packets = PacketOptions {
                 frames_per_packet: options.frames_per_packet as usize,
                 redundancy: options.redundancy as usize,
@@ -110,7 +124,20 @@ mod present {
             let writer = StreamWriter::with_options(outbox.clone(), header, &reference, packets)?;
             let front = outbox.take().concat();
             let eye = Eye::open(pack, person, options, progress)?;
-            Ok(Sender { eye, writer, outbox, header: front, camera, first: None, last: None, packets: VecDeque::new() })
+            let bytes = Some(f64::from(options.residual)).filter(|bytes| *bytes > 0.0);
+            let made = bytes.map(|bytes| LiveResidual::new(pack, &person.identity, bytes, &options.computing));
+            Ok(Sender {
+                eye,
+                residual: made.transpose()?,
+                frames: 0,
+                writer,
+                outbox,
+                header: front,
+                camera,
+                first: None,
+                last: None,
+                packets: VecDeque::new(),
+            })
         }
 
         /// The front of the stream: what a receiver needs once, by a safe way.
@@ -148,12 +175,26 @@ mod present {
             self.last = Some(seen.record.pts);
             let first = *self.first.get_or_insert(seen.record.pts);
             self.collect(first);
+            self.frames += 1;
+            if let Err(e) = self.look(&seen) {
+                // The frame is on its way.
+                log::warn!("no residual for frame {}: {e}", self.frames - 1);
+            }
             Ok(seen.confidence)
         }
 
+        /// What the numbers miss goes with the next frame.
+        fn look(&mut self, seen: &LiveFrame) -> Result<()> {
+            let Some(residual) = &mut self.residual else { return Ok(()) };
+            let record = residual.push(self.frames - 1, &seen.record.params, seen.seen.then_some(&seen.crop))?;
+            record.map_or(Ok(()), |record| self.writer.write_residual(&record))
+        }
+
+        /// A packet, and the residuals that belong before it.
         fn collect(&mut self, first: i64) {
-            for record in self.outbox.take() {
-                self.packets.push_back((first, record));
+            let records = self.outbox.take();
+            if !records.is_empty() {
+                self.packets.push_back((first, records.concat()));
                 self.first = None;
             }
         }
@@ -171,6 +212,7 @@ mod present {
         /// The next packet will need no other.
         pub fn request_intra(&mut self) {
             self.writer.request_intra();
+            self.residual.iter_mut().for_each(LiveResidual::want_intra);
         }
 
         /// Sends what waits for its packet to fill.
@@ -205,13 +247,13 @@ mod present {
             Err(Error::Unsupported("this build has no alignment (feature encode): give aligned crops".into()))
         }
 
-        fn read(&mut self, timed: TimedFrame) -> Result<crate::encode::LiveFrame> {
+        fn read(&mut self, timed: TimedFrame) -> Result<LiveFrame> {
             match self {
                 Eye::Crops(reader) => {
                     let crop = AlignedFrame::whole(timed.pts, timed.frame, false);
                     let params = reader.read(&crop)?;
                     let record = crate::bitstream::FrameRecord { pts: crop.pts, params, placement: Some(crop.placement) };
-                    Ok(crate::encode::LiveFrame { record, confidence: 1.0 })
+                    Ok(LiveFrame { record, confidence: 1.0, seen: reader.seen(), crop: crop.frame })
                 }
                 #[cfg(feature = "encode")]
                 Eye::Camera(encoder) => encoder.push(&timed),

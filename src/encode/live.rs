@@ -78,12 +78,16 @@ impl Default for LiveOptions {
 }
 
 /// What was read from one camera frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LiveFrame {
     /// As a stream takes it.
     pub record: FrameRecord,
     /// 1: face surely followed; 0: face lost, last placement held.
     pub confidence: f32,
+    /// Whether the person was seen; else the numbers are those of before.
+    pub seen: bool,
+    /// The crop that was read.
+    pub crop: Frame,
 }
 
 /// Reads the numbers of aligned crops of one person.
@@ -99,6 +103,7 @@ pub struct LiveReader {
     smoothing: f32,
     rest: FrameParams,
     last: Option<FrameParams>,
+    seen: bool,
 }
 
 /// What goes from frame to frame along with the face.
@@ -229,6 +234,7 @@ impl LiveReader {
             smoothing,
             rest: identity.rest,
             last: None,
+            seen: false,
         })
     }
 
@@ -249,6 +255,7 @@ impl LiveReader {
             Some(follower) => follower.follow(&image, guess)?,
             None => Some(guess()?),
         };
+        self.seen = table.is_some() && crop.confidence >= UNSURE;
         let Some(table) = table else {
             return Ok(FrameParams { roll: crop.roll, ..self.last.unwrap_or(self.rest) });
         };
@@ -274,6 +281,11 @@ impl LiveReader {
     /// steps, for an identity without tuned weights, and where the person was not seen.
     pub fn beside(&self) -> Option<Misplaced> {
         self.follower.as_ref().and_then(|follower| follower.beside)
+    }
+
+    /// Whether the last crop showed the person, as far as could be told.
+    pub fn seen(&self) -> bool {
+        self.seen
     }
 
     /// Forgets the frames so far: the next one is taken as it is.
@@ -365,7 +377,7 @@ impl LiveEncoder {
             self.aligner.nudge(&shift.part(PLACE_GAIN));
         }
         let record = FrameRecord { pts: frame.pts, params, placement: Some(crop.placement) };
-        Ok(LiveFrame { record, confidence: crop.confidence })
+        Ok(LiveFrame { record, confidence: crop.confidence, seen: self.reader.seen(), crop: crop.frame })
     }
 }
 
@@ -457,6 +469,7 @@ mod tests {
         let hand = Frame::filled(32, 32, [200, 150, 130]).unwrap();
         let lost = AlignedFrame { confidence: 0.0, ..crop(1, hand.clone()) };
         assert_eq!(reader.read(&lost).unwrap(), seen);
+        assert!(!reader.seen());
         assert_ne!(reader.read(&crop(2, hand)).unwrap(), seen, "a crop that is surely placed is searched, whatever it shows");
     }
 

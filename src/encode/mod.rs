@@ -47,7 +47,7 @@ pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING
 use loss::Judge;
 use model::{from_table, latent_plain, Model};
 pub use place::Misplaced;
-pub use residual::residuals;
+pub use residual::{residuals, LiveResidual};
 use search::UNSURE;
 pub use search::{search, Searcher, SEGMENT};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-//! What the numbers of a clip miss: they are drawn as a receiver will, and the difference becomes residual records.
+//! What the numbers miss: they are drawn as a receiver will, and the difference becomes residual records. [`residuals`] for a clip, [`LiveResidual`] for a call.
 //!
-//! In: the numbers as they come out of the stream, and each frame's crop. Out: records for [`StreamWriter::write_residual`](crate::bitstream::StreamWriter::write_residual). Source: ours.
+//! In: the numbers, of a clip as they come out of the stream, and each frame's crop. Out: records for [`StreamWriter::write_residual`](crate::bitstream::StreamWriter::write_residual). Source: ours.
 
 use crate::bitstream::{Identity, ResidualRecord};
 use crate::decode::{DecodeOptions, Decoder};
@@ -9,12 +9,14 @@ use crate::frame::Frame;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
-use crate::residual::{ResidualMaker, ResidualOptions};
+use crate::residual::{CallResidual, ResidualMaker, ResidualOptions};
 
 /// Least gain, dB, for which a residual is sent.
 const WORTH: f64 = 0.1;
 /// Crops drawn together.
 const BATCH: usize = 16;
+/// A call looks at every so many frames: to draw them all would cost as much as to find their numbers.
+const LOOK: u64 = 4;
 
 /// The records of a clip, none if they would gain next to nothing: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a batch of frames at a time.
 ///
@@ -52,4 +54,41 @@ pub fn residuals(
     }
     log::info!("the residual gains {gain:.2} dB");
     Ok(out)
+}
+
+/// The records of a call, made frame by frame.
+pub struct LiveResidual {
+    decoder: Decoder,
+    call: CallResidual,
+    /// The next frame that is looked at.
+    next: u64,
+}
+
+impl LiveResidual {
+    /// Of this person, in at most so many bytes a frame on average.
+    ///
+    /// # Errors
+    /// Misuse for bytes out of range; as [`Decoder::new`].
+    pub fn new(pack: &Pack, identity: &Identity, bytes_per_frame: f64, options: &DecodeOptions) -> Result<Self> {
+        let decoder = Decoder::new(pack, identity, options)?;
+        let call = CallResidual::new(decoder.resolution(), ResidualOptions::of_call(bytes_per_frame))?;
+        Ok(LiveResidual { decoder, call, next: LOOK - 1 })
+    }
+
+    /// The frame of this number in the stream: its numbers, and its crop if it shows the person. Most frames cost nothing, others as much as to decode one. A record
+    /// belongs before the next frame.
+    ///
+    /// # Errors
+    /// Misuse for a crop of another size; device.
+    pub fn push(&mut self, number: u64, params: &FrameParams, crop: Option<&Frame>) -> Result<Option<ResidualRecord>> {
+        let Some(crop) = crop.filter(|_| number >= self.next) else { return Ok(None) };
+        self.next = number + LOOK;
+        let drawn = self.decoder.render(params)?;
+        self.call.push(number, crop, &drawn)
+    }
+
+    /// The next record will need no other: a receiver joins, or has lost one.
+    pub fn want_intra(&mut self) {
+        self.call.want_intra();
+    }
 }

@@ -1,62 +1,16 @@
-//! The sender of residuals.
+//! The sender of residuals of a clip.
 //!
 //! In: each frame's crop and what a receiver draws of it, in order. Out: a record per key, every so many frames. Between two keys the receiver goes
 //! straight, so a key is what fits the differences of the frames on both sides best, in least squares, given the key before as it was sent and as if
 //! none would follow; the frames behind it count the less the nearer they are to the next one.
 
-use super::{wavelet, Chain};
-use crate::bitstream::bands::BandModel;
-use crate::bitstream::{
-    residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RECORD_BYTES, MAX_RESIDUAL_STEP,
-};
-use crate::error::{Error, Result};
+use super::key::{leave_face, Keys, ResidualOptions, Spot};
+use crate::bitstream::ResidualRecord;
+use crate::error::Result;
 use crate::frame::Frame;
 
-/// Bytes of a record around its levels, at most.
-const RECORD_BYTES: f64 = 20.0;
-/// What is not spent on a key may be spent later, up to so many keys' bytes. The first one may borrow as much, but no more than this share of what the
-/// rest of the clip will have; of what comes in, this share goes into paying it back.
-const SAVINGS: f64 = 3.0;
-const BORROWED: f64 = 0.6;
-const REPAID: f64 = 0.75;
-/// From this share of a step on a coefficient is rounded up: most of those below cost more than they give.
-const ROUND_UP: f32 = 0.85;
-/// Shares of the residual before, in eighths, that are tried to go on with: what has passed must not stay for want of bytes.
-const KEPT: [u8; 4] = [8, 6, 4, 0];
-/// How much larger a whole residual's error may be than that of a change.
-const NEARLY: f64 = 1.05;
-/// Share of the differences' power around a place that a key must explain to be sent there at all, and in full: what comes and goes, as lips do, is for the
-/// numbers, and would leave ghosts.
-const PASSING: f32 = 0.2;
-const STEADY: f32 = 0.5;
-/// How much the crop's own motion counts as such a difference.
-const MOTION: f32 = 1.0;
-/// Half the side of such a place, pixels.
-const AROUND: usize = 3;
 /// How much less the last frame before the next key counts than the first one behind this.
 const TRUST_LOST: f32 = 0.5;
-/// Finest step: code of two grey levels.
-const FINEST: u8 = 24;
-
-/// How much is sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ResidualOptions {
-    /// Most bytes a frame on average, records' heads included.
-    pub bytes_per_frame: f64,
-    /// Frames from one key to the next, 1 to [`MAX_FADE`].
-    pub every: u32,
-    /// Frames from a record that needs no other to when the next is sent if it does nearly as well; after twice as many it is sent in any case.
-    pub intra: u64,
-    /// Frames of the clip, if they are known: a short one then keeps to its bytes as well.
-    pub frames: Option<u64>,
-}
-
-impl ResidualOptions {
-    /// The usual: a key every 32 frames, whole ones every 500.
-    pub fn of(bytes_per_frame: f64) -> Self {
-        ResidualOptions { bytes_per_frame, every: 32, intra: 500, frames: None }
-    }
-}
 
 /// Weighed sums over the frames between two keys.
 struct Stretch {
@@ -67,36 +21,20 @@ struct Stretch {
     own: f32,
     both: f32,
     /// Of the squares of the differences.
-    squares: Vec<f32>,
     energy: f64,
-    /// Of the crops, and of their squares.
-    seen: [Vec<f32>; 2],
     frames: u32,
 }
 
 impl Stretch {
     fn new(count: usize) -> Self {
-        Stretch {
-            rising: vec![0.0; count],
-            falling: vec![0.0; count],
-            squares: vec![0.0; count],
-            own: 0.0,
-            both: 0.0,
-            energy: 0.0,
-            seen: [vec![0.0; count], vec![0.0; count]],
-            frames: 0,
-        }
+        Stretch { rising: vec![0.0; count], falling: vec![0.0; count], own: 0.0, both: 0.0, energy: 0.0, frames: 0 }
     }
 
-    fn add(&mut self, crop: &[f32], difference: &[f32], share: f32) {
-        let [sum, squares] = &mut self.seen;
-        sum.iter_mut().zip(crop).for_each(|(sum, v)| *sum += v);
-        squares.iter_mut().zip(crop).for_each(|(sum, v)| *sum += v * v);
+    fn add(&mut self, difference: &[f32], share: f32) {
         for ((rising, falling), d) in self.rising.iter_mut().zip(&mut self.falling).zip(difference) {
             *rising += share * d;
             *falling += (1.0 - share) * d;
         }
-        self.squares.iter_mut().zip(difference).for_each(|(sum, d)| *sum += d * d);
         self.own += share * share;
         self.both += share * (1.0 - share);
         self.energy += difference.iter().map(|d| f64::from(d * d)).sum::<f64>();
@@ -139,25 +77,16 @@ impl Worth {
     }
 }
 
-/// Makes records.
+/// Makes the records of a clip.
 pub struct ResidualMaker {
-    options: ResidualOptions,
-    resolution: u32,
-    chain: Chain,
-    /// The key before, as a picture.
-    sent: Vec<f32>,
+    keys: Keys,
     /// The stretch whose later key waits for the one behind it, and the latter.
     done: Option<Stretch>,
     open: Stretch,
     /// Frames taken.
     frames: u64,
-    /// First frame of the next key's fade, and of the last intra record.
+    /// First frame of the next key's fade.
     next: u64,
-    intra: Option<u64>,
-    number: u64,
-    /// Bytes that may be spent, and how many of them are borrowed.
-    credit: f64,
-    debt: f64,
     worth: Worth,
 }
 
@@ -167,30 +96,9 @@ impl ResidualMaker {
     /// # Errors
     /// Misuse for options out of range.
     pub fn new(resolution: u32, options: ResidualOptions) -> Result<Self> {
-        let sane = options.bytes_per_frame.is_finite() && options.bytes_per_frame > 0.0;
-        if !sane || options.every == 0 || options.every > MAX_FADE || resolution == 0 {
-            return Err(Error::Misuse(format!("{options:?} for crops of {resolution} pixels")));
-        }
-        let chain = Chain::new(residual_side(resolution, residual_halvings(resolution)));
-        let count = chain.coefficients.len();
-        let bytes = options.bytes_per_frame;
-        let later = options.frames.map_or(f64::INFINITY, |frames| frames.saturating_sub(1) as f64 * bytes);
-        let debt = (SAVINGS * bytes * f64::from(options.every)).min(BORROWED * later);
-        Ok(ResidualMaker {
-            options,
-            resolution,
-            sent: vec![0.0; count],
-            chain,
-            done: None,
-            open: Stretch::new(count),
-            frames: 0,
-            next: 0,
-            intra: None,
-            number: 0,
-            credit: debt,
-            debt,
-            worth: Worth::default(),
-        })
+        let keys = Keys::new(resolution, options)?;
+        let open = Stretch::new(keys.sent.len());
+        Ok(ResidualMaker { keys, done: None, open, frames: 0, next: 0, worth: Worth::default() })
     }
 
     /// The next frame: its crop, and the crop that a receiver draws without residual. A record belongs before the frame that it names, and comes up to twice
@@ -199,23 +107,19 @@ impl ResidualMaker {
     /// # Errors
     /// Misuse for frames of another size.
     pub fn push(&mut self, crop: &Frame, drawn: &Frame) -> Result<Option<ResidualRecord>> {
-        if [crop, drawn].iter().any(|f| f.width != self.resolution || f.height != self.resolution) {
-            return Err(Error::Misuse(format!("residual: a frame that is not {0} x {0}", self.resolution)));
-        }
-        let side = self.chain.side;
-        let seen = shrunk(crop, side);
-        let difference: Vec<f32> = seen.iter().zip(shrunk(drawn, side)).map(|(seen, drawn)| seen - drawn).collect();
+        let difference = self.keys.difference(crop, drawn)?;
+        let every = self.keys.options.every;
         if self.frames == 0 {
             // The first key is there at once: its own frame is a stretch of its own.
             let mut first = Stretch::new(difference.len());
-            first.add(&seen, &difference, 1.0);
+            first.add(&difference, 1.0);
             self.done = Some(first);
         } else {
-            let share = (self.open.frames + 1) as f32 / self.options.every as f32;
-            self.open.add(&seen, &difference, share);
+            let share = (self.open.frames + 1) as f32 / every as f32;
+            self.open.add(&difference, share);
         }
         self.frames += 1;
-        if self.open.frames < self.options.every {
+        if self.open.frames < every {
             return Ok(None);
         }
         self.key()
@@ -235,174 +139,48 @@ impl ResidualMaker {
 
     /// The key between the two stretches that are held.
     fn key(&mut self) -> Result<Option<ResidualRecord>> {
-        let count = self.sent.len();
+        let count = self.keys.sent.len();
         let behind = std::mem::replace(&mut self.open, Stretch::new(count));
         let Some(before) = self.done.take() else { return Ok(None) };
         // With no key before it, `sent` is nothing, and weighs nothing.
         let trusted = behind.frames as f32 - TRUST_LOST * behind.risen();
         let weight = before.own + trusted;
-        let sums = before.rising.iter().zip(&self.sent).zip(behind.falling.iter().zip(&behind.rising));
+        let sums = before.rising.iter().zip(&self.keys.sent).zip(behind.falling.iter().zip(&behind.rising));
         let wanted = |((rising, sent), (near, far)): ((&f32, &f32), (&f32, &f32))| {
             (rising - before.both * sent + near + (1.0 - TRUST_LOST) * far) / weight
         };
         let mut wanted: Vec<f32> = sums.map(wanted).collect();
-        steady(&mut wanted, &power(&before, &behind), self.chain.side);
+        leave_face(&mut wanted, self.keys.side());
         // The last stretch may be cut short; its key is then never reached, as its shares say.
-        let (first, fade) = (self.next, if self.next == 0 { 1 } else { self.options.every });
+        let fade = if self.next == 0 { 1 } else { self.keys.options.every };
+        let spot = Spot { first: self.next, fade, least_gain: 0.0, harmful: false };
+        self.keys.earn(self.next, before.frames);
         self.next += u64::from(before.frames);
-        let (bytes, key) = (self.options.bytes_per_frame, f64::from(self.options.every) * self.options.bytes_per_frame);
-        let income = f64::from(before.frames) * bytes;
-        let repaid = self.debt.min(if first == 0 { 0.0 } else { REPAID * income });
-        self.debt -= repaid;
-        self.credit = (self.credit + income - repaid).min((1.0 + SAVINGS) * key);
-        let last = self.sent.clone();
-        let record = self.send(&wanted, first, fade)?;
+        let last = self.keys.sent.clone();
+        let record = self.keys.send(&wanted, spot)?;
         self.worth.plain += before.energy;
-        self.worth.better += before.error(&last, &self.sent);
+        self.worth.better += before.error(&last, &self.keys.sent);
         self.done = (behind.frames > 0).then_some(behind);
         Ok(record)
     }
-
-    /// A key in as many bytes as there are; nothing if what was sent before does as well.
-    fn send(&mut self, wanted: &[f32], first: u64, fade: u32) -> Result<Option<ResidualRecord>> {
-        let side = self.chain.side;
-        let target = wavelet::forward(wanted, side);
-        // Once it is time for a whole one it is sent if it does nearly as well, and a while later in any case.
-        let since = self.intra.map_or(u64::MAX, |last| first - last);
-        let (due, forced) = (since >= self.options.intra, since >= self.options.intra.saturating_mul(2));
-        let room = (self.credit - RECORD_BYTES).min(MAX_RECORD_BYTES as f64 - RECORD_BYTES);
-        let far = |chain: &Chain| chain.coefficients.iter().zip(&target).map(|(c, t)| f64::from((c - t).powi(2))).sum::<f64>();
-        let mut least = if forced { far(&Chain::new(side)) } else { far(&self.chain) };
-        let mut chosen = None;
-        let changes = KEPT.iter().map(|kept| (*kept, false)).filter(|_| !forced);
-        for (kept, intra) in changes.chain(due.then_some((0, true))) {
-            let mut base = if intra { Chain::new(side) } else { self.chain.clone() };
-            base.keep(kept);
-            if let Some((step, coded)) = finest(&base, &target, room)? {
-                let Coded { bytes, bands, model, levels } = coded;
-                let mut chain = Chain { model, ..base };
-                chain.add(self.number, levels, residual_step(step));
-                let error = far(&chain) / if intra { NEARLY } else { 1.0 };
-                if error < least {
-                    least = error;
-                    chosen = Some((chain, (kept, intra), step, bands, bytes));
-                }
-            }
-        }
-        let Some((chain, (kept, intra), step, bands, levels)) = chosen else { return Ok(None) };
-        self.credit -= levels.len() as f64 + RECORD_BYTES;
-        self.sent = chain.picture();
-        self.chain = chain;
-        let halvings = residual_halvings(self.resolution);
-        let record =
-            ResidualRecord { number: self.number, frame: first, fade, intra, kept, halvings, step, bands: bands as u8, levels };
-        self.number += 1;
-        if intra {
-            self.intra = Some(first);
-        }
-        Ok(Some(record))
-    }
-}
-
-/// Changes as they would be sent.
-struct Coded {
-    bytes: Vec<u8>,
-    bands: usize,
-    model: BandModel,
-    levels: Vec<i32>,
-}
-
-/// What leads from `base` to `target` in the finest steps that fit `room` bytes; nothing if not even the coarsest do.
-fn finest(base: &Chain, target: &[f32], room: f64) -> Result<Option<(u8, Coded)>> {
-    let coded = |step: u8| -> Result<Coded> {
-        let size = residual_step(step);
-        let level = |(t, c): (&f32, &f32)| {
-            let change = (t - c) / size;
-            (change.abs() + 1.0 - ROUND_UP) as i32 * if change < 0.0 { -1 } else { 1 }
-        };
-        let levels: Vec<i32> = target.iter().zip(&base.coefficients).map(level).collect();
-        let mut model = base.model.clone();
-        let (bytes, bands) = model.encode(&levels, &base.levels, base.side)?;
-        Ok(Coded { bytes, bands, model, levels })
-    };
-    // `fits` is the finest known to fit, all below `low` are known not to.
-    let (mut low, mut fits) = (FINEST, None);
-    let mut high = MAX_RESIDUAL_STEP;
-    while low <= high {
-        let step = low + (high - low) / 2;
-        let found = coded(step)?;
-        if found.bytes.len() as f64 <= room {
-            fits = Some((step, found));
-            high = step - 1;
-        } else {
-            low = step + 1;
-        }
-    }
-    Ok(fits)
-}
-
-/// Per sample what a key between two stretches is measured by: the mean square of the differences, and the variance of the crops.
-fn power(before: &Stretch, behind: &Stretch) -> Vec<f32> {
-    let frames = (before.frames + behind.frames) as f32;
-    let mean = |a: &[f32], b: &[f32], at: usize| (a[at] + b[at]) / frames;
-    let one = |at: usize| {
-        let ([sum, squares], [more, more_squares]) = (&before.seen, &behind.seen);
-        let variance = mean(squares, more_squares, at) - mean(sum, more, at).powi(2);
-        mean(&before.squares, &behind.squares, at) + MOTION * variance.max(0.0)
-    };
-    (0..before.squares.len()).map(one).collect()
-}
-
-/// Takes back what is not steady in `wanted`, a picture of interleaved colours; `power`: as by [`power`].
-fn steady(wanted: &mut [f32], power: &[f32], side: usize) {
-    let sum = |rgb: &[f32]| rgb.iter().sum::<f32>();
-    let steady: Vec<f32> = wanted.chunks_exact(3).map(|rgb| rgb.iter().map(|v| v * v).sum()).collect();
-    let power: Vec<f32> = power.chunks_exact(3).map(sum).collect();
-    let near = |plane: &[f32], x: usize, y: usize| {
-        let rows = y.saturating_sub(AROUND)..(y + AROUND + 1).min(side);
-        let columns = x.saturating_sub(AROUND)..(x + AROUND + 1).min(side);
-        rows.map(|y| sum(&plane[y * side..][columns.clone()])).sum::<f32>()
-    };
-    for (at, rgb) in wanted.chunks_exact_mut(3).enumerate() {
-        let (x, y) = (at % side, at / side);
-        let share = near(&steady, x, y) / near(&power, x, y).max(1e-6);
-        let kept = ((share - PASSING) / (STEADY - PASSING)).clamp(0.0, 1.0);
-        rgb.iter_mut().for_each(|v| *v *= kept);
-    }
-}
-
-/// A square frame at `side` pixels: means of squares, interleaved colours.
-fn shrunk(frame: &Frame, side: usize) -> Vec<f32> {
-    let width = frame.width as usize;
-    let sample = |i: usize| f32::from(frame.data[i]);
-    if side == width {
-        return (0..frame.data.len()).map(sample).collect();
-    }
-    let (mut sums, mut counts) = (vec![0.0; 3 * side * side], vec![0.0f32; side * side]);
-    for y in 0..width {
-        for x in 0..width {
-            let at = y * side / width * side + x * side / width;
-            counts[at] += 1.0;
-            (0..3).for_each(|c| sums[3 * at + c] += sample(3 * (y * width + x) + c));
-        }
-    }
-    sums.chunks_exact_mut(3).zip(counts).for_each(|(rgb, n)| rgb.iter_mut().for_each(|v| *v /= n.max(1.0)));
-    sums
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::RECORD_BYTES;
     use super::super::Residual;
     use super::*;
+    use crate::bitstream::MAX_RECORD_BYTES;
+    use crate::error::Error;
 
     const SIDE: u32 = 32;
 
-    /// Grey crops with a bright spot that comes slowly, beside its drawing without one.
+    /// Grey crops with a bright spot beside the face that comes slowly, and their drawing without one.
     fn clip(frames: u32) -> Vec<(Frame, Frame)> {
         let drawn = Frame::filled(SIDE, SIDE, [90, 100, 110]).unwrap();
         let crop = |t: u32| {
             let mut crop = drawn.clone();
-            for (x, y) in (8..16).flat_map(|x| (10..14).map(move |y| (x, y))) {
+            for (x, y) in (0..6).flat_map(|x| (10..16).map(move |y| (x, y))) {
                 let at = 3 * (y * SIDE + x) as usize;
                 crop.data[at] += (40 + 60 * t / frames) as u8;
             }

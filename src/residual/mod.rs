@@ -1,14 +1,18 @@
 //! The residual: what the 35 numbers cannot say, as a picture that changes slowly and is added to what they draw.
 //!
-//! Sender: [`ResidualMaker`] takes each frame's crop and what a receiver draws of it, and makes a [`ResidualRecord`] now and then. Receiver: [`Residual`]
-//! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), `make` (the
-//! sender); `bitstream::bands` codes the levels. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
+//! Sender: [`ResidualMaker`], in calls [`CallResidual`], takes each frame's crop and what a receiver draws of it, and makes a [`ResidualRecord`] now and then. Receiver: [`Residual`]
+//! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), `key`, `make`
+//! and `call` (the senders: keys, those of a clip, of a call); `bitstream::bands` codes the levels. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
 //! linear one. Source: ours; docs/bitstream.md, "Residual".
 
+mod call;
+mod key;
 mod make;
 mod wavelet;
 
-pub use make::{ResidualMaker, ResidualOptions, Worth};
+pub use call::CallResidual;
+pub use key::ResidualOptions;
+pub use make::{ResidualMaker, Worth};
 
 use crate::bitstream::bands::{band_count, BandModel, MAX_SIDE, PLANES};
 use crate::bitstream::{residual_side, residual_step, ResidualRecord};
@@ -89,6 +93,8 @@ pub struct Residual {
     /// Number behind the last record that was begun.
     next: u64,
     fade: Fade,
+    /// Whether a record could not be decoded, and none since.
+    broken: bool,
 }
 
 impl std::fmt::Debug for Residual {
@@ -128,7 +134,9 @@ impl Residual {
             let record = entry.remove();
             self.bytes -= record.levels.len() + RECORD;
             self.next = record.number + 1;
-            if let Err(e) = self.begin(&record, frame.width) {
+            let begun = self.begin(&record, frame.width);
+            self.broken = begun.is_err();
+            if let Err(e) = begun {
                 log::debug!("residual {} is left out: {e}", record.number);
             }
         }
@@ -136,6 +144,11 @@ impl Residual {
             return;
         }
         add(frame, &self.fade.at(number), self.fade.side);
+    }
+
+    /// Whether records are missing that only one which needs no other can make good.
+    pub fn needs_intra(&self) -> bool {
+        self.broken
     }
 
     /// Decodes a record and begins its fade.

@@ -131,6 +131,48 @@ mod present {
         }
     }
 
+    /// Bytes of all packets of a call, and the squared error of the last picture that the other side sees.
+    fn talk(room: &Room, crops: &[Frame], settings: &EncoderSettings) -> (usize, f64) {
+        let encoder = encoder(room, settings);
+        let decoder = room.open(&header(encoder));
+        let (mut bytes, mut left) = (0, f64::NAN);
+        for (number, crop) in crops.iter().enumerate() {
+            ok(push(encoder, crop, number));
+            let (_, packet) = fetch(encoder).unwrap();
+            assert_eq!(fetch(encoder), None, "a packet a frame, whatever else is sent");
+            bytes += packet.len();
+            ok(send(decoder, &packet));
+            let mut canvas = Canvas::new(0);
+            ok(unsafe { effigy_decoder_receive(decoder, &mut canvas.picture, null_mut()) });
+            let pairs = canvas.planes[0].iter().zip(&crop.data);
+            left = pairs.map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+        }
+        unsafe {
+            effigy_decoder_free(decoder);
+            effigy_encoder_free(encoder);
+        }
+        (bytes, left)
+    }
+
+    #[test]
+    fn what_the_numbers_miss_travels_with_the_packets_unless_the_program_is_older() {
+        let room = Room::new("residual");
+        let mut crops = crops(&room, 24);
+        for crop in &mut crops {
+            (0..6).flat_map(|x| (0..SIDE).map(move |y| 3 * (y * SIDE + x))).for_each(|at| crop.data[at] ^= 0x60);
+        }
+        let usual = usual_encoder();
+        assert_eq!(usual.residual_bytes, 6.0);
+        let plain = talk(&room, &crops, &EncoderSettings { residual_bytes: 0.0, ..usual });
+        let rich = talk(&room, &crops, &EncoderSettings { residual_bytes: 60.0, ..usual });
+        assert!(rich.1 < 0.3 * plain.1, "{rich:?} {plain:?}");
+        assert!(rich.0 > plain.0 + 100 && rich.0 < plain.0 + 60 * crops.len(), "{rich:?} {plain:?}");
+        // Version 1.2 ended before these members.
+        let older =
+            EncoderSettings { size: std::mem::offset_of!(EncoderSettings, residual_bytes), residual_bytes: 60.0, ..usual };
+        assert_eq!(talk(&room, &crops, &older), plain);
+    }
+
     #[test]
     fn packets_fill_are_flushed_and_need_no_other_when_asked() {
         let room = Room::new("groups");
@@ -226,6 +268,9 @@ mod present {
             EncoderSettings { camera_width: 7, camera_height: 7, ..good },
             EncoderSettings { smoothing: 1.0, ..good },
             EncoderSettings { search_steps: 17, ..good },
+            EncoderSettings { residual_bytes: -1.0, ..good },
+            EncoderSettings { residual_bytes: 201.0, ..good },
+            EncoderSettings { residual_bytes: f32::NAN, ..good },
             EncoderSettings { device: -1, ..good },
             EncoderSettings { precision: 9, ..good },
             EncoderSettings { threads: 5000, ..good },

@@ -35,4 +35,8 @@ fn a_residual_shows_what_the_numbers_miss_of_its_own_person_alone() {
     }
     room.encode("-o raw.effigy --coding raw16");
     assert_eq!(bytes("raw.effigy"), 0);
+    // As a call sends it: with what the first frames showed.
+    room.encode("-o call.effigy --identity me.identity --preset live --residual 300");
+    assert!((50..=300 * FRAMES).contains(&bytes("call.effigy")), "{}", bytes("call.effigy"));
+    assert_ne!(bytes("call.effigy"), bytes("rich.effigy"));
 }

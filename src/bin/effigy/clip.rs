@@ -191,7 +191,8 @@ pub fn follow_live(
     let (mut tracks, mut params) = (Vec::new(), Vec::new());
     for timed in reader {
         check(progress)?;
-        let LiveFrame { record, confidence } = encoder.push(&timed?)?;
+        let LiveFrame { record, confidence, seen, .. } = encoder.push(&timed?)?;
+        let confidence = if seen { confidence } else { 0.0 };
         let FrameRecord { pts, params: numbers, placement } = record;
         let whole = Placement { x: side as f32 / 2.0, y: side as f32 / 2.0, side: side as f32 };
         let placement = placement.unwrap_or(whole);

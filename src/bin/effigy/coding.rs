@@ -41,7 +41,7 @@ pub struct CodingArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PACKET_FRAMES as i64))]
     frames_per_packet: Option<u16>,
     /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average; 0: nothing [default: 6, of a --bitrate at most a third;
-    /// raw16, the preset live and with --plate: 0]
+    /// raw16 and with --plate: 0]
     #[arg(long, value_name = "BYTES", value_parser = parse_residual)]
     residual: Option<f64>,
 }

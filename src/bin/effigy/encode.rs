@@ -9,7 +9,9 @@ use std::time::Instant;
 use effigy::bitstream::{
     FrameRecord, Identity, PacketOptions, ResidualRecord, StreamHeader, StreamIdentity, StreamInfo, StreamReader, StreamWriter,
 };
-use effigy::encode::{draw_enrolled, enroll, residuals, worth_enrolling, EncodeOptions, Searcher, Track, SEGMENT};
+use effigy::encode::{
+    draw_enrolled, enroll, residuals, worth_enrolling, AlignedFrame, EncodeOptions, LiveResidual, Searcher, Track, SEGMENT,
+};
 #[cfg(feature = "encode")]
 use effigy::encode::{LiveEncoder, LiveOptions};
 use effigy::frame::Frame;
@@ -123,11 +125,11 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let bytes = encoded.identity.to_bytes()?;
     let mut header = header(&pack, &clip.camera, &clip.tracks, &encoded.identity);
     let records = records(&clip.tracks, &encoded.params);
-    let residual = args.coding.residual(live || plate.is_some(), &header);
+    let residual = args.coding.residual(plate.is_some(), &header);
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records, residual)?;
-    let crops = || Ok(clip.crops()?.map(|crop| crop.map(|crop| crop.frame)));
+    let crops = || clip.crops();
     let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
-    let residual = written.residual(&pack, crops, residual, &args.device, reporter)?;
+    let residual = written.residual(&pack, crops, (residual, live), &args.device, reporter)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
@@ -428,12 +430,12 @@ pub struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// What the numbers miss of the crops, in so many bytes a frame on average.
-    pub fn residual<C: IntoIterator<Item = Result<Frame>>>(
+    /// What the numbers miss of the crops, in so many bytes a frame on average; live: as a call sends it, which knows no later frame.
+    pub fn residual<C: IntoIterator<Item = Result<AlignedFrame>>>(
         &self,
         pack: &Pack,
         crops: impl FnOnce() -> Result<C>,
-        bytes_per_frame: f64,
+        (bytes_per_frame, live): (f64, bool),
         device: &DeviceArgs,
         reporter: &Reporter,
     ) -> Result<Vec<ResidualRecord>> {
@@ -449,9 +451,34 @@ impl Written<'_> {
         while let Some(packet) = reader.next_packet()? {
             params.extend(packet.frames.iter().map(|frame| frame.params));
         }
-        let options = (&ResidualOptions::of(bytes_per_frame), &device.decoding());
-        residuals(pack, self.identity, &params, crops()?, options, reporter)
+        let decoding = device.decoding();
+        if live {
+            let mut maker = LiveResidual::new(pack, self.identity, bytes_per_frame, &decoding)?;
+            return live_residuals(&mut maker, &params, crops()?, reporter);
+        }
+        let crops = crops()?.into_iter().map(|crop| crop.map(|crop| crop.frame));
+        residuals(pack, self.identity, &params, crops, (&ResidualOptions::of(bytes_per_frame), &decoding), reporter)
     }
+}
+
+/// The records of a call.
+fn live_residuals(
+    maker: &mut LiveResidual,
+    params: &[FrameParams],
+    crops: impl IntoIterator<Item = Result<AlignedFrame>>,
+    reporter: &Reporter,
+) -> Result<Vec<ResidualRecord>> {
+    let mut out = Vec::new();
+    reporter.begin("residual", params.len() as u64);
+    for ((number, params), crop) in (0..).zip(params).zip(crops) {
+        check_stop(reporter)?;
+        let crop = crop?;
+        let seen = (crop.confidence > 0.0).then_some(&crop.frame);
+        out.extend(maker.push(number, params, seen)?);
+        reporter.advance(number + 1, "");
+    }
+    reporter.end();
+    Ok(out)
 }
 
 /// Bytes of sound that are written together.

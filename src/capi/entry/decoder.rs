@@ -409,7 +409,7 @@ pub unsafe extern "C" fn effigy_decoder_get_statistics(
     })
 }
 
-/// Sets `*wanted` to 1 while frames are made up that only a packet without predecessors can end: then ask the sender for one
+/// Sets `*wanted` to 1 while frames are made up that only a packet without predecessors can end, or a residual is missing: then ask the sender for one
 /// (`effigy_encoder_request_intra`), again after a round trip if none has come. Else sets it to 0.
 ///
 /// Required: `decoder` is NULL or live; `wanted` is NULL or writable.

@@ -66,6 +66,11 @@ pub struct EncoderSettings {
     pub search_steps: u32,
     /// For later versions; 0. Since version 1.2.
     pub more_reserved: u32,
+    /// What the numbers miss (other hair, another light, what moves in the background) is sent as a picture that changes slowly, in at most so many bytes a frame on average, 0 to 200. It
+    /// travels with the packets, and the encoder draws every fourth frame for it. 0: none. Usual: 6. Since version 1.3; programs made for earlier ones send none.
+    pub residual_bytes: f32,
+    /// For later versions; 0. Since version 1.3.
+    pub reserved_too: u32,
 }
 
 // SAFETY: see the structure.
@@ -96,7 +101,12 @@ const USUAL: EncoderSettings = EncoderSettings {
     reserved: 0,
     search_steps: 1,
     more_reserved: 0,
+    residual_bytes: 6.0,
+    reserved_too: 0,
 };
+
+/// What programs mean that were made before the later members came.
+const BEFORE: EncoderSettings = EncoderSettings { residual_bytes: 0.0, ..USUAL };
 
 /// Puts the usual settings into `settings`. `size` is `sizeof(effigy_encoder_settings)`.
 ///
@@ -129,7 +139,7 @@ pub unsafe extern "C" fn effigy_encoder_new(
         // SAFETY: the caller's promises above.
         let (pack, identity, chosen) = unsafe {
             clear(encoder, "encoder")?;
-            (borrow(pack, "pack")?, borrow(identity, "identity")?, take(settings, USUAL)?)
+            (borrow(pack, "pack")?, borrow(identity, "identity")?, take(settings, BEFORE)?)
         };
         let options = SendOptions {
             camera: (chosen.camera_width, chosen.camera_height),
@@ -144,6 +154,7 @@ pub unsafe extern "C" fn effigy_encoder_new(
             inline_identity: chosen.inline_identity != 0,
             smoothing: chosen.smoothing,
             steps: chosen.search_steps,
+            residual: chosen.residual_bytes,
             computing: computing(chosen.device, chosen.precision, chosen.threads)?,
         };
         let teller = Teller::new(progress, user);
@@ -233,7 +244,7 @@ pub unsafe extern "C" fn effigy_encoder_receive(
     })
 }
 
-/// Makes the next packet one that needs no other: a receiver asks for it, or joins.
+/// Makes the next packet, and the next residual, one that needs no other: a receiver asks for it, or joins.
 ///
 /// Required: `encoder` is NULL or live.
 #[no_mangle]
