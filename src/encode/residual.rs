@@ -81,8 +81,11 @@ impl LiveResidual {
     /// # Errors
     /// Misuse for a crop of another size; device.
     pub fn push(&mut self, number: u64, params: &FrameParams, crop: Option<&Frame>) -> Result<Option<ResidualRecord>> {
-        let Some(crop) = crop.filter(|_| number >= self.next) else { return Ok(None) };
+        if number < self.next {
+            return Ok(None);
+        }
         self.next = number + LOOK;
+        let Some(crop) = crop else { return self.call.nobody(number) };
         let drawn = self.decoder.render(params)?;
         self.call.push(number, crop, &drawn)
     }

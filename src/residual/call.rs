@@ -41,8 +41,8 @@ impl CallResidual {
         Ok(CallResidual { mean: vec![0.0; keys.sent.len()], keys, known: 0.0, last: 0, asked: 0 })
     }
 
-    /// The frame of this number: its crop, and the crop that a receiver draws without residual. Numbers rise; every fourth frame is enough. Frames in which
-    /// the person was not seen are left out. A record belongs before the next frame.
+    /// The frame of this number: its crop, and the crop that a receiver draws without residual. Numbers rise; every fourth frame is enough. A record belongs before
+    /// the next frame.
     ///
     /// # Errors
     /// Misuse for frames of another size.
@@ -64,11 +64,28 @@ impl CallResidual {
         }
         let mut wanted = self.mean.clone();
         leave_face(&mut wanted, self.keys.side());
+        self.send(next, &wanted, (WORTH * plain, harmful))
+    }
+
+    /// In the frame of this number the person was not seen: what the drawing misses there is nobody's business, and what was sent before is let go of.
+    ///
+    /// # Errors
+    /// As the coder; none is known.
+    pub fn nobody(&mut self, number: u64) -> Result<Option<ResidualRecord>> {
+        (self.known, self.last) = (0.0, number + 1);
+        if self.keys.sent.iter().all(|v| *v == 0.0) {
+            return Ok(None);
+        }
+        let nothing = vec![0.0; self.mean.len()];
+        self.send(number + 1, &nothing, (0.0, true))
+    }
+
+    fn send(&mut self, next: u64, wanted: &[f32], (least_gain, harmful): (f64, bool)) -> Result<Option<ResidualRecord>> {
+        let every = self.keys.options.every;
         // Pauses earn nothing.
-        self.keys.earn(self.asked, next.saturating_sub(self.asked).min(2 * every) as u32);
+        self.keys.earn(self.asked, next.saturating_sub(self.asked).min(2 * u64::from(every)) as u32);
         self.asked = next;
-        let fade = (self.keys.options.every / 2).max(1);
-        self.keys.send(&wanted, Spot { first: next, fade, least_gain: WORTH * plain, harmful })
+        self.keys.send(wanted, Spot { first: next, fade: (every / 2).max(1), least_gain, harmful })
     }
 
     /// The next record will need no other: a receiver joins, or has lost one.
@@ -125,6 +142,23 @@ mod tests {
         assert!(spent <= 6 * 80, "{spent} bytes");
         // Nothing is off without it any more: what was sent does harm.
         assert!(left[40] > 1000.0 && left[52..].iter().all(|left| *left < 100.0), "{left:?}");
+    }
+
+    #[test]
+    fn who_is_not_seen_has_no_residual() {
+        let (mut sender, mut receiver) = (CallResidual::new(SIDE, ResidualOptions::of_call(6.0)).unwrap(), Residual::new());
+        let (crop, drawn) = pair(60);
+        for number in (3..40).step_by(4) {
+            sender.push(number, &crop, &drawn).unwrap().into_iter().for_each(|record| receiver.push(record));
+        }
+        let mut shown = drawn.clone();
+        receiver.apply(40, &mut shown);
+        assert_ne!(shown, drawn);
+        sender.nobody(43).unwrap().into_iter().for_each(|record| receiver.push(record));
+        assert_eq!(sender.nobody(47).unwrap(), None);
+        let mut shown = drawn.clone();
+        receiver.apply(48, &mut shown);
+        assert_eq!(shown, drawn);
     }
 
     #[test]
