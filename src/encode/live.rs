@@ -41,6 +41,8 @@ const COLUMNS: i64 = 3;
 const NEAR: f64 = 1.15;
 /// Frames after which the linear map is asked again, whether or not the search has lost the face.
 const ASK_AGAIN: u64 = 25;
+/// A face that is less alike ([`Newton::unlike`]) is out of place, or nearly somebody else's: tuned people have up to 0.08, in much dimmer light 0.16.
+const CLEAR: f64 = 0.16;
 /// A picture is lost when its error is so many times the least of late; that floor rises by this share per frame.
 const LOST: f64 = 2.0;
 const FLOOR_RISE: f64 = 1.02;
@@ -84,7 +86,7 @@ pub struct LiveFrame {
     pub record: FrameRecord,
     /// 1: face surely followed; 0: face lost, last placement held.
     pub confidence: f32,
-    /// Whether the person was seen; else the numbers are those of before.
+    /// Whether the person was seen where they are drawn: what else the crop shows then belongs to them.
     pub seen: bool,
     /// The crop that was read.
     pub crop: Frame,
@@ -118,6 +120,8 @@ struct Follower {
     placing: bool,
     /// Most steps per frame.
     steps: u64,
+    /// Whether the last crop showed the person where they are drawn.
+    clear: bool,
     /// When a picture shows somebody else; None for an identity without tuned weights.
     strange: Option<Strange>,
     /// The least error of late.
@@ -135,10 +139,10 @@ impl Follower {
         let effort = Effort { steps: self.steps, columns: COLUMNS, enough: NEAR * self.floor };
         let error = self.newton.approach(&aim, &effort)?;
         let face = Aim::new(image, &self.face)?;
-        let like = match self.strange {
-            Some(limit) => !limit.is(error, self.newton.unlike(&face)?),
-            None => true,
-        };
+        // Without tuned weights nobody is drawn as they are.
+        let unlike = self.strange.map_or(Ok(0.0), |_| self.newton.unlike(&face))?;
+        let like = self.strange.is_none_or(|limit| !limit.is(error, unlike));
+        self.clear = like && unlike < CLEAR;
         self.beside = match self.placing && like {
             true => Some(Misplaced::of(super::place::beside(&self.newton, &face)?, error)),
             false => None,
@@ -218,6 +222,7 @@ impl LiveReader {
                     beside: None,
                     placing: false,
                     steps: steps.into(),
+                    clear: false,
                     strange,
                     floor: 0.0,
                     frames: 0,
@@ -255,7 +260,8 @@ impl LiveReader {
             Some(follower) => follower.follow(&image, guess)?,
             None => Some(guess()?),
         };
-        self.seen = table.is_some() && crop.confidence >= UNSURE;
+        let clear = self.follower.as_ref().is_none_or(|follower| follower.clear);
+        self.seen = table.is_some() && clear && crop.confidence >= UNSURE;
         let Some(table) = table else {
             return Ok(FrameParams { roll: crop.roll, ..self.last.unwrap_or(self.rest) });
         };
@@ -283,7 +289,7 @@ impl LiveReader {
         self.follower.as_ref().and_then(|follower| follower.beside)
     }
 
-    /// Whether the last crop showed the person, as far as could be told.
+    /// Whether the last crop showed the person where they are drawn, as far as could be told.
     pub fn seen(&self) -> bool {
         self.seen
     }

@@ -29,8 +29,6 @@ const FACE: [(f32, f32); 2] = [(0.5, 0.24), (0.56, 0.32)];
 const FACE_ENDS: f32 = 1.2;
 /// Half the side of what is averaged there, twice: this share of the residual's side.
 const LIGHT: usize = 16;
-/// Bytes that levels take of which none is sent, at most.
-const NOTHING: f64 = 4.0;
 /// Finest step: code of two grey levels.
 const FINEST: u8 = 24;
 
@@ -66,7 +64,7 @@ pub(super) struct Spot {
     pub fade: u32,
     /// None is sent that lowers the error by less: squares of grey levels, summed.
     pub least_gain: f64,
-    /// Whether what is shown does harm: to let go of it there are always bytes.
+    /// Whether what is shown does harm: to let go of all of it there are always bytes.
     pub harmful: bool,
 }
 
@@ -142,8 +140,8 @@ impl Keys {
         // Once it is time for a whole one it is sent if it does nearly as well, and a while later in any case.
         let since = self.intra.map_or(u64::MAX, |last| spot.first - last);
         let (due, forced) = (since >= self.options.intra, since >= self.options.intra.saturating_mul(2));
-        let least_room = if spot.harmful || self.wanted { NOTHING } else { f64::NEG_INFINITY };
-        let room = (self.credit - RECORD_BYTES).max(least_room).min(MAX_RECORD_BYTES as f64 - RECORD_BYTES);
+        let let_go = spot.harmful || self.wanted;
+        let room = (self.credit - RECORD_BYTES).min(MAX_RECORD_BYTES as f64 - RECORD_BYTES);
         let far = |chain: &Chain| chain.coefficients.iter().zip(&target).map(|(c, t)| f64::from((c - t).powi(2))).sum::<f64>();
         let mut least = if forced { far(&Chain::new(side)) } else { far(&self.chain) } - spot.least_gain;
         if self.wanted {
@@ -154,7 +152,11 @@ impl Keys {
         for (kept, intra) in changes.chain(due.then_some((0, true))) {
             let mut base = if intra { Chain::new(side) } else { self.chain.clone() };
             base.keep(kept);
-            if let Some((step, coded)) = finest(&base, &target, room)? {
+            let found = match finest(&base, &target, room)? {
+                None if let_go && kept == 0 => Some((MAX_RESIDUAL_STEP, Coded::nothing(&base)?)),
+                found => found,
+            };
+            if let Some((step, coded)) = found {
                 let Coded { bytes, bands, model, levels } = coded;
                 let mut chain = Chain { model, ..base };
                 chain.add(self.number, levels, residual_step(step));
@@ -186,6 +188,15 @@ struct Coded {
     bands: usize,
     model: BandModel,
     levels: Vec<i32>,
+}
+
+impl Coded {
+    /// No change to `base`.
+    fn nothing(base: &Chain) -> Result<Coded> {
+        let (levels, mut model) = (vec![0; base.levels.len()], base.model.clone());
+        let (bytes, bands) = model.encode(&levels, &base.levels, base.side)?;
+        Ok(Coded { bytes, bands, model, levels })
+    }
 }
 
 /// What leads from `base` to `target` in the finest steps that fit `room` bytes; nothing if not even the coarsest do.
