@@ -135,7 +135,7 @@ fn layers_beyond_what_the_search_sees_are_tuned_too() {
         }
     }
     let fine_error = |identity: &Identity, params: &[FrameParams]| error(&pack, identity, params, &seen);
-    let options = EncodeOptions { tune_steps: Some(120), ..options(Tuning::Joint) };
+    let options = EncodeOptions { tune_steps: Some(480), ..options(Tuning::Joint) };
     let enrolled = enroll(&pack, &seen, &options, &Silent).unwrap();
     let params: Vec<FrameParams> = enrolled.params.iter().map(|p| p.unwrap()).collect();
     let identity = &enrolled.identity;
@@ -167,11 +167,11 @@ fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let seen = crops(&pack, 10);
     let path = std::env::temp_dir().join(format!("effigy-unfinished-{}.safetensors", std::process::id()));
     let _ = std::fs::remove_file(&path);
-    let whole = EncodeOptions { tune_steps: Some(24), ..options(Tuning::Joint) };
+    let whole = EncodeOptions { tune_steps: Some(96), ..options(Tuning::Joint) };
     let kept = EncodeOptions { unfinished: Some(path.clone()), ..whole.clone() };
     let through = enroll(&pack, &seen, &whole, &Silent).unwrap();
     // Stopped before the weights are rounded, and again after.
-    for questions in [5, 15] {
+    for questions in [20, 60] {
         let result = enroll(&pack, &seen, &kept, &StopAfter::new("tune the generator", questions));
         assert!(matches!(result, Err(Error::Cancelled)));
     }
@@ -249,7 +249,7 @@ fn a_frame_that_shows_nothing_like_the_person_keeps_the_numbers() {
     let _turn = turn();
     let pack = fixture::tiny(1).unwrap();
     let mut seen = crops(&pack, 8);
-    let options = EncodeOptions { tune_steps: Some(60), ..options(Tuning::Joint) };
+    let options = EncodeOptions { tune_steps: Some(240), ..options(Tuning::Joint) };
     let identity = enroll(&pack, &seen, &options, &Silent).unwrap().identity;
     // Somebody else, whom the alignment follows as surely.
     let stripes = (0..32 * 32).flat_map(|i| [if i / 4 % 2 == 0 { 0 } else { 255 }; 3]).collect();

@@ -90,7 +90,7 @@ pub struct MeasureArgs {
     /// People drawn, two pictures each [default: 200; with --enroll 50]
     #[arg(long, value_name = "N")]
     persons: Option<usize>,
-    /// Enroll them on 12 frames each in so many steps of tuning (a third of a second each on one core, a minute or two per person beside), and
+    /// Enroll them on 12 frames each in so many steps of tuning (about ten a second on one core, a minute or two per person beside), and
     /// measure how near they come and whether they are told apart, instead of the pack's networks
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     enroll: Option<u64>,
