@@ -198,11 +198,11 @@ impl EncodeOptions {
     fn plan(&self) -> Plan {
         let (fit_steps, tune_steps, newton_steps, expression_steps) = match self.preset {
             Preset::Live => (0, 0, 0, 0),
-            Preset::Fast => (200, 2800, 2, 12),
-            Preset::Medium => (300, 8000, 2, 24),
-            Preset::Best => (600, 24_000, 3, 60),
+            Preset::Fast => (200, 2100, 2, 12),
+            Preset::Medium => (300, 6000, 2, 24),
+            Preset::Best => (600, 18_000, 3, 60),
         };
-        let usual = if self.tuning == Tuning::Pivotal { tune_steps.min(1400) } else { tune_steps };
+        let usual = if self.tuning == Tuning::Pivotal { tune_steps.min(1050) } else { tune_steps };
         let tune_steps = self.tune_steps.unwrap_or(usual);
         Plan {
             fit_steps,

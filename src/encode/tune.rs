@@ -265,8 +265,8 @@ fn descend(
     Ok(Fitted { latent: moving.latent.f_detach()?, table: moving.rows.values()? })
 }
 
-/// Crops in a step. A processor takes as long for one step with eight as for four with two, which bring a person nearer (docs/encoder.md); a GPU would
-/// wait for more.
+/// Crops in a step. A processor takes as long for one step with eight as for three or four with two, which bring a person nearer (docs/encoder.md); a GPU
+/// would wait for more.
 fn batch(side: i64, device: Device) -> usize {
     let most = super::batch(side);
     match device {
