@@ -362,7 +362,7 @@ static GstFlowReturn show(GstEffigyDec *self, GstVideoCodecFrame *frame, GstCloc
     return flow;
 }
 
-/* Asks upstream for a packet that needs no other, if only that ends a gap. */
+/* Asks upstream for a packet that needs no other, if only that ends a gap or brings back a residual. */
 static void request(GstEffigyDec *self, GstVideoCodecFrame *frame)
 {
     int32_t wanted = 0;

@@ -343,7 +343,8 @@ static effigy_status begin_packet(GstEffigyEnc *self)
     if (self->used.redundancy > 0) {
         /* What is repeated is what such packets predict from, so none needs another: docs/bitstream.md. */
         self->key = TRUE;
-        return EFFIGY_STATUS_OK;
+        /* A residual may be missing all the same. */
+        return self->key_wanted ? effigy_encoder_request_intra(self->encoder) : EFFIGY_STATUS_OK;
     }
     self->key = self->key_wanted || self->since_key + self->used.frames_per_packet > self->used.intra_interval;
     return self->key ? effigy_encoder_request_intra(self->encoder) : EFFIGY_STATUS_OK;

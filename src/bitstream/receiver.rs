@@ -121,7 +121,8 @@ impl Receiver {
     }
 
     fn take(&mut self, datagram: &[u8]) -> Result<()> {
-        let mut rest = datagram;
+        let (mut packets, mut residuals, mut rest) = (Vec::new(), Vec::new(), datagram);
+        // All is looked at before any of it is taken.
         loop {
             let (kind, body, total) = match find_record(rest) {
                 Framing::Record { kind, body, total } => (kind, body, total),
@@ -129,19 +130,29 @@ impl Receiver {
                 Framing::Short => return Err(Error::Malformed("datagram: not whole records".into())),
             };
             match kind {
-                PACKET => self.take_packet(&rest[body])?,
-                RESIDUAL if self.residuals.len() < MAX_RESIDUALS => self.residuals.push(ResidualRecord::from_body(&rest[body])?),
+                PACKET => packets.push(read_fields(&self.header, &rest[body])?),
+                RESIDUAL => residuals.push(ResidualRecord::from_body(&rest[body])),
                 _ => {}
             }
             rest = &rest[total..];
             if rest.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        // A residual of a kind that this version does not know takes no packet along.
+        let alone = packets.is_empty();
+        packets.into_iter().try_for_each(|fields| self.take_packet(fields))?;
+        for residual in residuals {
+            match residual {
+                Ok(residual) if self.residuals.len() < MAX_RESIDUALS => self.residuals.push(residual),
+                Err(e) if alone => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
-    fn take_packet(&mut self, body: &[u8]) -> Result<()> {
-        let fields = read_fields(&self.header, body)?;
+    fn take_packet(&mut self, fields: Fields) -> Result<()> {
         let (sequence, count) = fields.place();
         (self.chained, self.packet_frames) = (self.chained || !fields.intra(), count);
         let first = self.due.or_else(|| self.waiting.keys().next().copied()).unwrap_or(sequence);

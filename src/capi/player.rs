@@ -1,4 +1,4 @@
-//! Decoding for a C caller who has packets. Input: the bytes of a stream's front, then datagrams of one record each, or the news that one
+//! Decoding for a C caller who has packets. Input: the bytes of a stream's front, then datagrams of a packet each, with what belongs to it, or the news that one
 //! is lost. Output: RGB pictures, each with its time stamp, where it comes from and where it belongs in the camera picture.
 //!
 //! Two ways to keep time. *By packets*: each packet, or lost packet, makes its frames due, and [`Player::next`] hands them out. *By a
@@ -378,6 +378,7 @@ mod tests {
             player.reset().unwrap();
             let both = records[..2].concat();
             assert!(matches!(player.send(&both[..both.len() - 1]), Err(Error::Malformed(_))));
+            assert!(matches!(player.next(true).unwrap(), Next::Again));
             player.send(&both).unwrap();
             let Next::Frame(_, Some(frame)) = player.next(true).unwrap() else { panic!("a frame is due") };
             assert!(off(&frame) < worst && !player.needs_intra());

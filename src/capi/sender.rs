@@ -1,5 +1,5 @@
-//! Live encoding for a C caller. Input: camera pictures of one enrolled person. Output: the front of a stream, then packets, one
-//! record each. Builds without the feature `analysis` refuse; without `encode` they take aligned crops alone.
+//! Live encoding for a C caller. Input: camera pictures of one enrolled person. Output: the front of a stream, then packets, each one
+//! record, with the residual records before it. Builds without the feature `analysis` refuse; without `encode` they take aligned crops alone.
 
 use super::player::Person;
 use crate::decode::DecodeOptions;
@@ -45,9 +45,11 @@ pub use absent::Sender;
 #[cfg(feature = "analysis")]
 pub use present::Sender;
 
-/// Most bytes a frame of the residual: its records still fit into packets.
+/// Most bytes a frame of the residual, and most of what a caller's room for a packet may be taken up by it.
 #[cfg(feature = "analysis")]
 const MOST_RESIDUAL: f32 = 200.0;
+#[cfg(feature = "analysis")]
+const HALF_PACKET: f32 = 8192.0;
 /// Packets that may wait to be fetched.
 #[cfg(feature = "analysis")]
 const MOST_WAITING: usize = 1024;
@@ -106,11 +108,11 @@ mod present {
             // Everything cheap that can fail comes before seconds of work.
             let mut header = header(pack, options, camera);
             set_quality(&mut header, options.quality, &person.identity, &[])?;
-            if !(0.0..=MOST_RESIDUAL).contains(&options.residual) {
-                return Err(Error::Misuse(format!(
-                    "residual of {} bytes a frame: 0 to {MOST_RESIDUAL} allowed",
-                    options.residual
-                )));
+            // Of the frames of a packet, and what may have been saved before.
+            let most = MOST_RESIDUAL.min(HALF_PACKET / (32.0 + options.frames_per_packet as f32));
+            if !(0.0..=most).contains(&options.residual) {
+                let asked = options.residual;
+                return Err(Error::Misuse(format!("residual of {asked} bytes a frame: 0 to {most:.0} allowed")));
             }
             let packets = PacketOptions {
                 frames_per_packet: options.frames_per_packet as usize,

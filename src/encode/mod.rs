@@ -195,17 +195,18 @@ impl EncodeOptions {
         Ok(bytes)
     }
 
-    fn plan(&self) -> Plan {
+    /// `finer`: how many times as many steps the tuning takes than with steps of many crops.
+    fn plan(&self, finer: u64) -> Plan {
         let (fit_steps, tune_steps, newton_steps, expression_steps) = match self.preset {
             Preset::Live => (0, 0, 0, 0),
-            Preset::Fast => (200, 2100, 2, 12),
-            Preset::Medium => (300, 6000, 2, 24),
-            Preset::Best => (600, 18_000, 3, 60),
+            Preset::Fast => (100, 700, 2, 12),
+            Preset::Medium => (150, 2000, 2, 24),
+            Preset::Best => (300, 6000, 3, 60),
         };
-        let usual = if self.tuning == Tuning::Pivotal { tune_steps.min(1050) } else { tune_steps };
+        let usual = finer * if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
         let tune_steps = self.tune_steps.unwrap_or(usual);
         Plan {
-            fit_steps,
+            fit_steps: fit_steps * finer.div_ceil(2),
             tune_steps,
             free_steps: tune_steps / 2,
             newton_steps,
@@ -323,7 +324,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     }
     let bytes = options.bytes()?;
     let bench = Bench::new(pack, options)?;
-    let plan = options.plan();
+    let plan = options.plan(tune::finer(bench.sight(pack), bench.device));
     let picks = worth_enrolling(&frames.iter().map(AlignedFrame::track).collect::<Vec<_>>());
     let crops = bench.crops(pack, picks.iter().map(|i| &frames[*i]))?;
     let judge = bench.judge(pack)?;

@@ -17,6 +17,8 @@ const WORTH: f64 = 0.1;
 const BATCH: usize = 16;
 /// A call looks at every so many frames: to draw them all would cost as much as to find their numbers.
 const LOOK: u64 = 4;
+/// Looks without the person after which what was sent is let go of: a hand may pass.
+const GONE: u32 = 3;
 
 /// The records of a clip, none if they would gain next to nothing: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a batch of frames at a time.
 ///
@@ -62,6 +64,8 @@ pub struct LiveResidual {
     call: CallResidual,
     /// The next frame that is looked at.
     next: u64,
+    /// Looks in a row in which the person was not seen.
+    missed: u32,
 }
 
 impl LiveResidual {
@@ -72,7 +76,7 @@ impl LiveResidual {
     pub fn new(pack: &Pack, identity: &Identity, bytes_per_frame: f64, options: &DecodeOptions) -> Result<Self> {
         let decoder = Decoder::new(pack, identity, options)?;
         let call = CallResidual::new(decoder.resolution(), ResidualOptions::of_call(bytes_per_frame))?;
-        Ok(LiveResidual { decoder, call, next: LOOK - 1 })
+        Ok(LiveResidual { decoder, call, next: LOOK - 1, missed: 0 })
     }
 
     /// The frame of this number in the stream: its numbers, and its crop if it shows the person. Most frames cost nothing, others as much as to decode one. A record
@@ -85,12 +89,16 @@ impl LiveResidual {
             return Ok(None);
         }
         self.next = number + LOOK;
-        let Some(crop) = crop else { return self.call.nobody(number) };
+        let Some(crop) = crop else {
+            self.missed += 1;
+            return if self.missed < GONE { Ok(None) } else { self.call.nobody(number) };
+        };
+        self.missed = 0;
         let drawn = self.decoder.render(params)?;
         self.call.push(number, crop, &drawn)
     }
 
-    /// The next record will need no other: a receiver joins, or has lost one.
+    /// A record that needs no other is to come: a receiver joins, or has lost one.
     pub fn want_intra(&mut self) {
         self.call.want_intra();
     }

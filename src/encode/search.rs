@@ -233,7 +233,7 @@ impl<'a> Full<'a> {
             _ => to_table(&identity.anchors, bench.device)?.f_median_dim(0, true)?.0,
         };
         let newton = Newton::new(bench.renderer(pack, identity)?, model.sight, &centre)?;
-        Ok(Full { pack, identity, plan: options.plan(), model, latent, newton, bench, start: None, last: None, strange: false })
+        Ok(Full { pack, identity, plan: options.plan(1), model, latent, newton, bench, start: None, last: None, strange: false })
     }
 
     fn crops<'f>(&self, frames: impl IntoIterator<Item = &'f AlignedFrame>) -> Result<Crops> {

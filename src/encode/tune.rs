@@ -270,9 +270,14 @@ fn descend(
 fn batch(side: i64, device: Device) -> usize {
     let most = super::batch(side);
     match device {
-        Device::Cpu => most.div_ceil(4),
+        Device::Cpu => most.min(2),
         _ => most,
     }
+}
+
+/// How many of such steps take as long as one with as many crops as fit.
+pub(super) fn finer(side: i64, device: Device) -> u64 {
+    (super::batch(side) / batch(side, device) * 3 / 4).max(1) as u64
 }
 
 /// A short rise, then half a cosine down to a twentieth.

@@ -5,7 +5,7 @@
 
 use super::key::{leave_face, Keys, ResidualOptions, Spot};
 use crate::bitstream::ResidualRecord;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 
 /// Frames after which a difference counts by 1/e.
@@ -45,10 +45,10 @@ impl CallResidual {
     /// the next frame.
     ///
     /// # Errors
-    /// Misuse for frames of another size.
+    /// Misuse for frames of another size and a number that does not rise.
     pub fn push(&mut self, number: u64, crop: &Frame, drawn: &Frame) -> Result<Option<ResidualRecord>> {
         let difference = self.keys.difference(crop, drawn)?;
-        let next = number + 1;
+        let next = self.rise(number)?;
         let energy = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
         let plain = energy(&mut difference.iter().copied());
         let harmful = energy(&mut difference.iter().zip(&self.keys.sent).map(|(d, sent)| d - sent)) > plain;
@@ -59,7 +59,7 @@ impl CallResidual {
         self.mean.iter_mut().zip(&difference).for_each(|(mean, d)| *mean += share * (d - *mean));
         self.last = next;
         let every = u64::from(self.keys.options.every);
-        if !harmful && !self.keys.wanted && next < self.asked + every {
+        if !harmful && next < self.asked + every {
             return Ok(None);
         }
         let mut wanted = self.mean.clone();
@@ -67,28 +67,41 @@ impl CallResidual {
         self.send(next, &wanted, (WORTH * plain, harmful))
     }
 
-    /// In the frame of this number the person was not seen: what the drawing misses there is nobody's business, and what was sent before is let go of.
+    /// In the frame of this number the person is no longer seen: what the drawing misses there is nobody's business, and what was sent before is let go of.
     ///
     /// # Errors
-    /// As the coder; none is known.
+    /// Misuse for a number that does not rise.
     pub fn nobody(&mut self, number: u64) -> Result<Option<ResidualRecord>> {
-        (self.known, self.last) = (0.0, number + 1);
-        if self.keys.sent.iter().all(|v| *v == 0.0) {
+        let next = self.rise(number)?;
+        (self.known, self.last) = (0.0, next);
+        let unseen = self.keys.sent.iter().all(|v| *v == 0.0);
+        if unseen && !self.keys.asked_for(next) {
             return Ok(None);
         }
-        let nothing = vec![0.0; self.mean.len()];
-        self.send(number + 1, &nothing, (0.0, true))
+        self.keys.let_go(self.spot(next, (0.0, true))).map(Some)
     }
 
-    fn send(&mut self, next: u64, wanted: &[f32], (least_gain, harmful): (f64, bool)) -> Result<Option<ResidualRecord>> {
-        let every = self.keys.options.every;
+    /// The number behind this one.
+    fn rise(&self, number: u64) -> Result<u64> {
+        match number >= self.last {
+            true => Ok(number + 1),
+            false => Err(Error::Misuse(format!("residual: frame {number} behind frame {}", self.last))),
+        }
+    }
+
+    fn spot(&self, first: u64, (least_gain, harmful): (f64, bool)) -> Spot {
+        Spot { first, fade: (self.keys.options.every / 2).max(1), least_gain, harmful }
+    }
+
+    fn send(&mut self, next: u64, wanted: &[f32], how: (f64, bool)) -> Result<Option<ResidualRecord>> {
         // Pauses earn nothing.
-        self.keys.earn(self.asked, next.saturating_sub(self.asked).min(2 * u64::from(every)) as u32);
+        let most = 2 * u64::from(self.keys.options.every);
+        self.keys.earn(self.asked, next.saturating_sub(self.asked).min(most) as u32);
         self.asked = next;
-        self.keys.send(wanted, Spot { first: next, fade: (every / 2).max(1), least_gain, harmful })
+        self.keys.send(wanted, self.spot(next, how))
     }
 
-    /// The next record will need no other: a receiver joins, or has lost one.
+    /// A record that needs no other is to come: a receiver joins, or has lost one.
     pub fn want_intra(&mut self) {
         self.keys.want_intra();
     }
@@ -154,8 +167,15 @@ mod tests {
         let mut shown = drawn.clone();
         receiver.apply(40, &mut shown);
         assert_ne!(shown, drawn);
-        sender.nobody(43).unwrap().into_iter().for_each(|record| receiver.push(record));
+        // What is let go of needs nothing before it: the receiver that lost something sees it all the same.
+        let gone = sender.nobody(43).unwrap().unwrap();
+        assert!(gone.intra);
+        receiver.push(gone);
         assert_eq!(sender.nobody(47).unwrap(), None);
+        assert!(sender.nobody(45).is_err() && sender.push(45, &crop, &drawn).is_err());
+        sender.want_intra();
+        assert_eq!(sender.nobody(50).unwrap(), None, "the last one was whole, and is hardly there yet");
+        assert!(sender.nobody(90).unwrap().unwrap().intra);
         let mut shown = drawn.clone();
         receiver.apply(48, &mut shown);
         assert_eq!(shown, drawn);
@@ -169,6 +189,17 @@ mod tests {
         let (left, records) = call(&clip, 12.0, Some(1));
         assert!(records[2..].iter().any(|record| record.intra));
         assert!(left[119] < 0.1 && whole[119] < 0.1, "{} {}", left[119], whole[119]);
+    }
+
+    #[test]
+    fn a_call_of_minutes_still_changes_and_lets_go() {
+        let clip: Vec<_> = (0..1300).map(|t| pair(if t % 600 < 500 { 60 } else { 0 })).collect();
+        let (left, records) = call(&clip, 6.0, None);
+        for (from, to) in [(480, 500), (1080, 1100)] {
+            assert!(left[from..to].iter().all(|left| *left < 0.1), "{from}");
+        }
+        assert!(left[540..600].iter().chain(&left[1140..1200]).all(|left| *left < 100.0));
+        assert!(records.iter().filter(|record| record.intra).count() >= 3);
     }
 
     #[test]

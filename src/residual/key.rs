@@ -27,8 +27,11 @@ const NEARLY: f64 = 1.05;
 /// The face in a crop as alignment places it: centre and half axes, in sides; from this multiple of them on it has ended.
 const FACE: [(f32, f32); 2] = [(0.5, 0.24), (0.56, 0.32)];
 const FACE_ENDS: f32 = 1.2;
-/// Half the side of what is averaged there, twice: this share of the residual's side.
+/// What is averaged there, twice, reaches as far as the residual's side over this.
 const LIGHT: usize = 16;
+/// Keys from an intra record to when the next is sent that somebody asks for, and keys' bytes that it waits for.
+const AGAIN: u64 = 4;
+const ANSWER: f64 = 2.0;
 /// Finest step: code of two grey levels.
 const FINEST: u8 = 24;
 
@@ -78,7 +81,7 @@ pub(super) struct Keys {
     /// First frame of the last intra record.
     intra: Option<u64>,
     /// Whether somebody waits for one.
-    pub wanted: bool,
+    wanted: bool,
     number: u64,
     /// Bytes that may be spent, and how many of them are borrowed.
     credit: f64,
@@ -121,65 +124,106 @@ impl Keys {
 
     /// So many frames from `first` on have passed: their bytes may be spent, but for what pays back what was borrowed.
     pub fn earn(&mut self, first: u64, frames: u32) {
-        let ResidualOptions { bytes_per_frame, every, .. } = self.options;
-        let income = f64::from(frames) * bytes_per_frame;
-        let repaid = self.debt.min(if first == 0 { 0.0 } else { REPAID * income });
+        let income = f64::from(frames) * self.options.bytes_per_frame;
+        let repaid = self.debt.min(if first == 0 || self.wanted { 0.0 } else { REPAID * income });
         self.debt -= repaid;
-        self.credit = (self.credit + income - repaid).min((1.0 + SAVINGS) * f64::from(every) * bytes_per_frame);
+        self.credit = (self.credit + income - repaid).min((1.0 + SAVINGS) * self.key_bytes());
     }
 
-    /// The next record will need no other, and is sent whatever it is worth; if one was sent before.
+    /// A record that needs no other is to come: soon, but not so soon after the last that it answers the same loss twice, and once there are bytes for it.
     pub fn want_intra(&mut self) {
-        (self.intra, self.wanted) = (None, self.number > 0);
+        self.wanted = self.number > 0;
+    }
+
+    /// Whether somebody waits for an intra record, and the last one was no answer.
+    pub fn asked_for(&self, first: u64) -> bool {
+        self.wanted && self.intra.is_none_or(|last| first.saturating_sub(last) >= AGAIN * u64::from(self.options.every))
     }
 
     /// A key in as many bytes as there are; nothing if what was sent before does as well.
     pub fn send(&mut self, wanted: &[f32], spot: Spot) -> Result<Option<ResidualRecord>> {
         let side = self.chain.side;
         let target = wavelet::forward(wanted, side);
-        // Once it is time for a whole one it is sent if it does nearly as well, and a while later in any case.
-        let since = self.intra.map_or(u64::MAX, |last| spot.first - last);
-        let (due, forced) = (since >= self.options.intra, since >= self.options.intra.saturating_mul(2));
-        let let_go = spot.harmful || self.wanted;
-        let room = (self.credit - RECORD_BYTES).min(MAX_RECORD_BYTES as f64 - RECORD_BYTES);
         let far = |chain: &Chain| chain.coefficients.iter().zip(&target).map(|(c, t)| f64::from((c - t).powi(2))).sum::<f64>();
-        let mut least = if forced { far(&Chain::new(side)) } else { far(&self.chain) } - spot.least_gain;
-        if self.wanted {
-            least = f64::INFINITY;
+        // Once it is time for a whole one it is sent if it does nearly as well, and a while later, or when somebody waits for it, in any case.
+        let since = self.intra.map_or(u64::MAX, |last| spot.first.saturating_sub(last));
+        let asked = self.asked_for(spot.first);
+        let forced = asked || since >= self.options.intra.saturating_mul(2);
+        let poor = asked && self.credit < ANSWER * self.key_bytes();
+        let (nothing, shown) = (far(&Chain::new(side)), far(&self.chain));
+        let bar = match self.number {
+            0 => nothing - spot.least_gain,
+            _ if forced => f64::INFINITY,
+            _ if spot.harmful => shown,
+            _ => shown - spot.least_gain,
+        };
+        let due = since >= self.options.intra || forced;
+        let chosen = if poor { None } else { self.best(&target, (due, forced), bar)? };
+        match chosen {
+            Some(key) => Ok(Some(self.commit(key, spot))),
+            None if self.number > 0 && ((asked && !poor) || (spot.harmful && nothing < shown)) => self.let_go(spot).map(Some),
+            None => Ok(None),
         }
-        let mut chosen = None;
+    }
+
+    /// Of all ways that cost no more than there is the one that comes nearest to the target; nothing if none is below `bar`.
+    fn best(&self, target: &[f32], (due, forced): (bool, bool), bar: f64) -> Result<Option<Key>> {
+        let room = (self.credit - RECORD_BYTES).min(MAX_RECORD_BYTES as f64 - RECORD_BYTES);
+        let (mut least, mut chosen) = (bar, None);
         let changes = KEPT.iter().map(|kept| (*kept, false)).filter(|_| !forced);
         for (kept, intra) in changes.chain(due.then_some((0, true))) {
-            let mut base = if intra { Chain::new(side) } else { self.chain.clone() };
+            let mut base = if intra { Chain::new(self.chain.side) } else { self.chain.clone() };
             base.keep(kept);
-            let found = match finest(&base, &target, room)? {
-                None if let_go && kept == 0 => Some((MAX_RESIDUAL_STEP, Coded::nothing(&base)?)),
-                found => found,
-            };
-            if let Some((step, coded)) = found {
-                let Coded { bytes, bands, model, levels } = coded;
-                let mut chain = Chain { model, ..base };
-                chain.add(self.number, levels, residual_step(step));
-                let error = far(&chain) / if intra { NEARLY } else { 1.0 };
-                if error < least {
-                    least = error;
-                    chosen = Some((chain, (kept, intra), step, bands, bytes));
-                }
+            let Some((step, Coded { bytes, bands, model, levels })) = finest(&base, target, room)? else { continue };
+            let mut chain = Chain { model, ..base };
+            chain.add(self.number, levels, residual_step(step));
+            let error: f64 = chain.coefficients.iter().zip(target).map(|(c, t)| f64::from((c - t).powi(2))).sum();
+            let error = error / if intra { NEARLY } else { 1.0 };
+            if error < least {
+                least = error;
+                chosen = Some(Key { chain, kept, intra, step, bands, bytes });
             }
         }
-        let Some((chain, (kept, intra), step, bands, levels)) = chosen else { return Ok(None) };
-        self.credit -= levels.len() as f64 + RECORD_BYTES;
-        self.sent = chain.picture();
-        self.chain = chain;
+        Ok(chosen)
+    }
+
+    /// An intra record of nothing, for which there are always bytes.
+    pub fn let_go(&mut self, spot: Spot) -> Result<ResidualRecord> {
+        let mut chain = Chain::new(self.chain.side);
+        let levels = vec![0; chain.levels.len()];
+        let (bytes, bands) = chain.model.encode(&levels, &chain.levels, chain.side)?;
+        chain.number = self.number;
+        Ok(self.commit(Key { chain, kept: 0, intra: true, step: MAX_RESIDUAL_STEP, bands, bytes }, spot))
+    }
+
+    fn key_bytes(&self) -> f64 {
+        f64::from(self.options.every) * self.options.bytes_per_frame
+    }
+
+    fn commit(&mut self, key: Key, spot: Spot) -> ResidualRecord {
+        // Letting go may cost more than there is, but not so often that nothing else is paid for.
+        self.credit = (self.credit - key.bytes.len() as f64 - RECORD_BYTES).max(-self.key_bytes());
+        self.sent = key.chain.picture();
+        self.chain = key.chain;
+        let Key { kept, intra, step, bytes: levels, .. } = key;
         let Spot { first: frame, fade, .. } = spot;
-        let (number, halvings, bands) = (self.number, residual_halvings(self.resolution), bands as u8);
-        let record = ResidualRecord { number, frame, fade, intra, kept, halvings, step, bands, levels };
+        let (number, halvings, bands) = (self.number, residual_halvings(self.resolution), key.bands as u8);
         self.number += 1;
         if intra {
-            (self.intra, self.wanted) = (Some(spot.first), false);
+            (self.intra, self.wanted) = (Some(frame), false);
         }
-        Ok(Some(record))
+        ResidualRecord { number, frame, fade, intra, kept, halvings, step, bands, levels }
     }
+}
+
+/// A record that may be sent, and the coder's state behind it.
+struct Key {
+    chain: Chain,
+    kept: u8,
+    intra: bool,
+    step: u8,
+    bands: usize,
+    bytes: Vec<u8>,
 }
 
 /// Changes as they would be sent.
@@ -188,15 +232,6 @@ struct Coded {
     bands: usize,
     model: BandModel,
     levels: Vec<i32>,
-}
-
-impl Coded {
-    /// No change to `base`.
-    fn nothing(base: &Chain) -> Result<Coded> {
-        let (levels, mut model) = (vec![0; base.levels.len()], base.model.clone());
-        let (bytes, bands) = model.encode(&levels, &base.levels, base.side)?;
-        Ok(Coded { bytes, bands, model, levels })
-    }
 }
 
 /// What leads from `base` to `target` in the finest steps that fit `room` bytes; nothing if not even the coarsest do.

@@ -148,7 +148,7 @@ impl Residual {
 
     /// Whether records are missing that only one which needs no other can make good.
     pub fn needs_intra(&self) -> bool {
-        self.broken
+        self.broken && !self.waiting.values().any(|record| record.intra)
     }
 
     /// Decodes a record and begins its fade.

@@ -35,8 +35,16 @@ fn a_residual_shows_what_the_numbers_miss_of_its_own_person_alone() {
     }
     room.encode("-o raw.effigy --coding raw16");
     assert_eq!(bytes("raw.effigy"), 0);
-    // As a call sends it: with what the first frames showed.
-    room.encode("-o call.effigy --identity me.identity --preset live --residual 300");
-    assert!((50..=300 * FRAMES).contains(&bytes("call.effigy")), "{}", bytes("call.effigy"));
-    assert_ne!(bytes("call.effigy"), bytes("rich.effigy"));
+    // As a call sends it: of what the frames before have shown.
+    room.clip("long.mkv", crate::SIDE, 24);
+    let live = "--aligned-input --pack pack.safetensors --preset live --precision fp32 --device cpu --threads 1 --quiet";
+    let call = |name: &str, residual: u32| {
+        let more = format!("--identity me.identity --residual {residual} -o {name}.effigy");
+        room.ok(&format!("encode long.mkv {live} {more}"));
+        room.ok(&format!("decode {name}.effigy --pack pack.safetensors -o {name}.mkv {DECODE}"));
+        json(&room.ok(&format!("evaluate long.mkv {name}.mkv --json --quiet")))["psnr"].as_f64().unwrap()
+    };
+    let (none, some) = (call("silent", 0), call("call", 100));
+    assert!((50..=100 * 24).contains(&bytes("call.effigy")) && bytes("silent.effigy") == 0, "{}", bytes("call.effigy"));
+    assert!(some > none + 0.3, "{none} {some}");
 }

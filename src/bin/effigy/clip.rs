@@ -175,7 +175,7 @@ fn not_empty(path: &Path, tracks: &[Track]) -> Result<()> {
     }
 }
 
-/// As [`load`], with the numbers as well: both as a call makes them, each frame as it comes.
+/// As [`load`], with the numbers as well, and whether the person was seen: all as a call makes them, each frame as it comes.
 #[cfg(feature = "encode")]
 pub fn follow_live(
     path: &Path,
@@ -183,28 +183,28 @@ pub fn follow_live(
     side: u32,
     encoder: &mut LiveEncoder,
     progress: &dyn Progress,
-) -> Result<(Aligned, Vec<FrameParams>)> {
+) -> Result<(Aligned, Vec<FrameParams>, Vec<bool>)> {
     let reader = ClipReader::open(path, &args.reading())?;
     let (camera, total) = look_ahead(&reader, args);
     encoder.choose(args.face.choice());
     progress.begin("encode live", total);
-    let (mut tracks, mut params) = (Vec::new(), Vec::new());
+    let (mut tracks, mut params, mut sights) = (Vec::new(), Vec::new(), Vec::new());
     for timed in reader {
         check(progress)?;
         let LiveFrame { record, confidence, seen, .. } = encoder.push(&timed?)?;
-        let confidence = if seen { confidence } else { 0.0 };
         let FrameRecord { pts, params: numbers, placement } = record;
         let whole = Placement { x: side as f32 / 2.0, y: side as f32 / 2.0, side: side as f32 };
         let placement = placement.unwrap_or(whole);
         tracks.push(Track { pts, roll: numbers.roll, placement, key: false, shot: 0, confidence });
         params.push(numbers);
+        sights.push(seen);
         progress.advance(tracks.len() as u64, "");
     }
     progress.end();
     not_empty(path, &tracks)?;
     warn(&encoder.summary());
     let aligned = Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side: Some(side), seen: [0; 32] };
-    Ok((aligned, params))
+    Ok((aligned, params, sights))
 }
 
 /// Writes the crops of a clip that a stream of it has, at another size than the stream's if one is given; returns how many, and their side.

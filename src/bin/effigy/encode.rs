@@ -101,6 +101,8 @@ enum SoundArg {
 struct Encoded {
     identity: Identity,
     params: Vec<FrameParams>,
+    /// As a call: in which frames the person was seen; all of them if it does not say.
+    seen: Option<Vec<bool>>,
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
@@ -129,7 +131,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records, residual)?;
     let crops = || clip.crops();
     let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
-    let residual = written.residual(&pack, crops, (residual, live), &args.device, reporter)?;
+    let residual = written.residual(&pack, crops, (residual, live.then_some(encoded.seen.as_deref())), &args.device, reporter)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
@@ -267,7 +269,7 @@ fn call(
     let EncodeOptions { device, precision, threads, seed, .. } = *options;
     let live = LiveOptions { device, precision, threads, seed, ..LiveOptions::default() };
     let mut encoder = LiveEncoder::new(pack, &identity, &live, reporter)?;
-    let (clip, params) = clip::follow_live(&args.clip, &args.clip_args, side(pack), &mut encoder, reporter)?;
+    let (clip, params, seen) = clip::follow_live(&args.clip, &args.clip_args, side(pack), &mut encoder, reporter)?;
     if args.aligned.is_some() {
         let mut saved = CropFile::new(args.aligned.as_ref(), clip.camera);
         for crop in clip.crops()? {
@@ -276,7 +278,7 @@ fn call(
         }
         saved.finish()?;
     }
-    Ok((clip, Encoded { identity, params }))
+    Ok((clip, Encoded { identity, params, seen: Some(seen) }))
 }
 
 /// With time: the face is followed through the whole clip, then the person is enrolled unless they are known, then the numbers are
@@ -357,7 +359,7 @@ fn encode(
     }
     drop(frames);
     saved.finish()?;
-    Ok(Encoded { identity, params })
+    Ok(Encoded { identity, params, seen: None })
 }
 
 /// The identity of the person in the clip, and where its frames stood when they were enrolled.
@@ -430,12 +432,13 @@ pub struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// What the numbers miss of the crops, in so many bytes a frame on average; live: as a call sends it, which knows no later frame.
+    /// What the numbers miss of the crops, in so many bytes a frame on average; live: as a call sends it, which knows no later frame, of the frames in which the
+    /// person was seen.
     pub fn residual<C: IntoIterator<Item = Result<AlignedFrame>>>(
         &self,
         pack: &Pack,
         crops: impl FnOnce() -> Result<C>,
-        (bytes_per_frame, live): (f64, bool),
+        (bytes_per_frame, live): (f64, Option<Option<&[bool]>>),
         device: &DeviceArgs,
         reporter: &Reporter,
     ) -> Result<Vec<ResidualRecord>> {
@@ -452,9 +455,9 @@ impl Written<'_> {
             params.extend(packet.frames.iter().map(|frame| frame.params));
         }
         let decoding = device.decoding();
-        if live {
+        if let Some(seen) = live {
             let mut maker = LiveResidual::new(pack, self.identity, bytes_per_frame, &decoding)?;
-            return live_residuals(&mut maker, &params, crops()?, reporter);
+            return live_residuals(&mut maker, (&params, seen), crops()?, reporter);
         }
         let crops = crops()?.into_iter().map(|crop| crop.map(|crop| crop.frame));
         residuals(pack, self.identity, &params, crops, (&ResidualOptions::of(bytes_per_frame), &decoding), reporter)
@@ -464,18 +467,18 @@ impl Written<'_> {
 /// The records of a call.
 fn live_residuals(
     maker: &mut LiveResidual,
-    params: &[FrameParams],
+    (params, seen): (&[FrameParams], Option<&[bool]>),
     crops: impl IntoIterator<Item = Result<AlignedFrame>>,
     reporter: &Reporter,
 ) -> Result<Vec<ResidualRecord>> {
     let mut out = Vec::new();
     reporter.begin("residual", params.len() as u64);
-    for ((number, params), crop) in (0..).zip(params).zip(crops) {
+    for ((number, params), crop) in params.iter().enumerate().zip(crops) {
         check_stop(reporter)?;
         let crop = crop?;
-        let seen = (crop.confidence > 0.0).then_some(&crop.frame);
-        out.extend(maker.push(number, params, seen)?);
-        reporter.advance(number + 1, "");
+        let seen = seen.is_none_or(|seen| seen[number]).then_some(&crop.frame);
+        out.extend(maker.push(number as u64, params, seen)?);
+        reporter.advance(number as u64 + 1, "");
     }
     reporter.end();
     Ok(out)

@@ -175,7 +175,7 @@ fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<O
     let packets = args.coding.prepare(&mut header, &identity, &records, residual)?;
     let written = Written { header: &header, identity: &identity, records: &records, packets };
     let crops = || Ok(clip.frames.iter().cloned().map(Ok));
-    let residual = written.residual(pack, crops, (residual, false), &args.device, reporter)?;
+    let residual = written.residual(pack, crops, (residual, None), &args.device, reporter)?;
     let beside = Beside { residual: &residual, ..Beside::default() };
     let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &beside)?;
     staged.commit()?;
