@@ -213,7 +213,6 @@ impl LiveReader {
                 let side = sight / 2;
                 let weights = Prior::new(side, bench.device)?.weights()?;
                 let face = Prior::face(side, bench.device)?;
-                // Without tuned weights nobody is drawn as they are.
                 let strange = (!identity.tuned.is_empty()).then_some(STRANGE.doubtful());
                 Some(Follower {
                     newton,

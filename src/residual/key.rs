@@ -149,7 +149,8 @@ impl Keys {
         let since = self.intra.map_or(u64::MAX, |last| spot.first.saturating_sub(last));
         let asked = self.asked_for(spot.first);
         let forced = asked || since >= self.options.intra.saturating_mul(2);
-        let poor = asked && self.credit < ANSWER * self.key_bytes();
+        let enough = (ANSWER * self.key_bytes()).max(RECORD_BYTES + self.key_bytes()).min(SAVINGS * self.key_bytes());
+        let poor = asked && self.credit < enough;
         let (nothing, shown) = (far(&Chain::new(side)), far(&self.chain));
         let bar = match self.number {
             0 => nothing - spot.least_gain,
