@@ -314,7 +314,7 @@ pub fn computing(device: i32, precision: i32, threads: u32) -> Result<DecodeOpti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bitstream::{StreamIdentity, StreamWriter};
+    use crate::bitstream::{ResidualRecord, StreamIdentity, StreamWriter};
     use crate::pack::fixture;
     use crate::residual::{ResidualMaker, ResidualOptions};
 
@@ -352,14 +352,29 @@ mod tests {
         let mut maker = ResidualMaker::new(plain.width, ResidualOptions::of(400.0)).unwrap();
         (0..3).for_each(|_| assert!(maker.push(&crop, &plain).unwrap().is_none()));
         let record = maker.finish().unwrap().0.remove(0);
-        let header = StreamHeader { pack: pack.hash(), resolution: plain.width, ..StreamHeader::default() };
-        let mut writer = StreamWriter::new(Pieces::default(), header, &StreamIdentity::by_hash(own.hash)).unwrap();
-        writer.write_residual(&record).unwrap();
-        for pts in 0..3 {
-            writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
-        }
-        let pieces = writer.finish().unwrap().0 .0;
+        let written = |residuals: &[ResidualRecord]| {
+            let header = StreamHeader { pack: pack.hash(), resolution: plain.width, ..StreamHeader::default() };
+            let mut writer = StreamWriter::new(Pieces::default(), header, &StreamIdentity::by_hash(own.hash)).unwrap();
+            residuals.iter().for_each(|record| writer.write_residual(record).unwrap());
+            for pts in 0..3 {
+                writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
+            }
+            writer.finish().unwrap().0 .0
+        };
+        let pieces = written(std::slice::from_ref(&record));
         let (front, records) = (pieces[..2].concat(), &pieces[2..6]);
+        // What needs a record that is lost is asked for anew, until a whole one comes.
+        let orphan = ResidualRecord { number: 1, intra: false, ..record.clone() };
+        let whole = ResidualRecord { number: 2, frame: 2, ..record.clone() };
+        let mut player = Player::new(&pack, &own, &options).unwrap();
+        player.open(&front).unwrap();
+        let mut asked = Vec::new();
+        for piece in &written(&[orphan, whole])[2..7] {
+            player.send(piece).unwrap();
+            while let Next::Frame(..) = player.next(true).unwrap() {}
+            asked.push(player.needs_intra());
+        }
+        assert_eq!(asked, [false, true, true, false, false]);
         let off = |frame: &Frame| frame.data.iter().zip(&crop.data).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum::<u64>();
         // In time, and behind the first frame.
         for order in [[0, 1, 2, 3], [1, 0, 2, 3]] {
