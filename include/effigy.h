@@ -544,8 +544,8 @@ typedef struct {
      */
     uint32_t more_reserved;
     /**
-     * What the numbers miss (other hair, another light, what moves in the background) is sent as a picture that changes slowly, in at most so many bytes a frame on average, 0 to 200. It
-     * travels with the packets, and the encoder draws every fourth frame for it. 0: none. Usual: 6. Since version 1.3; programs made for earlier ones send none.
+     * What the numbers miss (other hair, another light, what moves in the background) is sent as a picture that changes slowly, in at most so many bytes a frame on average, 0 to 200 (to 85 with 64 frames in a packet). It
+     * travels with the packets, and the encoder draws every fourth frame for it. 0: none, as with `search_steps` 0. Usual: 6. Since version 1.3; programs made for earlier ones send none.
      */
     float residual_bytes;
     /**
@@ -910,7 +910,7 @@ effigy_status effigy_encoder_receive(effigy_encoder *encoder,
                                      int64_t *pts);
 
 /**
- * Makes the next packet, and the next residual, one that needs no other: a receiver asks for it, or joins.
+ * Makes the next packet one that needs no other, and soon the residual, too: a receiver asks for it, or joins.
  *
  * Required: `encoder` is NULL or live.
  */

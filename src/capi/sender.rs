@@ -108,12 +108,7 @@ mod present {
             // Everything cheap that can fail comes before seconds of work.
             let mut header = header(pack, options, camera);
             set_quality(&mut header, options.quality, &person.identity, &[])?;
-            // Of the frames of a packet, and what may have been saved before.
-            let most = MOST_RESIDUAL.min(HALF_PACKET / (32.0 + options.frames_per_packet as f32));
-            if !(0.0..=most).contains(&options.residual) {
-                let asked = options.residual;
-                return Err(Error::Misuse(format!("residual of {asked} bytes a frame: 0 to {most:.0} allowed")));
-            }
+            let residual = residual_bytes(options)?;
             let packets = PacketOptions {
                 frames_per_packet: options.frames_per_packet as usize,
                 redundancy: options.redundancy as usize,
@@ -126,20 +121,10 @@ mod present {
             let writer = StreamWriter::with_options(outbox.clone(), header, &reference, packets)?;
             let front = outbox.take().concat();
             let eye = Eye::open(pack, person, options, progress)?;
-            let bytes = Some(f64::from(options.residual)).filter(|bytes| *bytes > 0.0);
-            let made = bytes.map(|bytes| LiveResidual::new(pack, &person.identity, bytes, &options.computing));
-            Ok(Sender {
-                eye,
-                residual: made.transpose()?,
-                frames: 0,
-                writer,
-                outbox,
-                header: front,
-                camera,
-                first: None,
-                last: None,
-                packets: VecDeque::new(),
-            })
+            let residual =
+                residual.map(|bytes| LiveResidual::new(pack, &person.identity, bytes, &options.computing)).transpose()?;
+            let (header, packets) = (front, VecDeque::new());
+            Ok(Sender { eye, residual, frames: 0, writer, outbox, header, camera, first: None, last: None, packets })
         }
 
         /// The front of the stream: what a receiver needs once, by a safe way.
@@ -260,6 +245,18 @@ mod present {
                 #[cfg(feature = "encode")]
                 Eye::Camera(encoder) => encoder.push(&timed),
             }
+        }
+    }
+
+    /// Bytes a frame of the residual; none without steps, since the person is then not told from others.
+    fn residual_bytes(options: &SendOptions) -> Result<Option<f64>> {
+        // Of the frames of a packet, and what may have been saved before.
+        let most = MOST_RESIDUAL.min(HALF_PACKET / (32.0 + options.frames_per_packet as f32));
+        match options.residual {
+            bytes if !(0.0..=most).contains(&bytes) => {
+                Err(Error::Misuse(format!("residual of {bytes} bytes a frame: 0 to {most:.0} allowed")))
+            }
+            bytes => Ok(Some(f64::from(bytes)).filter(|bytes| *bytes > 0.0 && options.steps > 0)),
         }
     }
 

@@ -142,16 +142,14 @@ impl Keys {
 
     /// A key in as many bytes as there are; nothing if what was sent before does as well.
     pub fn send(&mut self, wanted: &[f32], spot: Spot) -> Result<Option<ResidualRecord>> {
-        let side = self.chain.side;
-        let target = wavelet::forward(wanted, side);
-        let far = |chain: &Chain| chain.coefficients.iter().zip(&target).map(|(c, t)| f64::from((c - t).powi(2))).sum::<f64>();
+        let target = wavelet::forward(wanted, self.chain.side);
         // Once it is time for a whole one it is sent if it does nearly as well, and a while later, or when somebody waits for it, in any case.
         let since = self.intra.map_or(u64::MAX, |last| spot.first.saturating_sub(last));
         let asked = self.asked_for(spot.first);
         let forced = asked || since >= self.options.intra.saturating_mul(2);
         let enough = (ANSWER * self.key_bytes()).max(RECORD_BYTES + self.key_bytes()).min(SAVINGS * self.key_bytes());
         let poor = asked && self.credit < enough;
-        let (nothing, shown) = (far(&Chain::new(side)), far(&self.chain));
+        let (nothing, shown) = (Chain::new(self.chain.side).far(&target), self.chain.far(&target));
         let bar = match self.number {
             0 => nothing - spot.least_gain,
             _ if forced => f64::INFINITY,
@@ -178,8 +176,7 @@ impl Keys {
             let Some((step, Coded { bytes, bands, model, levels })) = finest(&base, target, room)? else { continue };
             let mut chain = Chain { model, ..base };
             chain.add(self.number, levels, residual_step(step));
-            let error: f64 = chain.coefficients.iter().zip(target).map(|(c, t)| f64::from((c - t).powi(2))).sum();
-            let error = error / if intra { NEARLY } else { 1.0 };
+            let error = chain.far(target) / if intra { NEARLY } else { 1.0 };
             if error < least {
                 least = error;
                 chosen = Some(Key { chain, kept, intra, step, bands, bytes });

@@ -55,6 +55,11 @@ impl Chain {
         self.coefficients.iter_mut().for_each(|c| *c *= f32::from(eighths) / 8.0);
     }
 
+    /// Squared distance from other coefficients.
+    fn far(&self, target: &[f32]) -> f64 {
+        self.coefficients.iter().zip(target).map(|(c, t)| f64::from((c - t).powi(2))).sum()
+    }
+
     fn picture(&self) -> Vec<f32> {
         wavelet::inverse(&self.coefficients, self.side)
     }

@@ -10,7 +10,8 @@ use effigy::bitstream::{
     FrameRecord, Identity, PacketOptions, ResidualRecord, StreamHeader, StreamIdentity, StreamInfo, StreamReader, StreamWriter,
 };
 use effigy::encode::{
-    draw_enrolled, enroll, residuals, worth_enrolling, AlignedFrame, EncodeOptions, LiveResidual, Searcher, Track, SEGMENT,
+    draw_enrolled, enroll, residuals, worth_enrolling, AlignedFrame, EncodeOptions, LiveResidual, Preset, Searcher, Track,
+    SEGMENT,
 };
 #[cfg(feature = "encode")]
 use effigy::encode::{LiveEncoder, LiveOptions};
@@ -101,7 +102,7 @@ enum SoundArg {
 struct Encoded {
     identity: Identity,
     params: Vec<FrameParams>,
-    /// As a call: in which frames the person was seen; all of them if it does not say.
+    /// As a call codes it: in which frames the person was seen.
     seen: Option<Vec<bool>>,
 }
 
@@ -131,7 +132,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let packets = args.coding.prepare(&mut header, &encoded.identity, &records, residual)?;
     let crops = || clip.crops();
     let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
-    let residual = written.residual(&pack, crops, (residual, live.then_some(encoded.seen.as_deref())), &args.device, reporter)?;
+    let residual = written.residual(&pack, crops, (residual, encoded.seen.as_deref()), &args.device, reporter)?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
@@ -359,7 +360,9 @@ fn encode(
     }
     drop(frames);
     saved.finish()?;
-    Ok(Encoded { identity, params, seen: None })
+    // Of aligned crops nothing else is known.
+    let seen = (options.preset == Preset::Live).then(|| vec![true; total]);
+    Ok(Encoded { identity, params, seen })
 }
 
 /// The identity of the person in the clip, and where its frames stood when they were enrolled.
@@ -432,13 +435,13 @@ pub struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// What the numbers miss of the crops, in so many bytes a frame on average; live: as a call sends it, which knows no later frame, of the frames in which the
-    /// person was seen.
+    /// What the numbers miss of the crops, in so many bytes a frame on average; with `seen`, which tells the frames that show the person, as a call sends it, which
+    /// knows no later frame.
     pub fn residual<C: IntoIterator<Item = Result<AlignedFrame>>>(
         &self,
         pack: &Pack,
         crops: impl FnOnce() -> Result<C>,
-        (bytes_per_frame, live): (f64, Option<Option<&[bool]>>),
+        (bytes_per_frame, seen): (f64, Option<&[bool]>),
         device: &DeviceArgs,
         reporter: &Reporter,
     ) -> Result<Vec<ResidualRecord>> {
@@ -455,7 +458,7 @@ impl Written<'_> {
             params.extend(packet.frames.iter().map(|frame| frame.params));
         }
         let decoding = device.decoding();
-        if let Some(seen) = live {
+        if let Some(seen) = seen {
             let mut maker = LiveResidual::new(pack, self.identity, bytes_per_frame, &decoding)?;
             return live_residuals(&mut maker, (&params, seen), crops()?, reporter);
         }
@@ -467,18 +470,17 @@ impl Written<'_> {
 /// The records of a call.
 fn live_residuals(
     maker: &mut LiveResidual,
-    (params, seen): (&[FrameParams], Option<&[bool]>),
+    (params, seen): (&[FrameParams], &[bool]),
     crops: impl IntoIterator<Item = Result<AlignedFrame>>,
     reporter: &Reporter,
 ) -> Result<Vec<ResidualRecord>> {
     let mut out = Vec::new();
     reporter.begin("residual", params.len() as u64);
-    for ((number, params), crop) in params.iter().enumerate().zip(crops) {
+    for ((number, (params, seen)), crop) in (0..).zip(params.iter().zip(seen)).zip(crops) {
         check_stop(reporter)?;
         let crop = crop?;
-        let seen = seen.is_none_or(|seen| seen[number]).then_some(&crop.frame);
-        out.extend(maker.push(number as u64, params, seen)?);
-        reporter.advance(number as u64 + 1, "");
+        out.extend(maker.push(number, params, seen.then_some(&crop.frame))?);
+        reporter.advance(number + 1, "");
     }
     reporter.end();
     Ok(out)

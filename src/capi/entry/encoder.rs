@@ -66,8 +66,8 @@ pub struct EncoderSettings {
     pub search_steps: u32,
     /// For later versions; 0. Since version 1.2.
     pub more_reserved: u32,
-    /// What the numbers miss (other hair, another light, what moves in the background) is sent as a picture that changes slowly, in at most so many bytes a frame on average, 0 to 200. It
-    /// travels with the packets, and the encoder draws every fourth frame for it. 0: none. Usual: 6. Since version 1.3; programs made for earlier ones send none.
+    /// What the numbers miss (other hair, another light, what moves in the background) is sent as a picture that changes slowly, in at most so many bytes a frame on average, 0 to 200 (to 85 with 64 frames in a packet). It
+    /// travels with the packets, and the encoder draws every fourth frame for it. 0: none, as with `search_steps` 0. Usual: 6. Since version 1.3; programs made for earlier ones send none.
     pub residual_bytes: f32,
     /// For later versions; 0. Since version 1.3.
     pub reserved_too: u32,
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn effigy_encoder_receive(
     })
 }
 
-/// Makes the next packet, and the next residual, one that needs no other: a receiver asks for it, or joins.
+/// Makes the next packet one that needs no other, and soon the residual, too: a receiver asks for it, or joins.
 ///
 /// Required: `encoder` is NULL or live.
 #[no_mangle]
