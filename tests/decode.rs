@@ -2,6 +2,7 @@
 
 #![cfg(feature = "decode")]
 
+use effigy::bitstream::quant::code_from_step;
 use effigy::bitstream::{Identity, StepRule, TunedTensor};
 use effigy::decode::{tuned_generator, DecodeOptions, Decoder, DeviceChoice, GridOptions, PosedGrid, Precision};
 use effigy::net::ops::{from_vec, to_frames, to_vec};
@@ -38,6 +39,7 @@ fn direct(pack: &Pack, identity: &Identity, p: &FrameParams) -> effigy::frame::F
         let posed = pack.flow(Device::Cpu).unwrap().posed(&latent, &angles).unwrap();
         let alpha = from_vec(&p.alpha, &[1, EXPRESSIONS as i64], Device::Cpu).unwrap();
         let styles = generator.offset(&generator.styles(&posed).unwrap(), &alpha, &pack.config().channels).unwrap();
+        let styles = generator.directed(&styles, &angles, &alpha).unwrap();
         to_frames(&generator.synthesis(&styles, Kind::Float).unwrap()).unwrap().remove(0)
     })
 }
@@ -55,6 +57,72 @@ fn the_decoder_renders_what_the_networks_render() {
         let p = params(i);
         // 1 of 255: the grid's interpolation and rounding.
         assert!(furthest(&decoder.render(&p).unwrap(), &direct(&pack, &identity, &p)) <= 1, "frame {i}");
+    }
+}
+
+/// Values for one of a person's own tensors, and how they are sent.
+fn own(pack: &Pack, name: &str, step: f32) -> TunedTensor {
+    let generator = pack.generator(Device::Cpu).unwrap().with_directions(true).unwrap();
+    let shape: Vec<usize> = generator.weights().get(name).unwrap().size().iter().map(|d| *d as usize).collect();
+    let values = fixture::rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
+    TunedTensor { name: name.into(), shape, steps: vec![code_from_step(step)], values }
+}
+
+/// The fixture's identity with some tensors of its own, as a receiver has it.
+fn with_own(pack: &Pack, names: &[&str], step: f32) -> Identity {
+    let mut identity = fixture::identity(pack, 1).unwrap();
+    identity.tuned.extend(names.iter().map(|name| own(pack, name, step)));
+    Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap()
+}
+
+#[test]
+fn an_identity_with_directions_moves_along_them() {
+    let pack = fixture::tiny(1).unwrap();
+    // One layer that the pose moves, one without channels, one of colours.
+    let identity = with_own(&pack, &["conv1.directions", "convs.5.directions", "to_rgbs.2.directions"], 0.02);
+    let (mut with, mut without) = (decoder(&pack, &identity), decoder(&pack, &fixture::identity(&pack, 1).unwrap()));
+    for i in 0..4 {
+        let p = params(i);
+        let picture = with.render(&p).unwrap();
+        assert!(furthest(&picture, &direct(&pack, &identity, &p)) <= 1, "frame {i}");
+        assert!(furthest(&picture, &without.render(&p).unwrap()) > 8, "frame {i}");
+    }
+    let rest = FrameParams::default();
+    assert!(furthest(&with.render(&rest).unwrap(), &without.render(&rest).unwrap()) <= 1);
+}
+
+#[test]
+fn an_identity_with_maps_adds_them_place_by_place() {
+    let pack = fixture::pack(&fixture::Shape::beyond(), 1).unwrap();
+    let plain = fixture::identity(&pack, 1).unwrap();
+    let rest = FrameParams::default();
+    // At 32 pixels one for each number, at 64 only what is always added.
+    for name in ["conv1.maps", "convs.5.maps", "convs.6.maps"] {
+        let identity = with_own(&pack, &[name], 0.02);
+        assert_eq!(identity.tuned.last().unwrap().shape[0], if name == "convs.6.maps" { 1 } else { 35 });
+        let (mut with, mut without) = (decoder(&pack, &identity), decoder(&pack, &plain));
+        assert!(furthest(&with.render(&rest).unwrap(), &without.render(&rest).unwrap()) > 4, "{name}: the same at rest");
+        let batch: Vec<FrameParams> = (0..3).map(params).collect();
+        for (p, picture) in batch.iter().zip(with.render_batch(&batch).unwrap()) {
+            assert!(furthest(&picture, &direct(&pack, &identity, p)) <= 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn directions_of_another_shape_or_layer_are_refused() {
+    let pack = fixture::tiny(1).unwrap();
+    let mut identity = fixture::identity(&pack, 1).unwrap();
+    let good = own(&pack, "conv1.directions", 0.02);
+    let broken = TunedTensor { shape: vec![good.shape[1], good.shape[0]], ..good.clone() };
+    let stray = TunedTensor { name: "conv9.directions".into(), ..good };
+    let colours = TunedTensor { name: "to_rgb1.maps".into(), ..own(&pack, "conv1.maps", 0.02) };
+    for tensor in [broken, stray, colours] {
+        let name = tensor.name.clone();
+        identity.tuned.push(tensor);
+        let error = Decoder::new(&pack, &identity, &options()).unwrap_err();
+        assert!(matches!(error, Error::Malformed(_)) && error.to_string().contains(&name), "{error}");
+        identity.tuned.pop();
     }
 }
 

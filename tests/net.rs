@@ -104,6 +104,38 @@ fn the_frozen_generator_renders_what_the_differentiable_one_does() {
 }
 
 #[test]
+fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
+    let (_, generator) = setting();
+    let styles = no_grad(|| generator.styles(&w_plus(&generator, 1)).unwrap());
+    let directed = generator.with_directions(false).unwrap();
+    let zeros = |n| Tensor::zeros([1, n], (Kind::Float, Device::Cpu));
+    let chosen = directed.weights().require_grad(|name| name.ends_with(".directions")).unwrap();
+    assert_eq!(chosen.len(), generator.layers().len());
+    let angles = from_vec(&[20.0, -10.0], &[1, 2], Device::Cpu).unwrap();
+    let alpha = from_vec(&fixture::rule("net/alpha", EXPRESSIONS, 0.3, 0.0), &[1, EXPRESSIONS as i64], Device::Cpu).unwrap();
+    let same = |a: &[Tensor], b: &[Tensor]| a.iter().zip(b).all(|(a, b)| f64::try_from((a - b).abs().max()).unwrap() == 0.0);
+    let moved = directed.directed(&styles, &angles, &alpha).unwrap();
+    assert!(same(&moved, &styles), "a direction that nobody has learned moves something");
+    // What a step along a number is worth arrives at its direction: 1 for 20 degrees, and alpha as it is.
+    moved.iter().map(|style| style.sum(Kind::Float)).reduce(|a, b| a + b).unwrap().backward();
+    for (_, direction) in &chosen {
+        let slope = direction.grad();
+        for (number, want) in
+            [1.0, -0.5].into_iter().chain((0..EXPRESSIONS as i64).map(|k| alpha.double_value(&[0, k]))).enumerate()
+        {
+            assert!((slope.double_value(&[number as i64, 3]) - want).abs() < 1e-6, "number {number}");
+        }
+    }
+    no_grad(|| chosen.iter().for_each(|(_, direction)| drop(direction.shallow_clone().fill_(0.25))));
+    assert!(
+        same(&directed.directed(&styles, &zeros(2), &zeros(EXPRESSIONS as i64)).unwrap(), &styles),
+        "numbers at rest move something"
+    );
+    let far = directed.directed(&styles, &angles, &alpha).unwrap();
+    assert!(far.iter().zip(&styles).all(|(far, style)| f64::try_from((far - style).abs().min()).unwrap() > 0.01));
+}
+
+#[test]
 fn zero_angles_give_the_latent_back() {
     let (pack, generator) = setting();
     let w = w_plus(&generator, 1);

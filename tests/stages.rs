@@ -100,6 +100,8 @@ fn enrolling_and_searching_bring_the_renders_nearer_to_the_crops() {
     let identity = &enrolled.identity;
     assert_eq!((identity.name.as_str(), identity.resolution, identity.pack), ("Ada", 32, pack.hash()));
     assert!(!identity.tuned.is_empty() && identity.anchors.len() == 10 && enrolled.identity_frame < 10);
+    let tuned = |part: &str| identity.tuned.iter().any(|t| t.name.ends_with(part));
+    assert!(tuned(".conv.weight") && tuned(".directions"));
     assert!(identity.sensitivity.iter().all(|g| *g > 0.0), "{:?}", identity.sensitivity);
     assert_eq!(Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap(), *identity, "already as decoders see it");
 
@@ -146,6 +148,19 @@ fn layers_beyond_what_the_search_sees_are_tuned_too() {
     let (with, without) = (fine_error(identity, &params), fine_error(&blind, &params));
     println!("tuned beyond the sight {with:.2}, not {without:.2}");
     assert!(with < 0.9 * without);
+}
+
+#[test]
+fn directions_are_learned_if_the_pack_says_so_and_maps_with_them_if_asked_for() {
+    let _turn = turn();
+    for (directions, maps) in [(true, false), (true, true), (false, true)] {
+        let pack = fixture::pack(&fixture::Shape { directions, ..fixture::Shape::tiny() }, 1).unwrap();
+        let options = EncodeOptions { maps, ..options(Tuning::Joint) };
+        let identity = enroll(&pack, &crops(&pack, 4), &options, &Silent).unwrap().identity;
+        let tuned = |part: &str| identity.tuned.iter().any(|t| t.name.ends_with(part));
+        assert!(tuned(".conv.weight"));
+        assert_eq!((tuned(".directions"), tuned(".maps")), (directions, directions && maps));
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub fn latent_tensor(pack: &Pack, identity: &Identity, device: Device) -> Result
 /// As [`check_identity`]; malformed for tuned tensors that the generator does not have; device.
 pub fn tuned_generator(pack: &Pack, identity: &Identity, device: Device) -> Result<Generator> {
     check_identity(pack, identity)?;
-    let generator = pack.generator(device)?;
+    let generator = pack.generator(device)?.with_directions(true)?;
     if identity.tuned.is_empty() {
         return Ok(generator);
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::flow::POSED_ROWS;
 use crate::net::ops::{from_vec, to_frames, Calc};
-use crate::net::Frozen;
+use crate::net::{Frozen, Generator, ANGLE_UNIT};
 use crate::pack::Pack;
 use crate::params::{FrameParams, EXPRESSIONS};
 use tch::{no_grad, Device, Kind, Tensor};
@@ -28,8 +28,10 @@ pub(crate) struct Renderer {
 struct Style {
     /// The vector of a row that the pose leaves alone `[1, inputs]`.
     constant: Option<Tensor>,
-    /// What one unit of each alpha adds `[32, inputs]`, if any does.
+    /// What one unit of each number adds `[34, inputs]`, if any does: channels V and directions.
     offsets: Option<Tensor>,
+    /// What is added place by place to what the layer makes, always and per unit of each number `[1 or 35, side^2]`, if anything is.
+    maps: Option<Tensor>,
 }
 
 impl Renderer {
@@ -44,7 +46,11 @@ impl Renderer {
                     true => None,
                     false => Some(frozen.style(index, &latent.f_select(1, layer.row)?)?),
                 };
-                styles.push(Style { constant, offsets: offsets(pack, index, layer.inputs, device)? });
+                styles.push(Style {
+                    constant,
+                    offsets: offsets(pack, &generator, index, layer.inputs)?,
+                    maps: maps(&generator, index)?,
+                });
             }
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
             Ok(Renderer { frozen, posed, styles, resolution: identity.resolution })
@@ -89,33 +95,50 @@ impl Renderer {
     fn styles(&mut self, params: &[FrameParams]) -> Result<Vec<Tensor>> {
         let rows = self.posed.rows(params)?;
         let batch = params.len() as i64;
-        let alpha: Vec<f32> = params.iter().flat_map(|p| p.alpha).collect();
-        let alpha = from_vec(&alpha, &[batch, EXPRESSIONS as i64], self.device())?;
+        let angle = |degrees: f32| degrees / ANGLE_UNIT as f32;
+        let numbers: Vec<f32> =
+            params.iter().flat_map(|p| [1.0, angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
+        let numbers = from_vec(&numbers, &[batch, 3 + EXPRESSIONS as i64], self.device())?;
+        let moving = numbers.f_slice(1, 1, None, 1)?;
         let mut out = Vec::with_capacity(self.styles.len());
         for (index, style) in self.styles.iter().enumerate() {
             let base = match &style.constant {
                 Some(constant) => constant.f_expand([batch, -1], false)?,
                 None => self.frozen.style(index, &rows.f_select(1, self.frozen.row(index))?)?,
             };
-            out.push(match &style.offsets {
-                Some(offsets) => base.plus(&alpha.f_matmul(offsets)?)?,
+            let moved = match &style.offsets {
+                Some(offsets) => base.plus(&moving.f_matmul(offsets)?)?,
                 None => base,
+            };
+            out.push(match &style.maps {
+                Some(maps) => Tensor::f_cat(&[moved, numbers.f_slice(1, 0, maps.size()[0], 1)?.f_matmul(maps)?], 1)?,
+                None => moved,
             });
         }
         Ok(out)
     }
 }
 
-/// The rows of V that belong to one layer, as a matrix from alpha to its style.
-fn offsets(pack: &Pack, layer: usize, width: i64, device: Device) -> Result<Option<Tensor>> {
-    let mut matrix = vec![0f32; EXPRESSIONS * width as usize];
-    let mut used = false;
+/// What one unit of each number adds to one layer's style: the rows of V that belong to it, and its directions.
+fn offsets(pack: &Pack, generator: &Generator, layer: usize, width: i64) -> Result<Option<Tensor>> {
+    let mut matrix = vec![0f32; (2 + EXPRESSIONS) * width as usize];
     for (i, c) in pack.config().channels.iter().enumerate().filter(|(_, c)| c.layer == layer) {
-        matrix[i * width as usize + c.channel as usize] = c.gain;
-        used = true;
+        matrix[(2 + i) * width as usize + c.channel as usize] = c.gain;
     }
-    match used {
-        true => from_vec(&matrix, &[EXPRESSIONS as i64, width], device).map(Some),
-        false => Ok(None),
+    let mut matrix = from_vec(&matrix, &[2 + EXPRESSIONS as i64, width], generator.device())?;
+    if let Some(directions) = generator.directions(layer) {
+        matrix = matrix.plus(directions)?;
     }
+    used(matrix)
+}
+
+/// The maps of one layer, a row each.
+fn maps(generator: &Generator, layer: usize) -> Result<Option<Tensor>> {
+    generator.maps(layer).map_or(Ok(None), |maps| used(maps.f_flatten(1, -1)?))
+}
+
+/// The tensor, unless it is all zero.
+fn used(tensor: Tensor) -> Result<Option<Tensor>> {
+    let some = tensor.f_abs()?.f_max()?.value()? > 0.0;
+    Ok(some.then_some(tensor))
 }

@@ -160,6 +160,9 @@ pub struct EncodeOptions {
     pub seed: u64,
     /// Name stored in the identity.
     pub name: String,
+    /// Whether tuning also learns pictures that are added inside the generator, one for each number (with packs whose tuning learns directions): frames that
+    /// are tuned on come out better, others worse. Only for [`enroll`].
+    pub maps: bool,
     /// Whether the background of the crops hardly counts, where the pack's parser finds it: for receivers that lay the head over a background of
     /// their own.
     pub head_only: bool,
@@ -328,7 +331,11 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let picks = worth_enrolling(&frames.iter().map(AlignedFrame::track).collect::<Vec<_>>());
     let crops = bench.crops(pack, picks.iter().map(|i| &frames[*i]))?;
     let judge = bench.judge(pack)?;
-    let model = bench.model(pack, pack.generator(bench.device)?.duplicate(bench.device)?)?;
+    let original = match pack.config().directions {
+        true => pack.generator(bench.device)?.with_directions(options.maps)?,
+        false => pack.generator(bench.device)?,
+    };
+    let model = bench.model(pack, original.duplicate(bench.device)?)?;
     let mean = from_vec(&pack.config().latent_mean, &[model.generator.config().style_dim], bench.device)?;
     let (table, predicted) = invert::predict(&crops, &judge, progress)?;
     let chosen = identity::select(&crops, &table, &mean, &model, &judge, progress)?;
@@ -342,7 +349,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let start = Fitted { latent, table };
     let mut weights = match plan.tuning {
         Tuning::None => None,
-        _ => Some(Differences::new(&model.generator, &pack.generator(bench.device)?, model.tuning_rate, model.sight)?),
+        _ => Some(Differences::new(&model.generator, &original, model.tuning_rate, model.sight)?),
     };
     let mut identity = blank(pack, options, &plan, crops.len(), &start.latent)?;
     // What latent, anchors and the like leave of the bytes.
@@ -386,7 +393,7 @@ fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, laten
         rest: FrameParams::default(),
         anchors: vec![FrameParams::default(); ANCHORS.min(frames)],
         thumbnail: None,
-        metadata: settings(options, plan, frames),
+        metadata: settings(options, plan, frames, pack.config().directions),
     })
 }
 
@@ -405,13 +412,14 @@ fn batch(side: i64) -> usize {
 }
 
 /// Settings for people to read.
-fn settings(options: &EncodeOptions, plan: &Plan, frames: usize) -> BTreeMap<String, String> {
+fn settings(options: &EncodeOptions, plan: &Plan, frames: usize, directions: bool) -> BTreeMap<String, String> {
     let entries = [
         ("tuning", format!("{:?}", plan.tuning).to_lowercase()),
         ("preset", format!("{:?}", options.preset).to_lowercase()),
         ("tune_steps", plan.tune_steps.to_string()),
         ("frames", frames.to_string()),
         ("target", "camera".into()),
+        ("maps", if options.maps && directions && plan.tuning != Tuning::None { "yes" } else { "no" }.into()),
         ("weighed", if options.head_only { "head" } else { "whole crop" }.into()),
     ];
     entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect()

@@ -23,7 +23,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))` for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`. The generator is stopped at
+    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))`, moved along the directions where there are any, for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`. The generator is stopped at
     /// [`Model::sight`] where it goes on beyond.
     pub(super) fn render(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
         self.generator.synthesis_to(self.sight, &self.styles(latent, rows)?, self.kind)
@@ -31,7 +31,12 @@ impl Model {
 
     /// The same pictures, and as they are at the end, `[B, 3, R, R]`.
     pub(super) fn render_whole(&self, latent: &Tensor, rows: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.generator.synthesis_by(self.sight, &self.styles(latent, rows)?, self.kind)
+        // Of the layers beyond, the whole picture teaches the weights and directions alone.
+        let late = self.styles(&latent.f_detach()?, &rows.f_detach()?)?;
+        let styles = self.styles(latent, rows)?.into_iter().zip(late).zip(self.generator.layers());
+        let styles: Vec<Tensor> =
+            styles.map(|((early, late), layer)| if layer.side <= self.sight { early } else { late }).collect();
+        self.generator.synthesis_by(self.sight, &styles, self.kind)
     }
 
     /// Whether the generator goes on beyond [`Model::sight`].
@@ -43,7 +48,7 @@ impl Model {
         let angles = rows.f_slice(1, 0, 2, 1)?;
         let alpha = rows.f_slice(1, 2, COLUMNS, 1)?;
         let styles = self.generator.styles(&self.flow.posed(latent, &angles)?)?;
-        self.generator.offset(&styles, &alpha, &self.channels)
+        self.generator.directed(&self.generator.offset(&styles, &alpha, &self.channels)?, &angles, &alpha)
     }
 
     /// Where the networks live.

@@ -51,6 +51,8 @@ pub struct ImportOptions {
     pub name: String,
     /// Faces that the choice of channels averages over, and where its state is kept; the number format is `precision`'s.
     pub find: FindOptions,
+    /// Whether tuning with the pack learns directions for each person: [`PackConfig::directions`]. Without them the channels move alone, as in the paper.
+    pub directions: bool,
     /// Where the search for channels runs.
     pub device: DeviceChoice,
     /// Number format of its convolutions.
@@ -127,6 +129,7 @@ pub fn import(options: &ImportOptions, progress: &dyn Progress) -> Result<(PackC
         labels,
         framing: Framing::default(),
         tuning_rate: TUNING_RATE,
+        directions: options.directions,
         provenance: parts.provenance.join("; "),
         licence: licence(files),
         command: options.command.clone(),

@@ -124,14 +124,15 @@ impl Frozen {
             let mut x = self.start.shallow_clone();
             let mut image: Option<Tensor> = None;
             for (prepared, style) in self.layers.iter().zip(styles).take_while(|(prepared, _)| prepared.layer.side <= side) {
+                let (style, map) = prepared.layer.parted(style)?;
                 if prepared.layer.to_rgb {
-                    let rgb = prepared.colours(&x, style)?;
+                    let rgb = prepared.colours(&x, &style)?;
                     image = Some(match image {
                         Some(previous) => self.grown(&previous)?.plus(&rgb)?,
                         None => rgb,
                     });
                 } else {
-                    x = prepared.styled(&x, style, &self.slope)?;
+                    x = prepared.styled(&x, (&style, map.as_ref()), &self.slope)?;
                 }
             }
             image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
@@ -177,8 +178,8 @@ impl Prepared {
         Ok(Prepared { layer: layer.clone(), affine, kernel, power, blur, upsampling, bias })
     }
 
-    /// Modulated convolution, demodulation, bias, activation.
-    fn styled(&self, x: &Tensor, style: &Tensor, slope: &Tensor) -> Result<Tensor> {
+    /// Modulated convolution, demodulation, map, bias, activation.
+    fn styled(&self, x: &Tensor, (style, map): (&Tensor, Option<&Tensor>), slope: &Tensor) -> Result<Tensor> {
         let kind = self.kernel.kind();
         // Half precision overflows where styles are large; demodulation makes their common size irrelevant.
         let style = if kind == Kind::Half {
@@ -200,7 +201,11 @@ impl Prepared {
             }
             None => x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?,
         };
-        Ok(self.bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)
+        let bias = match map {
+            Some(map) => channels_last(&self.bias.plus(&map.scale(SQRT_2)?.f_to_kind(kind)?)?)?,
+            None => self.bias.shallow_clone(),
+        };
+        Ok(bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)
     }
 
     /// Modulated 1 x 1 convolution to colours, in single precision from here on.

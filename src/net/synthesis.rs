@@ -8,8 +8,20 @@ use super::mapping::mapping;
 use super::ops::{blur_kernel, channels_last, equal_linear, leaky_from_scaled, Calc, LEAKY_SCALE};
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::params::EXPRESSIONS;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+
+/// Degrees of yaw or pitch that move a style along a direction as far as 1 of alpha does.
+pub const ANGLE_UNIT: f64 = 20.0;
+/// What the tensors of [`Generator::directions`] and [`Generator::maps`] are called, after their layer and a dot.
+const DIRECTIONS: &str = "directions";
+const MAPS: &str = "maps";
+/// Largest side of a convolution with a map, and with one for each number.
+const MAP_SIDE: i64 = 128;
+const MOVING_SIDE: i64 = 32;
+/// Numbers with a direction: yaw, pitch and the alphas. Roll turns the finished picture.
+const NUMBERS: i64 = 2 + EXPRESSIONS as i64;
 
 /// Shape of a generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,6 +132,18 @@ impl Layer {
     fn rgb(name: String, row: i64, inputs: i64, side: i64) -> Self {
         Layer { name, row, inputs, outputs: 3, side, up: false, to_rgb: true }
     }
+    /// A style `[B, inputs]` and, if one follows it, the map `[B, 1, side, side]`.
+    ///
+    /// # Errors
+    /// Device, for another width.
+    pub(super) fn parted(&self, style: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        if style.size()[1] == self.inputs {
+            return Ok((style.shallow_clone(), None));
+        }
+        let map = style.f_slice(1, self.inputs, None, 1)?.f_view([-1, 1, self.side, self.side])?;
+        Ok((style.f_slice(1, 0, self.inputs, 1)?, Some(map)))
+    }
+
     fn kernel(&self) -> i64 {
         if self.to_rgb {
             1
@@ -274,6 +298,70 @@ impl Generator {
         Ok(out)
     }
 
+    /// The same with [`Generator::directions`] and, if asked for, [`Generator::maps`]. They begin by moving nothing; those that are there already stay.
+    ///
+    /// # Errors
+    /// Device.
+    pub fn with_directions(&self, maps: bool) -> Result<Generator> {
+        let mut weights = Weights::new();
+        weights.merge("", &self.weights)?;
+        let mut add = |name: String, shape: &[i64]| -> Result<()> {
+            if !weights.has(&name) {
+                weights.insert(name, Tensor::f_zeros(shape, (Kind::Float, self.device))?);
+            }
+            Ok(())
+        };
+        for layer in &self.layers {
+            add(format!("{}.{DIRECTIONS}", layer.name), &[NUMBERS, layer.inputs])?;
+            if maps && !layer.to_rgb && layer.side <= MAP_SIDE {
+                let count = if layer.side <= MOVING_SIDE { 1 + NUMBERS } else { 1 };
+                add(format!("{}.{MAPS}", layer.name), &[count, 1, layer.side, layer.side])?;
+            }
+        }
+        Generator::new(self.cfg.clone(), weights)
+    }
+
+    /// What one unit of each number adds to the StyleSpace vector of layer `index`, `[34, inputs]`: a unit is [`ANGLE_UNIT`] degrees of yaw and of pitch, then
+    /// 1 of each alpha.
+    pub fn directions(&self, index: usize) -> Option<&Tensor> {
+        self.own(index, DIRECTIONS)
+    }
+
+    /// What is added to all outputs of the convolution `index` place by place: `[1, 1, side, side]` whatever the numbers, or `[35, 1, side, side]`, with one
+    /// unit of each number as well. In place of the noise of Karras et al. 2020.
+    pub fn maps(&self, index: usize) -> Option<&Tensor> {
+        self.own(index, MAPS)
+    }
+
+    fn own(&self, index: usize, name: &str) -> Option<&Tensor> {
+        self.layers.get(index).and_then(|layer| self.weights.get(&format!("{}.{name}", layer.name)).ok())
+    }
+
+    /// Moves the styles along [`Generator::directions`] by yaw and pitch `[B, 2]` in degrees and `alpha` `[B, 32]`; where there are
+    /// [`Generator::maps`], what they add follows the style, `[B, inputs + side^2]`.
+    ///
+    /// # Errors
+    /// Device.
+    pub fn directed(&self, styles: &[Tensor], angles: &Tensor, alpha: &Tensor) -> Result<Vec<Tensor>> {
+        let one = Tensor::f_ones([alpha.size()[0], 1], (Kind::Float, self.device))?;
+        let numbers = Tensor::f_cat(&[one, angles.scale(1.0 / ANGLE_UNIT)?, alpha.shallow_clone()], 1)?;
+        let moving = numbers.f_slice(1, 1, None, 1)?;
+        let along = |(index, style): (usize, &Tensor)| -> Result<Tensor> {
+            let style = match self.directions(index) {
+                Some(directions) => style.plus(&moving.f_matmul(directions)?)?,
+                None => style.shallow_clone(),
+            };
+            match self.maps(index) {
+                Some(maps) => {
+                    let map = numbers.f_slice(1, 0, maps.size()[0], 1)?.f_matmul(&maps.f_flatten(1, -1)?)?;
+                    Ok(Tensor::f_cat(&[style.f_expand([map.size()[0], -1], false)?, map], 1)?)
+                }
+                None => Ok(style),
+            }
+        };
+        styles.iter().enumerate().map(along).collect()
+    }
+
     /// The image `[B, 3, R, R]` from styles. Convolutions run in `kind`; styles, demodulation and colours stay in single precision.
     pub fn synthesis(&self, styles: &[Tensor], kind: Kind) -> Result<Tensor> {
         let mut run = self.start(styles, kind)?;
@@ -298,7 +386,7 @@ impl Generator {
         }
     }
 
-    /// The pictures as they stand at `side` and at the end, `[B, 3, side, side]` and `[B, 3, R, R]`. Gradients of the latter reach only the weights of
+    /// The pictures as they stand at `side` and at the end, `[B, 3, side, side]` and `[B, 3, R, R]`. Gradients of the latter reach only weights and styles of
     /// layers beyond `side`.
     ///
     /// # Errors
@@ -316,7 +404,7 @@ impl Generator {
                 run.x = run.x.f_detach()?;
                 run.image = early.as_ref().map(Tensor::f_detach).transpose()?;
             }
-            self.advance(&mut run, &style.f_detach()?)?;
+            self.advance(&mut run, style)?;
         }
         let image = run.image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))?;
         let early = early.unwrap_or_else(|| image.shallow_clone());
@@ -347,23 +435,24 @@ impl Generator {
         let Some(layer) = self.layers.get(run.layer) else {
             return Err(Error::Misuse(format!("a generator of {} layers has no more", self.layers.len())));
         };
+        let (style, map) = layer.parted(style)?;
         if layer.to_rgb {
-            let rgb = self.colours(layer, &run.x, style)?;
+            let rgb = self.colours(layer, &run.x, &style)?;
             run.image = Some(match &run.image {
                 Some(previous) if previous.size()[2] < layer.side => self.grow(previous)?.plus(&rgb)?,
                 Some(previous) => previous.plus(&rgb)?,
                 None => rgb,
             });
         } else {
-            run.x = self.styled(layer, &run.x, style, run.noise)?;
+            run.x = self.styled(layer, &run.x, (&style, map.as_ref()), run.noise)?;
             run.noise += 1;
         }
         run.layer += 1;
         Ok(())
     }
 
-    /// Modulated 3 x 3 convolution, demodulation, noise, bias, activation.
-    fn styled(&self, layer: &Layer, x: &Tensor, style: &Tensor, noise: usize) -> Result<Tensor> {
+    /// Modulated 3 x 3 convolution, demodulation, noise, map, bias, activation.
+    fn styled(&self, layer: &Layer, x: &Tensor, (style, map): (&Tensor, Option<&Tensor>), noise: usize) -> Result<Tensor> {
         let kind = x.kind();
         let weight = self.weights.get(&format!("{}.conv.weight", layer.name))?.f_select(0, 0)?;
         let weight = weight.scale(1.0 / ((layer.inputs * 9) as f64).sqrt())?;
@@ -387,6 +476,10 @@ impl Generator {
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
         let bias = match self.noise(layer, noise)? {
             Some(n) => channels_last(&bias.plus(&n.scale(LEAKY_SCALE)?)?)?,
+            None => bias,
+        };
+        let bias = match map {
+            Some(map) => channels_last(&bias.plus(&map.scale(LEAKY_SCALE)?)?)?,
             None => bias,
         };
         let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;

@@ -62,6 +62,9 @@ pub struct PackConfig {
     /// Adam's rate for the generator's weights when it is tuned to a person.
     #[serde(default = "tuning_rate", skip_serializing_if = "is_tuning_rate")]
     pub tuning_rate: f64,
+    /// Whether tuning also learns, for each person, what yaw, pitch and the alphas add to every style, and not to the channels V alone.
+    #[serde(default = "directions", skip_serializing_if = "Clone::clone")]
+    pub directions: bool,
     /// What the pack was made from.
     pub provenance: String,
     /// Licence of the weights.
@@ -75,6 +78,10 @@ pub const TUNING_RATE: f64 = 3e-3;
 
 fn tuning_rate() -> f64 {
     TUNING_RATE
+}
+
+fn directions() -> bool {
+    true
 }
 
 fn is_tuning_rate(rate: &f64) -> bool {

@@ -49,12 +49,14 @@ pub struct Shape {
     pub flow_hidden: i64,
     /// Whether an analysis network is included (builds with the feature `analysis`).
     pub analysis: bool,
+    /// Whether tuning learns directions.
+    pub directions: bool,
 }
 
 impl Shape {
     /// 32 x 32 with few channels: milliseconds to make.
     pub fn tiny() -> Self {
-        Shape { style_dim: 16, channels: vec![16, 16, 12, 8], flow_hidden: 8, analysis: true }
+        Shape { style_dim: 16, channels: vec![16, 16, 12, 8], flow_hidden: 8, analysis: true, directions: true }
     }
 
     /// 64 x 64, of which the analysis networks see no more than of [`Shape::tiny`].
@@ -64,12 +66,18 @@ impl Shape {
 
     /// 256 x 256 with the channels that the trainer plans for that side.
     pub fn large() -> Self {
-        Shape { style_dim: 128, channels: vec![192, 192, 160, 112, 64, 32, 32], flow_hidden: 96, analysis: false }
+        Shape {
+            style_dim: 128,
+            channels: vec![192, 192, 160, 112, 64, 32, 32],
+            flow_hidden: 96,
+            analysis: false,
+            directions: true,
+        }
     }
 
     /// 128 x 128 with the channels of the built-in pack.
     pub fn full() -> Self {
-        Shape { style_dim: 128, channels: vec![192, 192, 160, 112, 64, 32], flow_hidden: 96, analysis: false }
+        Shape { style_dim: 128, channels: vec![192, 192, 160, 112, 64, 32], flow_hidden: 96, analysis: false, directions: true }
     }
 }
 
@@ -176,6 +184,7 @@ fn config(shape: &Shape, seed: u64) -> PackConfig {
         .to_vec(),
         framing: Framing::default(),
         tuning_rate: super::TUNING_RATE,
+        directions: shape.directions,
         provenance: "weights by a rule, for tests".into(),
         licence: "MIT OR Apache-2.0".into(),
         command: "effigy::pack::fixture".into(),

@@ -174,6 +174,7 @@ pub fn train_pack(options: &TrainOptions, progress: &dyn Progress) -> Result<()>
         labels: LABEL_NAMES.iter().map(|s| s.to_string()).collect(),
         framing: Default::default(),
         tuning_rate: crate::pack::TUNING_RATE,
+        directions: true,
         provenance: "trained on parametric heads rendered by effigy; no photographs, no outside weights".into(),
         licence: "MIT OR Apache-2.0".into(),
         command: options.command.clone(),

@@ -148,6 +148,7 @@ fn options(files: Checkpoints, state: Option<PathBuf>) -> ImportOptions {
         files,
         name: "small".into(),
         find: FindOptions { samples: 1, state, ..FindOptions::default() },
+        directions: true,
         device: DeviceChoice::Cpu,
         precision: Precision::Single,
         command: "test".into(),

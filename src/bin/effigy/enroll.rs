@@ -64,7 +64,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         frames.extend(clip.pick(&own, reporter)?);
         first = last;
     }
-    let options = args.fit.options(&args.device, PresetArg::Medium);
+    let options = args.fit.options(&args.device, (PresetArg::Medium, false));
     let options = EncodeOptions { unfinished: Some(work.tuning()), ..options };
     let enrolled = enroll(&pack, &frames, &options, reporter)?;
     let bytes = enrolled.identity.to_bytes()?;

@@ -65,6 +65,9 @@ pub struct ImportArgs {
     /// Faces that the choice of expression channels averages over
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     samples: u16,
+    /// Let tuning learn, for each person, what every number adds to all styles, and not to the paper's single channels alone
+    #[arg(long)]
+    directions: bool,
     /// Start of all randomness
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -141,6 +144,7 @@ fn run_import(args: &ImportArgs, reporter: &Reporter) -> Result<()> {
             state: Some(state.clone()),
             ..FindOptions::default()
         },
+        directions: args.directions,
         device: args.device.device,
         precision: args.device.precision.into(),
         // Paths stay private: a pack may be passed on.
