@@ -30,7 +30,7 @@ struct Style {
     constant: Option<Tensor>,
     /// What one unit of each number adds `[34, inputs]`, if any does: channels V and directions.
     offsets: Option<Tensor>,
-    /// What is added place by place to what the layer makes, always and per unit of each number `[1 or 35, side^2]`, if anything is.
+    /// What one unit of each number adds place by place to what the layer makes `[34, side^2]`, if any does.
     maps: Option<Tensor>,
 }
 
@@ -49,7 +49,7 @@ impl Renderer {
                 styles.push(Style {
                     constant,
                     offsets: offsets(pack, &generator, index, layer.inputs)?,
-                    maps: maps(&generator, index)?,
+                    maps: generator.maps(index)?.map_or(Ok(None), used)?,
                 });
             }
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
@@ -91,15 +91,13 @@ impl Renderer {
         })
     }
 
-    /// A(LH_t) + scatter(alpha_t, V).
+    /// A(LH_t) + scatter(alpha_t, V), moved along the directions; what maps add follows.
     fn styles(&mut self, params: &[FrameParams]) -> Result<Vec<Tensor>> {
         let rows = self.posed.rows(params)?;
         let batch = params.len() as i64;
         let angle = |degrees: f32| degrees / ANGLE_UNIT as f32;
-        let numbers: Vec<f32> =
-            params.iter().flat_map(|p| [1.0, angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
-        let numbers = from_vec(&numbers, &[batch, 3 + EXPRESSIONS as i64], self.device())?;
-        let moving = numbers.f_slice(1, 1, None, 1)?;
+        let numbers: Vec<f32> = params.iter().flat_map(|p| [angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
+        let numbers = from_vec(&numbers, &[batch, 2 + EXPRESSIONS as i64], self.device())?;
         let mut out = Vec::with_capacity(self.styles.len());
         for (index, style) in self.styles.iter().enumerate() {
             let base = match &style.constant {
@@ -107,11 +105,11 @@ impl Renderer {
                 None => self.frozen.style(index, &rows.f_select(1, self.frozen.row(index))?)?,
             };
             let moved = match &style.offsets {
-                Some(offsets) => base.plus(&moving.f_matmul(offsets)?)?,
+                Some(offsets) => base.plus(&numbers.f_matmul(offsets)?)?,
                 None => base,
             };
             out.push(match &style.maps {
-                Some(maps) => Tensor::f_cat(&[moved, numbers.f_slice(1, 0, maps.size()[0], 1)?.f_matmul(maps)?], 1)?,
+                Some(maps) => Tensor::f_cat(&[moved, numbers.f_matmul(maps)?], 1)?,
                 None => moved,
             });
         }
@@ -130,11 +128,6 @@ fn offsets(pack: &Pack, generator: &Generator, layer: usize, width: i64) -> Resu
         matrix = matrix.plus(directions)?;
     }
     used(matrix)
-}
-
-/// The maps of one layer, a row each.
-fn maps(generator: &Generator, layer: usize) -> Result<Option<Tensor>> {
-    generator.maps(layer).map_or(Ok(None), |maps| used(maps.f_flatten(1, -1)?))
 }
 
 /// The tensor, unless it is all zero.

@@ -163,7 +163,7 @@ impl Prepared {
                 blur = Some(blur_kernel(layer.outputs, 4.0, generator.device())?.f_to_kind(kind)?);
             }
             let bias = get("activate.bias")?.f_view([1, -1, 1, 1])?;
-            let bias = match generator.noise(layer, noise)? {
+            let bias = match generator.still(layer, noise)? {
                 Some(map) => channels_last(&bias.plus(&map)?)?,
                 None => bias,
             };

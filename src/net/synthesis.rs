@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Degrees of yaw or pitch that move a style along a direction as far as 1 of alpha does.
 pub const ANGLE_UNIT: f64 = 20.0;
-/// What the tensors of [`Generator::directions`] and [`Generator::maps`] are called, after their layer and a dot.
+/// What the tensors that [`Generator::with_directions`] adds are called, after their layer and a dot.
 const DIRECTIONS: &str = "directions";
 const MAPS: &str = "maps";
 /// Largest side of a convolution with a map, and with one for each number.
@@ -298,7 +298,9 @@ impl Generator {
         Ok(out)
     }
 
-    /// The same with [`Generator::directions`] and, if asked for, [`Generator::maps`]. They begin by moving nothing; those that are there already stay.
+    /// The same with [`Generator::directions`] and, if `maps` are asked for, pictures `NAME.maps` `[35, 1, side, side]` that are added to all outputs of a
+    /// convolution: the first always, the others ([`Generator::maps`]) by the numbers; at large sides the first alone. They take the place of the noise of
+    /// Karras et al. 2020. All begin by adding nothing; those that are there already stay.
     ///
     /// # Errors
     /// Device.
@@ -327,35 +329,35 @@ impl Generator {
         self.own(index, DIRECTIONS)
     }
 
-    /// What is added to all outputs of the convolution `index` place by place: `[1, 1, side, side]` whatever the numbers, or `[35, 1, side, side]`, with one
-    /// unit of each number as well. In place of the noise of Karras et al. 2020.
-    pub fn maps(&self, index: usize) -> Option<&Tensor> {
-        self.own(index, MAPS)
+    /// What one unit of each number adds to all outputs of the convolution `index`, place by place, `[34, side^2]`.
+    ///
+    /// # Errors
+    /// Device.
+    pub fn maps(&self, index: usize) -> Result<Option<Tensor>> {
+        match self.own(index, MAPS) {
+            Some(maps) if maps.size()[0] > 1 => Ok(Some(maps.f_slice(0, 1, None, 1)?.f_flatten(1, -1)?)),
+            _ => Ok(None),
+        }
     }
 
     fn own(&self, index: usize, name: &str) -> Option<&Tensor> {
         self.layers.get(index).and_then(|layer| self.weights.get(&format!("{}.{name}", layer.name)).ok())
     }
 
-    /// Moves the styles along [`Generator::directions`] by yaw and pitch `[B, 2]` in degrees and `alpha` `[B, 32]`; where there are
-    /// [`Generator::maps`], what they add follows the style, `[B, inputs + side^2]`.
+    /// Moves the styles along [`Generator::directions`] by yaw and pitch `[B, 2]` in degrees and `alpha` `[B, 32]`. Where there are
+    /// [`Generator::maps`], what they add follows the style: `[B, inputs + side^2]`.
     ///
     /// # Errors
     /// Device.
     pub fn directed(&self, styles: &[Tensor], angles: &Tensor, alpha: &Tensor) -> Result<Vec<Tensor>> {
-        let one = Tensor::f_ones([alpha.size()[0], 1], (Kind::Float, self.device))?;
-        let numbers = Tensor::f_cat(&[one, angles.scale(1.0 / ANGLE_UNIT)?, alpha.shallow_clone()], 1)?;
-        let moving = numbers.f_slice(1, 1, None, 1)?;
+        let numbers = Tensor::f_cat(&[angles.scale(1.0 / ANGLE_UNIT)?, alpha.shallow_clone()], 1)?;
         let along = |(index, style): (usize, &Tensor)| -> Result<Tensor> {
             let style = match self.directions(index) {
-                Some(directions) => style.plus(&moving.f_matmul(directions)?)?,
+                Some(directions) => style.plus(&numbers.f_matmul(directions)?)?,
                 None => style.shallow_clone(),
             };
-            match self.maps(index) {
-                Some(maps) => {
-                    let map = numbers.f_slice(1, 0, maps.size()[0], 1)?.f_matmul(&maps.f_flatten(1, -1)?)?;
-                    Ok(Tensor::f_cat(&[style.f_expand([map.size()[0], -1], false)?, map], 1)?)
-                }
+            match self.maps(index)? {
+                Some(maps) => Ok(Tensor::f_cat(&[style.f_expand([numbers.size()[0], -1], false)?, numbers.f_matmul(&maps)?], 1)?),
                 None => Ok(style),
             }
         };
@@ -474,7 +476,7 @@ impl Generator {
             x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
         };
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
-        let bias = match self.noise(layer, noise)? {
+        let bias = match self.still(layer, noise)? {
             Some(n) => channels_last(&bias.plus(&n.scale(LEAKY_SCALE)?)?)?,
             None => bias,
         };
@@ -486,14 +488,21 @@ impl Generator {
         leaky_from_scaled(&bias.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?)
     }
 
-    /// Fixed noise `[1, 1, side, side]` times its strength; packs without noise leave the tensors out.
-    pub(super) fn noise(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
+    /// What is added to all outputs whatever the numbers, `[1, 1, side, side]`: fixed noise times its strength, and the first of the layer's maps.
+    pub(super) fn still(&self, layer: &Layer, noise: usize) -> Result<Option<Tensor>> {
         let strength = format!("{}.noise.weight", layer.name);
-        if !self.weights.has(&strength) {
-            return Ok(None);
+        let noise = match self.weights.has(&strength) {
+            true => {
+                let map = self.weights.shaped(&format!("noises.noise_{noise}"), &[1, 1, layer.side, layer.side])?;
+                Some(map.times(self.weights.shaped(&strength, &[1])?)?)
+            }
+            false => None,
+        };
+        let map = self.weights.get(&format!("{}.{MAPS}", layer.name)).ok().map(|maps| maps.f_slice(0, 0, 1, 1)).transpose()?;
+        match (noise, map) {
+            (Some(noise), Some(map)) => noise.plus(&map).map(Some),
+            (noise, map) => Ok(noise.or(map)),
         }
-        let map = self.weights.shaped(&format!("noises.noise_{index}"), &[1, 1, layer.side, layer.side])?;
-        Ok(Some(map.times(self.weights.shaped(&strength, &[1])?)?))
     }
 
     /// Modulated 1 x 1 convolution to colours, without demodulation.
