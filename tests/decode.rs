@@ -87,6 +87,13 @@ fn an_identity_with_directions_moves_along_them() {
         assert!(furthest(&picture, &direct(&pack, &identity, &p)) <= 1, "frame {i}");
         assert!(furthest(&picture, &without.render(&p).unwrap()) > 8, "frame {i}");
     }
+    // Directions end where the pose does.
+    let turned = |yaw: f32| FrameParams { yaw, ..FrameParams::default() };
+    assert_eq!(with.render(&turned(60_000.0)).unwrap(), with.render(&turned(90.0)).unwrap());
+    assert!(
+        !tuned_generator(&pack, &identity, Device::Cpu).unwrap().weights().has("conv1.maps"),
+        "what nobody sent is not computed with"
+    );
     let rest = FrameParams::default();
     assert!(furthest(&with.render(&rest).unwrap(), &without.render(&rest).unwrap()) <= 1);
 }

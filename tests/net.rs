@@ -136,6 +136,34 @@ fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
 }
 
 #[test]
+fn maps_are_added_as_noise_is_and_the_frozen_generator_knows_them() {
+    let (_, generator) = setting();
+    let with = generator.with_directions(true).unwrap();
+    let styles = no_grad(|| generator.styles(&w_plus(&generator, 2)).unwrap());
+    let angles = from_vec(&[9.0, 2.0, -14.0, 5.0], &[2, 2], Device::Cpu).unwrap();
+    let alpha = from_vec(&fixture::rule("net/alpha", 2 * EXPRESSIONS, 0.3, 0.0), &[2, EXPRESSIONS as i64], Device::Cpu).unwrap();
+    let draw = || no_grad(|| with.synthesis(&with.directed(&styles, &angles, &alpha).unwrap(), Kind::Float).unwrap());
+    let plain = no_grad(|| generator.synthesis(&styles, Kind::Float).unwrap());
+    let far = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+    assert!(far(&plain, &draw()) < 1e-5, "maps begin by adding nothing");
+    no_grad(|| {
+        for (name, tensor) in with.weights().iter().filter(|(name, _)| name.ends_with(".maps")) {
+            let values = from_vec(&fixture::rule(name, tensor.numel(), 0.2, 0.0), &tensor.size(), Device::Cpu).unwrap();
+            tensor.shallow_clone().copy_(&values);
+        }
+    });
+    let moved = draw();
+    assert!(far(&plain, &moved) > 0.05);
+    for (kind, allowed) in [(Kind::Float, 2e-5), (Kind::BFloat16, 0.3)] {
+        let frozen = Frozen::new(&with, kind).unwrap().synthesis(&with.directed(&styles, &angles, &alpha).unwrap()).unwrap();
+        assert!(far(&moved, &frozen) < allowed, "{kind:?}: off by {}", far(&moved, &frozen));
+    }
+    let mut wrong = with.directed(&styles, &angles, &alpha).unwrap();
+    wrong[0] = Tensor::f_cat(&[&wrong[0], &wrong[0]], 1).unwrap();
+    assert!(with.synthesis(&wrong, Kind::Float).is_err(), "a style of another width");
+}
+
+#[test]
 fn zero_angles_give_the_latent_back() {
     let (pack, generator) = setting();
     let w = w_plus(&generator, 1);

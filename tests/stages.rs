@@ -142,6 +142,7 @@ fn layers_beyond_what_the_search_sees_are_tuned_too() {
     let params: Vec<FrameParams> = enrolled.params.iter().map(|p| p.unwrap()).collect();
     let identity = &enrolled.identity;
     assert!(identity.tuned.iter().any(|t| t.name.starts_with("to_rgbs.3.")), "the last colours are tuned");
+    assert!(identity.tuned.iter().any(|t| t.name == "convs.7.directions"), "and what the numbers do there");
     // The same person with the pack's own weights where the search does not look.
     let mut blind = identity.clone();
     blind.tuned.retain(|t| !["convs.6.", "convs.7.", "to_rgbs.3."].iter().any(|layer| t.name.starts_with(layer)));
@@ -182,7 +183,7 @@ fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let seen = crops(&pack, 10);
     let path = std::env::temp_dir().join(format!("effigy-unfinished-{}.safetensors", std::process::id()));
     let _ = std::fs::remove_file(&path);
-    let whole = EncodeOptions { tune_steps: Some(96), ..options(Tuning::Joint) };
+    let whole = EncodeOptions { tune_steps: Some(96), maps: true, ..options(Tuning::Joint) };
     let kept = EncodeOptions { unfinished: Some(path.clone()), ..whole.clone() };
     let through = enroll(&pack, &seen, &whole, &Silent).unwrap();
     // Stopped before the weights are rounded, and again after.
@@ -190,8 +191,9 @@ fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
         let result = enroll(&pack, &seen, &kept, &StopAfter::new("tune the generator", questions));
         assert!(matches!(result, Err(Error::Cancelled)));
     }
-    let other = EncodeOptions { seed: 1, ..kept.clone() };
-    assert!(matches!(enroll(&pack, &seen, &other, &Silent), Err(Error::Misuse(text)) if text.contains("other settings")));
+    for other in [EncodeOptions { seed: 1, ..kept.clone() }, EncodeOptions { maps: !kept.maps, ..kept.clone() }] {
+        assert!(matches!(enroll(&pack, &seen, &other, &Silent), Err(Error::Misuse(text)) if text.contains("other settings")));
+    }
     assert!(matches!(enroll(&pack, &seen[1..], &kept, &Silent), Err(Error::Misuse(_))), "other frames");
     // Only the rest of the tuning is left, and nothing of what comes before it.
     let rest = enroll(&pack, &seen, &kept, &StopAfter::new("fit the latent", 0)).unwrap();

@@ -53,22 +53,24 @@ pub fn latent_tensor(pack: &Pack, identity: &Identity, device: Device) -> Result
     from_vec(&latent.data, &[1, latent.rows as i64, latent.dim as i64], device)
 }
 
-/// The generator of `identity` on `device`. Tensors without a tuned difference share the pack's memory on the CPU.
+/// The generator of `identity` on `device`: its styles are moved by [`Generator::offset`] and then by [`Generator::directed`]. Tensors without a tuned difference share the pack's memory on the CPU.
 ///
 /// # Errors
 /// As [`check_identity`]; malformed for tuned tensors that the generator does not have; device.
 pub fn tuned_generator(pack: &Pack, identity: &Identity, device: Device) -> Result<Generator> {
     check_identity(pack, identity)?;
-    let generator = pack.generator(device)?.with_directions(true)?;
+    let generator = pack.generator(device)?;
     if identity.tuned.is_empty() {
         return Ok(generator);
     }
     let mut weights = Weights::new();
     weights.merge("", generator.weights())?;
+    // What a person may have beyond the pack is added to zeros; what nobody sent is not there to be computed with.
+    let bases = generator.with_directions(true)?;
     let mut seen = BTreeSet::new();
     for tuned in &identity.tuned {
         let shape: Vec<i64> = tuned.shape.iter().map(|d| i64::try_from(*d).unwrap_or(i64::MAX)).collect();
-        let base = generator.weights().shaped(&tuned.name, &shape)?;
+        let base = bases.weights().shaped(&tuned.name, &shape)?;
         if !seen.insert(tuned.name.as_str()) {
             return Err(Error::Malformed(format!("identity: tensor {} is tuned twice", tuned.name)));
         }

@@ -19,7 +19,7 @@ pub struct GridOptions {
 }
 
 /// Angles beyond these are rendered as these: no face is seen there, and the grid stays bounded.
-const MOST_DEGREES: f32 = 90.0;
+pub(super) const MOST_DEGREES: f32 = 90.0;
 /// Smallest distance of the nodes, degrees: the whole grid of 512-wide rows then takes 270 MB at most.
 const SMALLEST_STEP: f32 = 1.0;
 /// Nodes per side of a tile; one tile is one batch for the flow.

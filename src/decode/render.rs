@@ -3,15 +3,15 @@
 //! Only the styles of the four posed rows are computed per frame; those of the other rows are constants of the identity.
 
 use super::identity::{latent_tensor, tuned_generator};
-use super::posed::{GridOptions, PosedGrid};
+use super::posed::{GridOptions, PosedGrid, MOST_DEGREES};
 use crate::bitstream::Identity;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::flow::POSED_ROWS;
 use crate::net::ops::{from_vec, to_frames, Calc};
-use crate::net::{Frozen, Generator, ANGLE_UNIT};
+use crate::net::{Frozen, Generator, DIRECTION_DEGREES, NUMBERS};
 use crate::pack::Pack;
-use crate::params::{FrameParams, EXPRESSIONS};
+use crate::params::FrameParams;
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Everything that turns one identity's parameters into pictures.
@@ -95,9 +95,9 @@ impl Renderer {
     fn styles(&mut self, params: &[FrameParams]) -> Result<Vec<Tensor>> {
         let rows = self.posed.rows(params)?;
         let batch = params.len() as i64;
-        let angle = |degrees: f32| degrees / ANGLE_UNIT as f32;
+        let angle = |degrees: f32| degrees.clamp(-MOST_DEGREES, MOST_DEGREES) / DIRECTION_DEGREES as f32;
         let numbers: Vec<f32> = params.iter().flat_map(|p| [angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
-        let numbers = from_vec(&numbers, &[batch, 2 + EXPRESSIONS as i64], self.device())?;
+        let numbers = from_vec(&numbers, &[batch, NUMBERS], self.device())?;
         let mut out = Vec::with_capacity(self.styles.len());
         for (index, style) in self.styles.iter().enumerate() {
             let base = match &style.constant {
@@ -119,11 +119,11 @@ impl Renderer {
 
 /// What one unit of each number adds to one layer's style: the rows of V that belong to it, and its directions.
 fn offsets(pack: &Pack, generator: &Generator, layer: usize, width: i64) -> Result<Option<Tensor>> {
-    let mut matrix = vec![0f32; (2 + EXPRESSIONS) * width as usize];
+    let mut matrix = vec![0f32; (NUMBERS * width) as usize];
     for (i, c) in pack.config().channels.iter().enumerate().filter(|(_, c)| c.layer == layer) {
         matrix[(2 + i) * width as usize + c.channel as usize] = c.gain;
     }
-    let mut matrix = from_vec(&matrix, &[2 + EXPRESSIONS as i64, width], generator.device())?;
+    let mut matrix = from_vec(&matrix, &[NUMBERS, width], generator.device())?;
     if let Some(directions) = generator.directions(layer) {
         matrix = matrix.plus(directions)?;
     }

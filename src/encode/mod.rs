@@ -160,8 +160,8 @@ pub struct EncodeOptions {
     pub seed: u64,
     /// Name stored in the identity.
     pub name: String,
-    /// Whether tuning also learns pictures that are added inside the generator, one for each number (with packs whose tuning learns directions): frames that
-    /// are tuned on come out better, others worse. Only for [`enroll`].
+    /// Whether tuning also learns maps, pictures that are added inside the generator, always and by the numbers: frames that are tuned on come out better, others
+    /// worse. Without effect where the pack's tuning learns no directions. Only for [`enroll`].
     pub maps: bool,
     /// Whether the background of the crops hardly counts, where the pack's parser finds it: for receivers that lay the head over a background of
     /// their own.

@@ -2,12 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::net::ops::{from_vec, to_vec};
-use crate::net::{Channel, Generator, PoseFlow};
+use crate::net::{Channel, Generator, PoseFlow, NUMBERS};
 use crate::params::{FrameParams, WPlus, EXPRESSIONS};
 use tch::{Device, Kind, Tensor};
 
 /// Columns of a parameter table: yaw, pitch, then alpha. Roll is not part of the upright picture.
-pub(super) const COLUMNS: i64 = 2 + EXPRESSIONS as i64;
+pub(super) const COLUMNS: i64 = NUMBERS;
 
 /// Generator and flow with the channels V.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))`, moved along the directions where there are any, for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`. The generator is stopped at
+    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))`, moved along directions where there are any, for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`. The generator is stopped at
     /// [`Model::sight`] where it goes on beyond.
     pub(super) fn render(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
         self.generator.synthesis_to(self.sight, &self.styles(latent, rows)?, self.kind)
@@ -31,9 +31,11 @@ impl Model {
 
     /// The same pictures, and as they are at the end, `[B, 3, R, R]`.
     pub(super) fn render_whole(&self, latent: &Tensor, rows: &Tensor) -> Result<(Tensor, Tensor)> {
-        // Of the layers beyond, the whole picture teaches the weights and directions alone.
-        let late = self.styles(&latent.f_detach()?, &rows.f_detach()?)?;
-        let styles = self.styles(latent, rows)?.into_iter().zip(late).zip(self.generator.layers());
+        let base = self.channels_moved(latent, rows)?;
+        // Of the layers beyond, the whole picture teaches weights, directions and maps alone.
+        let detached = base.iter().map(Tensor::f_detach).collect::<std::result::Result<Vec<_>, _>>()?;
+        let late = self.directed(&detached, &rows.f_detach()?)?;
+        let styles = self.directed(&base, rows)?.into_iter().zip(late).zip(self.generator.layers());
         let styles: Vec<Tensor> =
             styles.map(|((early, late), layer)| if layer.side <= self.sight { early } else { late }).collect();
         self.generator.synthesis_by(self.sight, &styles, self.kind)
@@ -45,10 +47,18 @@ impl Model {
     }
 
     fn styles(&self, latent: &Tensor, rows: &Tensor) -> Result<Vec<Tensor>> {
-        let angles = rows.f_slice(1, 0, 2, 1)?;
-        let alpha = rows.f_slice(1, 2, COLUMNS, 1)?;
-        let styles = self.generator.styles(&self.flow.posed(latent, &angles)?)?;
-        self.generator.directed(&self.generator.offset(&styles, &alpha, &self.channels)?, &angles, &alpha)
+        self.directed(&self.channels_moved(latent, rows)?, rows)
+    }
+
+    /// A(LH_t) + scatter(alpha_t, V).
+    fn channels_moved(&self, latent: &Tensor, rows: &Tensor) -> Result<Vec<Tensor>> {
+        let styles = self.generator.styles(&self.flow.posed(latent, &rows.f_slice(1, 0, 2, 1)?)?)?;
+        self.generator.offset(&styles, &rows.f_slice(1, 2, COLUMNS, 1)?, &self.channels)
+    }
+
+    /// What the person's directions and maps add, where there are any.
+    fn directed(&self, styles: &[Tensor], rows: &Tensor) -> Result<Vec<Tensor>> {
+        self.generator.directed(styles, &rows.f_slice(1, 0, 2, 1)?, &rows.f_slice(1, 2, COLUMNS, 1)?)
     }
 
     /// Where the networks live.

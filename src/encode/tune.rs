@@ -1,7 +1,7 @@
 //! Tuning: the identity latent, the generator's weights and the frames' numbers, fitted together (`joint`) or one after the other
 //! (`pivotal`, after PTI: Roich et al. 2021).
 //!
-//! Affine and mapping layers stay frozen, so that the numbers keep their meaning from person to person.
+//! Affine and mapping layers stay frozen, so that the channels keep their meaning from person to person; what the person's directions and maps add begins at zero.
 
 use super::crops::Crops;
 use super::differences::Differences;
@@ -337,7 +337,14 @@ mod tests {
         for name in ["style.1.weight", "conv1.conv.modulation.weight", "convs.0.conv.modulation.bias", "convs.0.noise.weight"] {
             assert!(!tunable(name), "{name}");
         }
-        for name in ["input.input", "conv1.conv.weight", "convs.0.activate.bias", "to_rgbs.1.conv.weight"] {
+        for name in [
+            "input.input",
+            "conv1.conv.weight",
+            "convs.0.activate.bias",
+            "to_rgbs.1.conv.weight",
+            "conv1.directions",
+            "conv1.maps",
+        ] {
             assert!(tunable(name), "{name}");
         }
     }

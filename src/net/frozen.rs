@@ -4,7 +4,7 @@
 //! cast and transposed kernels, the kernels' power for the demodulation, blur kernels, bias with its noise.
 
 use super::ops::{blur_kernel, channels_last, Calc};
-use super::synthesis::{Generator, Layer};
+use super::synthesis::{Generator, Layer, MOST_ADDED};
 use crate::error::{Error, Result};
 use std::f64::consts::SQRT_2;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -163,7 +163,7 @@ impl Prepared {
                 blur = Some(blur_kernel(layer.outputs, 4.0, generator.device())?.f_to_kind(kind)?);
             }
             let bias = get("activate.bias")?.f_view([1, -1, 1, 1])?;
-            let bias = match generator.still(layer, noise)? {
+            let bias = match generator.constant_map(layer, noise)? {
                 Some(map) => channels_last(&bias.plus(&map)?)?,
                 None => bias,
             };
@@ -202,7 +202,7 @@ impl Prepared {
             None => x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?,
         };
         let bias = match map {
-            Some(map) => channels_last(&self.bias.plus(&map.scale(SQRT_2)?.f_to_kind(kind)?)?)?,
+            Some(map) => channels_last(&self.bias.plus(&map.f_clamp(-MOST_ADDED, MOST_ADDED)?.scale(SQRT_2)?.f_to_kind(kind)?)?)?,
             None => self.bias.shallow_clone(),
         };
         Ok(bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)

@@ -33,5 +33,5 @@ pub use analysis::{Analysis, AnalysisConfig, PublishedConfig};
 pub use flow::{FlowConfig, PoseFlow};
 pub use frozen::{Frozen, Upsampling};
 pub use rowflow::{RowFlow, RowFlowConfig};
-pub use synthesis::{Channel, Generator, GeneratorConfig, Layer, ANGLE_UNIT};
+pub use synthesis::{Channel, Generator, GeneratorConfig, Layer, DIRECTION_DEGREES, NUMBERS};
 pub use weights::Weights;

@@ -12,16 +12,18 @@ use crate::params::EXPRESSIONS;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Degrees of yaw or pitch that move a style along a direction as far as 1 of alpha does.
-pub const ANGLE_UNIT: f64 = 20.0;
+/// Degrees of yaw or pitch that are one unit of its direction, as 1 is of alpha's.
+pub const DIRECTION_DEGREES: f64 = 20.0;
 /// What the tensors that [`Generator::with_directions`] adds are called, after their layer and a dot.
 const DIRECTIONS: &str = "directions";
 const MAPS: &str = "maps";
+/// Most that a map adds: half precision holds it and what comes of it.
+pub(super) const MOST_ADDED: f64 = 1e4;
 /// Largest side of a convolution with a map, and with one for each number.
 const MAP_SIDE: i64 = 128;
 const MOVING_SIDE: i64 = 32;
 /// Numbers with a direction: yaw, pitch and the alphas. Roll turns the finished picture.
-const NUMBERS: i64 = 2 + EXPRESSIONS as i64;
+pub const NUMBERS: i64 = 2 + EXPRESSIONS as i64;
 
 /// Shape of a generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,13 +134,18 @@ impl Layer {
     fn rgb(name: String, row: i64, inputs: i64, side: i64) -> Self {
         Layer { name, row, inputs, outputs: 3, side, up: false, to_rgb: true }
     }
-    /// A style `[B, inputs]` and, if one follows it, the map `[B, 1, side, side]`.
+
+    /// A style `[B, inputs]` and, if one follows it, the map `[B, 1, side, side]` of a convolution.
     ///
     /// # Errors
-    /// Device, for another width.
+    /// Misuse for another width; device.
     pub(super) fn parted(&self, style: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
-        if style.size()[1] == self.inputs {
+        let width = style.size().get(1).copied().unwrap_or(0);
+        if width == self.inputs {
             return Ok((style.shallow_clone(), None));
+        }
+        if self.to_rgb || width != self.inputs + self.side * self.side {
+            return Err(Error::Misuse(format!("{}: a style of width {width}, expected {}", self.name, self.inputs)));
         }
         let map = style.f_slice(1, self.inputs, None, 1)?.f_view([-1, 1, self.side, self.side])?;
         Ok((style.f_slice(1, 0, self.inputs, 1)?, Some(map)))
@@ -323,7 +330,7 @@ impl Generator {
         Generator::new(self.cfg.clone(), weights)
     }
 
-    /// What one unit of each number adds to the StyleSpace vector of layer `index`, `[34, inputs]`: a unit is [`ANGLE_UNIT`] degrees of yaw and of pitch, then
+    /// What one unit of each number adds to the StyleSpace vector of layer `index`, `[34, inputs]`: a unit is [`DIRECTION_DEGREES`] degrees of yaw and of pitch, then
     /// 1 of each alpha.
     pub fn directions(&self, index: usize) -> Option<&Tensor> {
         self.own(index, DIRECTIONS)
@@ -350,7 +357,7 @@ impl Generator {
     /// # Errors
     /// Device.
     pub fn directed(&self, styles: &[Tensor], angles: &Tensor, alpha: &Tensor) -> Result<Vec<Tensor>> {
-        let numbers = Tensor::f_cat(&[angles.scale(1.0 / ANGLE_UNIT)?, alpha.shallow_clone()], 1)?;
+        let numbers = Tensor::f_cat(&[angles.scale(1.0 / DIRECTION_DEGREES)?, alpha.shallow_clone()], 1)?;
         let along = |(index, style): (usize, &Tensor)| -> Result<Tensor> {
             let style = match self.directions(index) {
                 Some(directions) => style.plus(&numbers.f_matmul(directions)?)?,
@@ -476,24 +483,24 @@ impl Generator {
             x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
         };
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
-        let bias = match self.still(layer, noise)? {
+        let bias = match self.constant_map(layer, noise)? {
             Some(n) => channels_last(&bias.plus(&n.scale(LEAKY_SCALE)?)?)?,
             None => bias,
         };
         let bias = match map {
-            Some(map) => channels_last(&bias.plus(&map.scale(LEAKY_SCALE)?)?)?,
+            Some(map) => channels_last(&bias.plus(&map.f_clamp(-MOST_ADDED, MOST_ADDED)?.scale(LEAKY_SCALE)?)?)?,
             None => bias,
         };
         let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
         leaky_from_scaled(&bias.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?)
     }
 
-    /// What is added to all outputs whatever the numbers, `[1, 1, side, side]`: fixed noise times its strength, and the first of the layer's maps.
-    pub(super) fn still(&self, layer: &Layer, noise: usize) -> Result<Option<Tensor>> {
+    /// What is added to all outputs whatever the numbers, `[1, 1, side, side]`: the fixed noise `index` times its strength, and the first of the layer's maps.
+    pub(super) fn constant_map(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
         let strength = format!("{}.noise.weight", layer.name);
         let noise = match self.weights.has(&strength) {
             true => {
-                let map = self.weights.shaped(&format!("noises.noise_{noise}"), &[1, 1, layer.side, layer.side])?;
+                let map = self.weights.shaped(&format!("noises.noise_{index}"), &[1, 1, layer.side, layer.side])?;
                 Some(map.times(self.weights.shaped(&strength, &[1])?)?)
             }
             false => None,

@@ -62,8 +62,9 @@ pub struct PackConfig {
     /// Adam's rate for the generator's weights when it is tuned to a person.
     #[serde(default = "tuning_rate", skip_serializing_if = "is_tuning_rate")]
     pub tuning_rate: f64,
-    /// Whether tuning also learns, for each person, what yaw, pitch and the alphas add to every style, and not to the channels V alone.
-    #[serde(default = "directions", skip_serializing_if = "Clone::clone")]
+    /// Whether tuning also learns, for each person, what yaw, pitch and the alphas add to every style (directions) and, where it is asked for, to every
+    /// place (maps), and not to the channels V alone.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub directions: bool,
     /// What the pack was made from.
     pub provenance: String,
@@ -80,8 +81,12 @@ fn tuning_rate() -> f64 {
     TUNING_RATE
 }
 
-fn directions() -> bool {
+fn yes() -> bool {
     true
+}
+
+fn is_yes(answer: &bool) -> bool {
+    *answer
 }
 
 fn is_tuning_rate(rate: &f64) -> bool {

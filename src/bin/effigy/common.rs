@@ -166,8 +166,8 @@ pub struct FitArgs {
     /// Most bytes of the identity; fewer cost likeness [default: 150000]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(SMALLEST..=LARGEST))]
     pub identity_bytes: Option<u32>,
-    /// Whether tuning also learns pictures inside the generator that the numbers add: footage that is tuned on comes out better, other footage of the person
-    /// worse [default: on for `encode` and `demo`, off for `enroll`]
+    /// Whether tuning also learns maps, pictures that are added inside the generator: frames that are tuned on come out better, others of the person worse. Needs a
+    /// pack whose tuning learns directions [default: on for `encode`, off for `enroll` and `demo`]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub maps: Option<Switch>,
     /// Let the background of the crops hardly count: for receivers that show the head before another background
@@ -196,6 +196,13 @@ impl FitArgs {
                 "--preset live fits nothing: it needs an enrolled person (effigy encode --identity FILE)".into(),
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Says so where maps were asked for and the pack has none.
+    pub fn check_maps(&self, pack: &Pack) {
+        if self.maps == Some(Switch::On) && !pack.config().directions {
+            log::warn!("--maps on: tuning with this pack learns no directions, and so no maps");
         }
     }
 

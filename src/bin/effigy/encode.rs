@@ -114,6 +114,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let live = args.fit.preset == Some(PresetArg::Live);
     let work = if live { None } else { Some(UnfinishedRun::open(&args.output, args.resume)?) };
     let pack = args.pack.load()?;
+    args.fit.check_maps(&pack);
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
     let mut options = args.fit.options(&args.device, (PresetArg::Medium, true));
     options.head_only |= args.plate.is_some();

@@ -197,6 +197,7 @@ fn pack(path: &Path) -> Result<Map<String, Value>> {
         "resolution": config.generator.resolution,
         "total_bytes": bytes,
         "analysis": config.analysis.is_some(),
+        "directions": config.directions,
         "lacks": config.lacks(),
         "channels": channels,
         "provenance": config.provenance,
