@@ -1,6 +1,7 @@
 //! The command, run as a user runs it: with a small pack made by rule and a clip of a parametric head.
 #![cfg(feature = "cli")]
 
+mod fitting;
 mod residual;
 mod resume;
 
@@ -260,20 +261,6 @@ fn an_identity_can_travel_apart_and_be_used_again() {
     room.ok(&format!("encode crops.mkv --aligned-input --identity me.identity --pack pack.safetensors -o again.effigy {QUICK}"));
     let of = |name: &str| json(&room.ok(&format!("inspect {name} --json")))["identity"].clone();
     assert_eq!(of("again.effigy"), of("inline.effigy"));
-}
-
-#[test]
-fn a_clip_is_fitted_with_maps_and_a_person_without_unless_asked() {
-    let room = Room::new("maps");
-    let maps = |identity: &str| json(&room.ok(&format!("inspect {identity} --json")))["metadata"]["maps"].clone();
-    let short = format!("crops.mkv --aligned-input --pack pack.safetensors {QUICK} --tune-steps 2");
-    for (flag, clip, person) in
-        [("", "yes", "no"), ("--maps off", "no", "no"), ("--maps on", "yes", "yes"), ("--tuning none", "no", "no")]
-    {
-        room.ok(&format!("encode {short} {flag} -o a.effigy --save-identity a.identity"));
-        room.ok(&format!("enroll {short} {flag} -o b.identity"));
-        assert_eq!((maps("a.identity"), maps("b.identity")), (clip.into(), person.into()), "{flag}");
-    }
 }
 
 #[test]
