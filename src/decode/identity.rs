@@ -53,7 +53,8 @@ pub fn latent_tensor(pack: &Pack, identity: &Identity, device: Device) -> Result
     from_vec(&latent.data, &[1, latent.rows as i64, latent.dim as i64], device)
 }
 
-/// The generator of `identity` on `device`: its styles are moved by [`Generator::offset`] and then by [`Generator::directed`]. Tensors without a tuned difference share the pack's memory on the CPU.
+/// The generator of `identity` on `device`: its styles are moved by [`Generator::offset`] and then by [`Generator::directed`]. Tensors without
+/// a tuned difference share the pack's memory on the CPU.
 ///
 /// # Errors
 /// As [`check_identity`]; malformed for tuned tensors that the generator does not have; device.

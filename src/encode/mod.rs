@@ -331,7 +331,8 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let picks = worth_enrolling(&frames.iter().map(AlignedFrame::track).collect::<Vec<_>>());
     let crops = bench.crops(pack, picks.iter().map(|i| &frames[*i]))?;
     let judge = bench.judge(pack)?;
-    let original = match pack.config().directions {
+    let directions = pack.config().directions && plan.tuning != Tuning::None;
+    let original = match directions {
         true => pack.generator(bench.device)?.with_directions(options.maps)?,
         false => pack.generator(bench.device)?,
     };
@@ -351,7 +352,8 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
         Tuning::None => None,
         _ => Some(Differences::new(&model.generator, &original, model.tuning_rate, model.sight)?),
     };
-    let mut identity = blank(pack, options, &plan, crops.len(), &start.latent)?;
+    let maps = directions && options.maps;
+    let mut identity = blank(pack, (options, maps), &plan, crops.len(), &start.latent)?;
     // What latent, anchors and the like leave of the bytes.
     let room = |identity: &Identity| Ok::<_, Error>(bytes.saturating_sub(identity.to_bytes()?.len()));
     let expected = room(&identity)?;
@@ -382,7 +384,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
 }
 
 /// What is known of an identity before anything is fitted; what is not has the size that it will have.
-fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, latent: &Tensor) -> Result<Identity> {
+fn blank(pack: &Pack, (options, maps): (&EncodeOptions, bool), plan: &Plan, frames: usize, latent: &Tensor) -> Result<Identity> {
     Ok(Identity {
         pack: pack.hash(),
         name: options.name.clone(),
@@ -393,7 +395,7 @@ fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, laten
         rest: FrameParams::default(),
         anchors: vec![FrameParams::default(); ANCHORS.min(frames)],
         thumbnail: None,
-        metadata: settings(options, plan, frames, pack.config().directions),
+        metadata: settings((options, maps), plan, frames),
     })
 }
 
@@ -412,14 +414,14 @@ fn batch(side: i64) -> usize {
 }
 
 /// Settings for people to read.
-fn settings(options: &EncodeOptions, plan: &Plan, frames: usize, directions: bool) -> BTreeMap<String, String> {
+fn settings((options, maps): (&EncodeOptions, bool), plan: &Plan, frames: usize) -> BTreeMap<String, String> {
     let entries = [
         ("tuning", format!("{:?}", plan.tuning).to_lowercase()),
         ("preset", format!("{:?}", options.preset).to_lowercase()),
         ("tune_steps", plan.tune_steps.to_string()),
         ("frames", frames.to_string()),
         ("target", "camera".into()),
-        ("maps", if options.maps && directions && plan.tuning != Tuning::None { "yes" } else { "no" }.into()),
+        ("maps", if maps { "yes" } else { "no" }.into()),
         ("weighed", if options.head_only { "head" } else { "whole crop" }.into()),
     ];
     entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect()

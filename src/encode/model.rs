@@ -23,8 +23,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))`, moved along directions where there are any, for rows `[B, COLUMNS]`; `latent` `[1, rows, dim]`. The generator is stopped at
-    /// [`Model::sight`] where it goes on beyond.
+    /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))`, moved along directions where there are any, for rows `[B, COLUMNS]`; `latent`
+    /// `[1, rows, dim]`. The generator is stopped at [`Model::sight`] where it goes on beyond.
     pub(super) fn render(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
         self.generator.synthesis_to(self.sight, &self.styles(latent, rows)?, self.kind)
     }

@@ -148,7 +148,7 @@ fn options(files: Checkpoints, state: Option<PathBuf>) -> ImportOptions {
         files,
         name: "small".into(),
         find: FindOptions { samples: 1, state, ..FindOptions::default() },
-        directions: true,
+        directions: false,
         device: DeviceChoice::Cpu,
         precision: Precision::Single,
         command: "test".into(),
@@ -195,6 +195,7 @@ fn imported_checkpoints_become_a_pack_that_encodes_and_decodes() {
     assert_eq!(interrupted(&files).channels, config.channels);
 
     let pack = Pack::from_bytes(&Pack::to_bytes(&config, &weights, true).unwrap()).unwrap();
+    assert!(!pack.config().directions, "without them the channels move alone, as in the paper");
     let lines = verify(&pack, &Silent).unwrap();
     assert!(lines.iter().any(|l| l.contains("all 32 channels change the picture")), "{lines:?}");
     let seen = crops(&pack);
