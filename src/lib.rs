@@ -29,6 +29,8 @@ pub mod frame;
 pub mod limits;
 pub mod params;
 pub mod progress;
+#[cfg(feature = "analysis")]
+mod random;
 pub mod residual;
 
 #[cfg(feature = "capi")]

@@ -21,6 +21,7 @@ use crate::net::Analysis;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
+use crate::random::Rng;
 use tch::{Device, Kind, Tensor};
 
 /// Share of the last frame's numbers that the smoother keeps, unless said otherwise.
@@ -191,8 +192,9 @@ impl LiveReader {
         let bench = Bench::new(pack, options)?;
         let model: Model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
         let latent = latent_tensor(&identity.latent, bench.device)?;
-        let anchors = start::known(identity, pack, bench.device)?;
-        let start = Start::learn(&model, &bench.net, &latent, &anchors, progress)?;
+        let mut rng = Rng::new(options.seed);
+        let anchors = start::known(identity, pack, bench.device, &mut rng)?;
+        let start = Start::learn(&model, &bench.net, &latent, &anchors, &mut rng, progress)?;
         LiveReader::assemble(pack, identity, bench, start, (smoothing, steps))
     }
 
@@ -398,13 +400,13 @@ mod tests {
         AlignedFrame { pts, frame, roll: 1.5, placement, key: pts == 0, shot: 0, confidence: 1.0 }
     }
 
-    fn reader(smoothing: f32, steps: u32) -> (LiveReader, Decoder) {
+    fn reader(smoothing: f32, steps: u32, progress: &dyn Progress) -> (LiveReader, Decoder) {
         let pack = fixture::tiny(1).unwrap();
         let identity = fixture::identity(&pack, 1).unwrap();
         let options =
             LiveOptions { smoothing, steps, device: DeviceChoice::Cpu, precision: Precision::Single, ..LiveOptions::default() };
         let decoding = DecodeOptions { device: DeviceChoice::Cpu, precision: Precision::Single, ..DecodeOptions::default() };
-        let reader = LiveReader::new(&pack, &identity, &options, &Silent).unwrap();
+        let reader = LiveReader::new(&pack, &identity, &options, progress).unwrap();
         (reader, Decoder::new(&pack, &identity, &decoding).unwrap())
     }
 
@@ -419,7 +421,7 @@ mod tests {
 
     #[test]
     fn without_steps_a_frame_is_read_the_same_whatever_came_before_unless_it_is_smoothed() {
-        let (mut reader, mut decoder) = reader(0.0, 0);
+        let (mut reader, mut decoder) = reader(0.0, 0, &Silent);
         let turned = decoder.render(&FrameParams { yaw: 15.0, ..FrameParams::default() }).unwrap();
         let rest = decoder.render(&FrameParams::default()).unwrap();
         let alone = reader.read(&crop(0, turned.clone())).unwrap();
@@ -448,7 +450,7 @@ mod tests {
             params
         };
         let run = |steps: u32| {
-            let (mut reader, mut decoder) = reader(0.0, steps);
+            let (mut reader, mut decoder) = reader(0.0, steps, &Silent);
             let mut off = 0.0;
             let frames: Vec<Frame> = (0..8).map(|t| decoder.render(&state(t)).unwrap()).collect();
             let mut first = Vec::new();
@@ -467,8 +469,23 @@ mod tests {
     }
 
     #[test]
+    fn what_others_draw_of_libtorch_meanwhile_changes_nothing() {
+        struct Neighbour;
+        impl Progress for Neighbour {
+            fn begin(&self, _: &str, _: u64) {
+                let _ = Tensor::rand([8], (Kind::Float, Device::Cpu));
+            }
+        }
+        let (alone, mut decoder) = reader(0.0, 0, &Silent);
+        let (beside, _) = reader(0.0, 0, &Neighbour);
+        let frame = decoder.render(&FrameParams { yaw: 5.0, ..FrameParams::default() }).unwrap();
+        let read = |mut reader: LiveReader| reader.read(&crop(0, frame.clone())).unwrap();
+        assert_eq!(read(alone), read(beside));
+    }
+
+    #[test]
     fn a_face_that_is_not_there_leaves_the_numbers_as_they_are() {
-        let (mut reader, mut decoder) = reader(0.0, 2);
+        let (mut reader, mut decoder) = reader(0.0, 2, &Silent);
         let face = decoder.render(&FrameParams { yaw: 5.0, ..FrameParams::default() }).unwrap();
         let seen = reader.read(&crop(0, face)).unwrap();
         let hand = Frame::filled(32, 32, [200, 150, 130]).unwrap();
@@ -488,7 +505,7 @@ mod tests {
         }
         let options = LiveOptions { steps: MOST_STEPS + 1, ..LiveOptions::default() };
         assert!(matches!(LiveReader::new(&pack, &identity, &options, &Silent), Err(Error::Misuse(_))));
-        let (mut reader, _) = reader(0.0, 0);
+        let (mut reader, _) = reader(0.0, 0, &Silent);
         let small = Frame::filled(16, 16, [0; 3]).unwrap();
         assert!(matches!(reader.read(&crop(0, small)), Err(Error::Misuse(_))));
     }
@@ -504,7 +521,7 @@ mod tests {
             steps: 3,
             ..LiveOptions::default()
         };
-        let (_, mut decoder) = reader(0.0, 1);
+        let (_, mut decoder) = reader(0.0, 1, &Silent);
         let at = |t: i64| FrameParams { yaw: t as f32, pitch: 1.0, ..FrameParams::default() };
         // Every crop has moved to the right by half a pixel of 32.
         let moved = |frame: Frame| -> Frame {

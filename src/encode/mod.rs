@@ -39,6 +39,7 @@ use crate::net::{Analysis, Generator};
 use crate::pack::Pack;
 use crate::params::{FrameParams, Placement, EXPRESSIONS};
 use crate::progress::Progress;
+use crate::random::Rng;
 use crops::Crops;
 use differences::Differences;
 #[cfg(feature = "encode")]
@@ -260,7 +261,6 @@ impl Bench {
         }
         let device = options.device.resolve()?;
         let drawing = options.precision.resolve(device)?;
-        seed_all(options.seed);
         // Gradients overflow half precision; brain floats keep the range of singles.
         let kind = if drawing == Kind::Half { Kind::BFloat16 } else { drawing };
         Ok(Bench { device, kind, drawing, net: pack.analysis(device)?, head_only: options.head_only })
@@ -345,7 +345,11 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let latent = invert::in_every_row(&codes, model.generator.config().rows())?;
     let table = match predicted {
         true => table,
-        false => start::guess(&model, &judge, &crops, &latent, &start::drawn(&pack.config().ranges, bench.device)?, progress)?,
+        false => {
+            let mut rng = Rng::new(options.seed);
+            let anchors = start::drawn(&pack.config().ranges, bench.device, &mut rng)?;
+            start::guess(&model, &judge, &crops, &latent, &anchors, &mut rng, progress)?
+        }
     };
     let start = Fitted { latent, table };
     let mut weights = match plan.tuning {
@@ -397,11 +401,6 @@ fn blank(pack: &Pack, (options, maps): (&EncodeOptions, bool), plan: &Plan, fram
         thumbnail: None,
         metadata: settings((options, maps), plan, frames),
     })
-}
-
-/// Begins all randomness anew.
-fn seed_all(seed: u64) {
-    tch::manual_seed(seed as i64 ^ 0x00EF_F167);
 }
 
 /// Pictures that are rendered with gradients at once: what 8 GB hold.

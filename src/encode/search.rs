@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
+use crate::random::Rng;
 use tch::Tensor;
 
 /// Frames that are searched together by [`search`], and that a caller of [`Searcher`] best gives at once: few enough for memory, and a
@@ -274,10 +275,9 @@ impl<'a> Full<'a> {
         if let Some(start) = &self.start {
             return Ok(start.again());
         }
-        // The same renders are drawn whatever came before.
-        super::seed_all(self.plan.seed);
-        let anchors = start::known(self.identity, self.pack, self.bench.device)?;
-        let start = Start::learn(&self.model, &self.bench.net, &self.latent, &anchors, progress)?;
+        let mut rng = Rng::new(self.plan.seed);
+        let anchors = start::known(self.identity, self.pack, self.bench.device, &mut rng)?;
+        let start = Start::learn(&self.model, &self.bench.net, &self.latent, &anchors, &mut rng, progress)?;
         Ok(self.start.insert(start).again())
     }
 

@@ -12,6 +12,7 @@ use crate::net::ops::{from_vec, Calc};
 use crate::net::Analysis;
 use crate::pack::Pack;
 use crate::progress::{check, Progress};
+use crate::random::Rng;
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Rendered mixtures.
@@ -36,10 +37,11 @@ impl Start {
         net: &Analysis,
         latent: &Tensor,
         anchors: &Tensor,
+        rng: &mut Rng,
         progress: &dyn Progress,
     ) -> Result<Start> {
         progress.begin("learn the start", SAMPLES as u64);
-        let rows = mixtures(anchors)?;
+        let rows = mixtures(anchors, rng)?;
         let mut seen = Vec::new();
         let batch = 2 * super::batch(model.sight) as i64;
         for first in (0..SAMPLES as i64).step_by(batch as usize) {
@@ -97,9 +99,10 @@ pub(super) fn guess(
     crops: &Crops,
     latent: &Tensor,
     anchors: &Tensor,
+    rng: &mut Rng,
     progress: &dyn Progress,
 ) -> Result<Tensor> {
-    Start::learn(model, judge.net, latent, anchors, progress)?.read_all(judge, crops)
+    Start::learn(model, judge.net, latent, anchors, rng, progress)?.read_all(judge, crops)
 }
 
 /// Features with a column of ones.
@@ -110,36 +113,36 @@ fn hidden(net: &Analysis, kind: Kind, images: &Tensor) -> Result<Tensor> {
 }
 
 /// Anchors mixed in pairs with any weight from -0.2 to 1.2, per group of columns, plus a little noise.
-fn mixtures(anchors: &Tensor) -> Result<Tensor> {
-    let n = anchors.size()[0];
-    let options = (Kind::Float, anchors.device());
-    let draw = || -> Result<Tensor> {
-        let index = Tensor::f_randint(n, [SAMPLES as i64], (Kind::Int64, anchors.device()))?;
-        Ok(anchors.f_index_select(0, &index)?)
-    };
-    let mix = |a: Tensor, b: Tensor| -> Result<Tensor> {
-        let share = Tensor::f_rand([SAMPLES as i64, 1], options)?.scale(1.4)?.shift(-0.2)?;
+fn mixtures(anchors: &Tensor, rng: &mut Rng) -> Result<Tensor> {
+    let (n, device) = (anchors.size()[0], anchors.device());
+    let mut mixture = || -> Result<Tensor> {
+        let mut draw = || -> Result<Tensor> {
+            let index: Vec<i64> = (0..SAMPLES).map(|_| rng.index(n as usize) as i64).collect();
+            Ok(anchors.f_index_select(0, &Tensor::f_from_slice(&index)?.f_to_device(device)?)?)
+        };
+        let (a, b) = (draw()?, draw()?);
+        let share = rng.units(&[SAMPLES as i64, 1], device)?.scale(1.4)?.shift(-0.2)?;
         a.plus(&b.minus(&a)?.times(&share)?)
     };
     // Angles of one mixture with the expression of another: a head may nod while it smiles.
-    let pose = mix(draw()?, draw()?)?.f_slice(1, 0, 2, 1)?;
-    let alpha = mix(draw()?, draw()?)?.f_slice(1, 2, COLUMNS, 1)?;
+    let pose = mixture()?.f_slice(1, 0, 2, 1)?;
+    let alpha = mixture()?.f_slice(1, 2, COLUMNS, 1)?;
     let spread = anchors.f_std_dim([0i64].as_slice(), false, true)?.shift(1e-3)?.scale(0.15)?;
-    let noise = Tensor::f_randn([SAMPLES as i64, COLUMNS], options)?.times(&spread)?;
+    let noise = rng.normals(&[SAMPLES as i64, COLUMNS], device)?.times(&spread)?;
     Tensor::f_cat(&[pose, alpha], 1)?.plus(&noise)
 }
 
 /// The anchors `[n, 34]` of an enrolled person; synthetic ones if they have none.
-pub(super) fn known(identity: &Identity, pack: &Pack, device: Device) -> Result<Tensor> {
+pub(super) fn known(identity: &Identity, pack: &Pack, device: Device, rng: &mut Rng) -> Result<Tensor> {
     match identity.anchors.len() {
-        0 | 1 => drawn(&pack.config().ranges, device),
+        0 | 1 => drawn(&pack.config().ranges, device, rng),
         _ => to_table(&identity.anchors, device),
     }
 }
 
 /// Synthetic anchors for a person of whom nothing is known yet: three times as many as there are numbers, spread evenly over the
 /// inner two thirds of the pack's ranges.
-pub(super) fn drawn(ranges: &[[f32; 2]], device: Device) -> Result<Tensor> {
+pub(super) fn drawn(ranges: &[[f32; 2]], device: Device, rng: &mut Rng) -> Result<Tensor> {
     // Roll is not part of the upright picture.
     let kept: Vec<[f32; 2]> = ranges.iter().enumerate().filter(|(i, _)| *i != 2).map(|(_, r)| *r).collect();
     let column = |k: usize| -> Result<Tensor> {
@@ -147,7 +150,7 @@ pub(super) fn drawn(ranges: &[[f32; 2]], device: Device) -> Result<Tensor> {
         from_vec(&values, &[1, COLUMNS], device)
     };
     let (low, high) = (column(0)?, column(1)?);
-    let share = Tensor::f_rand([3 * COLUMNS, COLUMNS], (Kind::Float, device))?.scale(2.0 / 3.0)?.shift(1.0 / 6.0)?;
+    let share = rng.units(&[3 * COLUMNS, COLUMNS], device)?.scale(2.0 / 3.0)?.shift(1.0 / 6.0)?;
     low.plus(&high.minus(&low)?.times(&share)?)
 }
 
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn mixtures_stay_near_the_anchors_and_differ() {
         let anchors = noise(&[5, COLUMNS], 5);
-        let rows = mixtures(&anchors).unwrap();
+        let rows = mixtures(&anchors, &mut Rng::new(3)).unwrap();
         assert_eq!(rows.size(), [SAMPLES as i64, COLUMNS]);
         // Anchors lie within 2 sqrt(3); weights reach 1.2 and -0.2, noise a few times 0.15.
         let most = to_vec(&rows).unwrap().iter().fold(0f32, |m, v| m.max(v.abs()));

@@ -15,7 +15,8 @@ use crate::net::adam::Adam;
 use crate::net::ops::{from_vec, Calc};
 use crate::net::Weights;
 use crate::progress::{check, Progress};
-use tch::{no_grad, Device, Kind, Tensor};
+use crate::random::Rng;
+use tch::{no_grad, Device, Tensor};
 
 /// Rate of alpha; angles move in degrees and need more.
 pub(crate) const ALPHA_RATE: f64 = 0.02;
@@ -48,12 +49,12 @@ pub(super) fn tunable(name: &str) -> bool {
 struct Deck {
     order: Vec<i64>,
     next: usize,
-    state: u64,
+    rng: Rng,
 }
 
 impl Deck {
     fn new(frames: usize, seed: u64) -> Self {
-        Deck { order: (0..frames as i64).collect(), next: frames, state: seed ^ 0x9E37_79B9_7F4A_7C15 }
+        Deck { order: (0..frames as i64).collect(), next: frames, rng: Rng::new(seed) }
     }
 
     fn draw(&mut self, count: usize) -> Vec<i64> {
@@ -74,8 +75,7 @@ impl Deck {
 
     fn shuffle(&mut self) {
         for i in (1..self.order.len()).rev() {
-            self.state = self.state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-            self.order.swap(i, (self.state >> 33) as usize % (i + 1));
+            self.order.swap(i, self.rng.index(i + 1));
         }
         self.next = 0;
     }
@@ -169,7 +169,7 @@ impl<'a> Moving<'a> {
             ("step".to_string(), Tensor::f_from_slice(&[step as i64])?),
             ("latent".to_string(), self.latent.f_detach()?.copy()),
             ("deck.order".to_string(), Tensor::f_from_slice(&deck.order)?),
-            ("deck.place".to_string(), Tensor::f_from_slice(&[deck.next as i64, deck.state as i64])?),
+            ("deck.place".to_string(), Tensor::f_from_slice(&[deck.next as i64, deck.rng.state() as i64])?),
         ];
         let rows = self.rows.state().into_iter().map(|(name, tensor)| (format!("rows.{name}"), tensor));
         out.extend(rows);
@@ -190,7 +190,7 @@ impl<'a> Moving<'a> {
         no_grad(|| self.latent.f_copy_(latent))?;
         let place = whole("deck.place", 2)?;
         self.deck.order = whole("deck.order", self.deck.order.len())?;
-        (self.deck.next, self.deck.state) = (place[0].clamp(0, self.deck.order.len() as i64) as usize, place[1] as u64);
+        (self.deck.next, self.deck.rng) = (place[0].clamp(0, self.deck.order.len() as i64) as usize, Rng::new(place[1] as u64));
         self.rows.restore(&state.under("rows.")?)?;
         self.adam.restore(&state.under("adam.")?)?;
         if let Some((weights, _)) = &mut self.weights {
@@ -227,7 +227,7 @@ fn descend(
             weights.clear();
         }
         // A step draws the same numbers whatever was drawn before it.
-        super::seed_all(course.seed.wrapping_add(step << 8));
+        let mut rng = Rng::new(course.seed.wrapping_add(step << 8));
         let fine = model.goes_on() && step % FINE_EVERY == FINE_EVERY - 1;
         let side = if fine { model.generator.config().resolution } else { model.sight };
         let picks = moving.deck.draw(batch(side, model.device()));
@@ -235,7 +235,7 @@ fn descend(
         let batch = moving.rows.take(&picks)?;
         let whole = crops.whole(&picks)?;
         let target = judge.target(&crops.smaller(&whole)?)?;
-        let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate)? } else { batch.leaf.f_detach()? };
+        let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate, &mut rng)? } else { batch.leaf.f_detach()? };
         let mut loss = if fine {
             let (early, renders) = model.render_whole(&moving.latent, &table)?;
             judge.loss(&early, &target)?.plus(&judge.pixels(&renders, &whole, &target)?)?.average()?
@@ -287,10 +287,10 @@ fn rate(step: u64, steps: u64) -> f64 {
 }
 
 /// The rows with a little noise: neighbours of a frame's numbers must render well too, or unseen frames will not.
-pub(crate) fn shaken(rows: &Tensor, spread: f64) -> Result<Tensor> {
+pub(crate) fn shaken(rows: &Tensor, spread: f64, rng: &mut Rng) -> Result<Tensor> {
     let noise = no_grad(|| -> Result<Tensor> {
         let units = column_rates(1.0, 20.0, rows.device())?;
-        Tensor::f_randn(rows.size(), (Kind::Float, rows.device()))?.times(&units)?.scale(spread)
+        rng.normals(&rows.size(), rows.device())?.times(&units)?.scale(spread)
     })?;
     rows.plus(&noise)
 }

@@ -5,7 +5,8 @@
 //! the camera's seed. Compression is that of baseline JPEG (ITU-T T.81): 8 x 8 cosine transform, tables of its annex K, colour
 //! at half resolution.
 
-use super::math::{cos, mix, pow, smooth, Rng, V3};
+use super::math::{cos, mix, pow, smooth, V3};
+use super::Rng;
 use crate::frame::Frame;
 
 /// One camera and its settings. The default changes nothing.

@@ -2,7 +2,8 @@
 //!
 //! Output: the head of any frame, computed from the seed and the time alone, so that frames can be made in any order.
 
-use super::math::{noise, sin, smooth, Rng};
+use super::math::{noise, sin, smooth};
+use super::Rng;
 use super::{channel, sample, Framing, Head};
 
 /// Clip identities are `sample(CLIP_IDENTITY_BASE + seed)`; training uses seeds below it, so no clip shows a person

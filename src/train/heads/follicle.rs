@@ -3,8 +3,9 @@
 //! Output: triangle, weights of its corners and texture coordinates per place. Built once; a head's hair, brows and beard take
 //! those places that lie in their areas.
 
-use super::math::{cross, dot, normalize, sub, Rng, V3};
+use super::math::{cross, dot, normalize, sub, V3};
 use super::template::Grid;
+use super::Rng;
 
 /// A place on the skin.
 #[derive(Clone, Copy)]

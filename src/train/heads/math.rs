@@ -172,38 +172,3 @@ pub(super) fn nearest_spot(x: f32, y: f32) -> (f32, f32) {
     }
     (best.0.sqrt(), best.1)
 }
-
-/// SplitMix64: the only source of randomness of training pictures and clips.
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// A generator that depends on `seed` only.
-    pub fn new(seed: u64) -> Self {
-        Rng(seed)
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in 0..1.
-    pub fn unit(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / 16_777_216.0
-    }
-
-    /// Uniform in `low..high`.
-    pub fn range(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.unit()
-    }
-
-    /// Normal, mean 0 and deviation 1 (sum of twelve uniform numbers).
-    pub fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
-    }
-}

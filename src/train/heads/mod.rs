@@ -44,10 +44,10 @@ mod whisker;
 pub use camera::Camera;
 pub use clip::{head_at, ClipSpec, CLIP_IDENTITY_BASE};
 pub(super) use look::slot;
-pub use math::Rng;
 pub use sample::{pair, sample};
 
 use crate::frame::Frame;
+pub use crate::random::Rng;
 
 /// How many numbers describe who the head is; each is meant to be drawn from N(0, 1) and is clamped to -2.5..2.5.
 pub const IDENTITY: usize = 120;

@@ -1,6 +1,6 @@
 //! Heads drawn at random: who, pose, expression, jitter of the crop.
 
-use super::math::Rng;
+use super::Rng;
 use super::{channel, Framing, Head, IDENTITY};
 
 /// An identity of independent normal numbers.
