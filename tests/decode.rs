@@ -6,6 +6,7 @@ use effigy::bitstream::quant::code_from_step;
 use effigy::bitstream::{Identity, StepRule, TunedTensor};
 use effigy::decode::{tuned_generator, DecodeOptions, Decoder, DeviceChoice, GridOptions, PosedGrid, Precision};
 use effigy::net::ops::{from_vec, to_frames, to_vec};
+use effigy::net::Moved;
 use effigy::pack::{fixture, Pack, PackConfig};
 use effigy::params::{FrameParams, EXPRESSIONS};
 use effigy::Error;
@@ -39,8 +40,9 @@ fn direct(pack: &Pack, identity: &Identity, p: &FrameParams) -> effigy::frame::F
         let posed = pack.flow(Device::Cpu).unwrap().posed(&latent, &angles).unwrap();
         let alpha = from_vec(&p.alpha, &[1, EXPRESSIONS as i64], Device::Cpu).unwrap();
         let styles = generator.offset(&generator.styles(&posed).unwrap(), &alpha, &pack.config().channels).unwrap();
-        let styles = generator.directed(&styles, &angles, &alpha).unwrap();
-        to_frames(&generator.synthesis(&styles, Kind::Float).unwrap()).unwrap().remove(0)
+        let Moved { styles, warp } = generator.directed(&styles, &angles, &alpha).unwrap();
+        let side = generator.config().resolution;
+        to_frames(&generator.synthesis_to(side, &styles, warp.as_ref(), Kind::Float).unwrap()).unwrap().remove(0)
     })
 }
 
@@ -62,7 +64,7 @@ fn the_decoder_renders_what_the_networks_render() {
 
 /// Values for one of a person's own tensors, and how they are sent.
 fn own(pack: &Pack, name: &str, step: f32) -> TunedTensor {
-    let generator = pack.generator(Device::Cpu).unwrap().with_directions(true).unwrap();
+    let generator = pack.generator(Device::Cpu).unwrap().with_directions().unwrap();
     let shape: Vec<usize> = generator.weights().get(name).unwrap().size().iter().map(|d| *d as usize).collect();
     let values = fixture::rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
     TunedTensor { name: name.into(), shape, steps: vec![code_from_step(step)], values }
@@ -91,7 +93,7 @@ fn an_identity_with_directions_moves_along_them() {
     let turned = |yaw: f32| FrameParams { yaw, ..FrameParams::default() };
     assert_eq!(with.render(&turned(60_000.0)).unwrap(), with.render(&turned(90.0)).unwrap());
     assert!(
-        !tuned_generator(&pack, &identity, Device::Cpu).unwrap().weights().has("conv1.maps"),
+        !tuned_generator(&pack, &identity, Device::Cpu).unwrap().weights().has("conv1.map"),
         "what nobody sent is not computed with"
     );
     let rest = FrameParams::default();
@@ -99,21 +101,25 @@ fn an_identity_with_directions_moves_along_them() {
 }
 
 #[test]
-fn an_identity_with_maps_adds_them_place_by_place() {
+fn an_identity_with_maps_adds_them_place_by_place_and_displaces_them() {
     let pack = fixture::pack(&fixture::Shape::beyond(), 1).unwrap();
     let plain = fixture::identity(&pack, 1).unwrap();
     let rest = FrameParams::default();
-    // At 32 pixels one for each number, at 64 only what is always added.
-    for name in ["conv1.maps", "convs.5.maps", "convs.6.maps"] {
-        let identity = with_own(&pack, &[name], 0.02);
-        assert_eq!(identity.tuned.last().unwrap().shape[0], if name == "convs.6.maps" { 1 } else { 35 });
+    // A layer at which the picture is displaced, and two of maps, before that and after.
+    for names in [&["convs.6.warp"][..], &["conv1.map"], &["convs.6.map"], &["convs.6.warp", "conv1.map", "convs.6.map"]] {
+        let identity = with_own(&pack, names, 0.05);
         let (mut with, mut without) = (decoder(&pack, &identity), decoder(&pack, &plain));
-        assert!(furthest(&with.render(&rest).unwrap(), &without.render(&rest).unwrap()) > 4, "{name}: the same at rest");
+        let same = furthest(&with.render(&rest).unwrap(), &without.render(&rest).unwrap()) <= 1;
+        assert_eq!(same, names == ["convs.6.warp"], "{names:?} at rest");
         let batch: Vec<FrameParams> = (0..3).map(params).collect();
         for (p, picture) in batch.iter().zip(with.render_batch(&batch).unwrap()) {
-            assert!(furthest(&picture, &direct(&pack, &identity, p)) <= 1, "{name}");
+            assert!(furthest(&picture, &direct(&pack, &identity, p)) <= 1, "{names:?}");
+            assert!(furthest(&picture, &without.render(p).unwrap()) > 4, "{names:?}");
         }
     }
+    // Numbers beyond all bounds leave a picture.
+    let identity = with_own(&pack, &["convs.6.warp"], 1.0);
+    decoder(&pack, &identity).render(&FrameParams { alpha: [f32::MAX; EXPRESSIONS], ..rest }).unwrap();
 }
 
 #[test]
@@ -123,7 +129,7 @@ fn directions_of_another_shape_or_layer_are_refused() {
     let good = own(&pack, "conv1.directions", 0.02);
     let broken = TunedTensor { shape: vec![good.shape[1], good.shape[0]], ..good.clone() };
     let stray = TunedTensor { name: "conv9.directions".into(), ..good };
-    let colours = TunedTensor { name: "to_rgb1.maps".into(), ..own(&pack, "conv1.maps", 0.02) };
+    let colours = TunedTensor { name: "to_rgb1.map".into(), ..own(&pack, "conv1.map", 0.02) };
     for tensor in [broken, stray, colours] {
         let name = tensor.name.clone();
         identity.tuned.push(tensor);

@@ -3,7 +3,7 @@
 #![cfg(feature = "decode")]
 
 use effigy::net::ops::from_vec;
-use effigy::net::{Frozen, Generator};
+use effigy::net::{Frozen, Generator, Moved};
 use effigy::pack::{fixture, Pack};
 use effigy::params::EXPRESSIONS;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -107,14 +107,14 @@ fn the_frozen_generator_renders_what_the_differentiable_one_does() {
 fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
     let (_, generator) = setting();
     let styles = no_grad(|| generator.styles(&w_plus(&generator, 1)).unwrap());
-    let directed = generator.with_directions(false).unwrap();
+    let directed = generator.with_directions().unwrap();
     let zeros = |n| Tensor::zeros([1, n], (Kind::Float, Device::Cpu));
     let chosen = directed.weights().require_grad(|name| name.ends_with(".directions")).unwrap();
     assert_eq!(chosen.len(), generator.layers().len());
     let angles = from_vec(&[20.0, -10.0], &[1, 2], Device::Cpu).unwrap();
     let alpha = from_vec(&fixture::rule("net/alpha", EXPRESSIONS, 0.3, 0.0), &[1, EXPRESSIONS as i64], Device::Cpu).unwrap();
     let same = |a: &[Tensor], b: &[Tensor]| a.iter().zip(b).all(|(a, b)| f64::try_from((a - b).abs().max()).unwrap() == 0.0);
-    let moved = directed.directed(&styles, &angles, &alpha).unwrap();
+    let moved = directed.directed(&styles, &angles, &alpha).unwrap().styles;
     assert!(same(&moved, &styles), "a direction that nobody has learned moves something");
     // What a step along a number is worth arrives at its direction: 1 for 20 degrees, and alpha as it is.
     moved.iter().map(|style| style.sum(Kind::Float)).reduce(|a, b| a + b).unwrap().backward();
@@ -128,39 +128,49 @@ fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
     }
     no_grad(|| chosen.iter().for_each(|(_, direction)| drop(direction.shallow_clone().fill_(0.25))));
     assert!(
-        same(&directed.directed(&styles, &zeros(2), &zeros(EXPRESSIONS as i64)).unwrap(), &styles),
+        same(&directed.directed(&styles, &zeros(2), &zeros(EXPRESSIONS as i64)).unwrap().styles, &styles),
         "numbers at rest move something"
     );
-    let far = directed.directed(&styles, &angles, &alpha).unwrap();
+    let far = directed.directed(&styles, &angles, &alpha).unwrap().styles;
     assert!(far.iter().zip(&styles).all(|(far, style)| f64::try_from((far - style).abs().min()).unwrap() > 0.01));
 }
 
 #[test]
-fn maps_are_added_as_noise_is_and_the_frozen_generator_knows_them() {
+fn maps_and_displacements_begin_by_changing_nothing_and_the_frozen_generator_knows_them() {
     let (_, generator) = setting();
-    let with = generator.with_directions(true).unwrap();
+    let with = generator.with_directions().unwrap();
+    let side = generator.config().resolution;
     let styles = no_grad(|| generator.styles(&w_plus(&generator, 2)).unwrap());
     let angles = from_vec(&[9.0, 2.0, -14.0, 5.0], &[2, 2], Device::Cpu).unwrap();
     let alpha = from_vec(&fixture::rule("net/alpha", 2 * EXPRESSIONS, 0.3, 0.0), &[2, EXPRESSIONS as i64], Device::Cpu).unwrap();
-    let draw = || no_grad(|| with.synthesis(&with.directed(&styles, &angles, &alpha).unwrap(), Kind::Float).unwrap());
+    let moved = || no_grad(|| with.directed(&styles, &angles, &alpha).unwrap());
+    let draw = || {
+        let moved = moved();
+        no_grad(|| with.synthesis_to(side, &moved.styles, moved.warp.as_ref(), Kind::Float).unwrap())
+    };
     let plain = no_grad(|| generator.synthesis(&styles, Kind::Float).unwrap());
     let far = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
-    assert!(far(&plain, &draw()) < 1e-5, "maps begin by adding nothing");
-    no_grad(|| {
-        for (name, tensor) in with.weights().iter().filter(|(name, _)| name.ends_with(".maps")) {
-            let values = from_vec(&fixture::rule(name, tensor.numel(), 0.2, 0.0), &tensor.size(), Device::Cpu).unwrap();
-            tensor.shallow_clone().copy_(&values);
+    assert!(far(&plain, &draw()) < 1e-5, "what nobody has learned changes something");
+    let mut before = draw();
+    for (part, size) in [(".warp", 2.0), (".map", 0.2)] {
+        no_grad(|| {
+            for (name, tensor) in with.weights().iter().filter(|(name, _)| name.ends_with(part)) {
+                let values = from_vec(&fixture::rule(name, tensor.numel(), size, 0.0), &tensor.size(), Device::Cpu).unwrap();
+                tensor.shallow_clone().copy_(&values);
+            }
+        });
+        let drawn = draw();
+        assert!(far(&before, &drawn) > 0.05, "{part}");
+        for (kind, allowed) in [(Kind::Float, 2e-5), (Kind::BFloat16, 0.3)] {
+            let Moved { styles, warp } = moved();
+            let frozen = Frozen::new(&with, kind).unwrap().synthesis_to(side, &styles, warp.as_ref()).unwrap();
+            assert!(far(&drawn, &frozen) < allowed, "{part} {kind:?}: off by {}", far(&drawn, &frozen));
         }
-    });
-    let moved = draw();
-    assert!(far(&plain, &moved) > 0.05);
-    for (kind, allowed) in [(Kind::Float, 2e-5), (Kind::BFloat16, 0.3)] {
-        let frozen = Frozen::new(&with, kind).unwrap().synthesis(&with.directed(&styles, &angles, &alpha).unwrap()).unwrap();
-        assert!(far(&moved, &frozen) < allowed, "{kind:?}: off by {}", far(&moved, &frozen));
+        before = drawn;
     }
-    let mut wrong = with.directed(&styles, &angles, &alpha).unwrap();
-    wrong[0] = Tensor::f_cat(&[&wrong[0], &wrong[0]], 1).unwrap();
-    assert!(with.synthesis(&wrong, Kind::Float).is_err(), "a style of another width");
+    // The maps behind the place where the picture is displaced go with it: at rest they lie elsewhere.
+    let still = no_grad(|| with.synthesis_to(side, &moved().styles, None, Kind::Float).unwrap());
+    assert!(far(&still, &before) > 0.05);
 }
 
 #[test]
@@ -176,14 +186,15 @@ fn pictures_on_the_way_are_those_of_a_smaller_generator_and_later_layers_do_not_
     let (_, generator) = setting();
     let styles = generator.styles(&w_plus(&generator, 2)).unwrap();
     let chosen = generator.weights().require_grad(|name| name.ends_with("conv.weight")).unwrap();
-    let (early, whole) = generator.synthesis_by(16, &styles, Kind::Float).unwrap();
+    let moved = |styles: &[Tensor]| Moved { styles: styles.iter().map(Tensor::shallow_clone).collect(), warp: None };
+    let (early, whole) = generator.synthesis_by(16, &moved(&styles), Kind::Float).unwrap();
     let same = |a: &Tensor, b: &Tensor| f64::try_from((a - b).abs().max()).unwrap() == 0.0;
-    assert!(same(&early, &generator.synthesis_to(16, &styles, Kind::Float).unwrap()));
+    assert!(same(&early, &generator.synthesis_to(16, &styles, None, Kind::Float).unwrap()));
     assert!(same(&whole, &generator.synthesis(&styles, Kind::Float).unwrap()));
     whole.square().sum(Kind::Float).backward();
     for (name, weight) in chosen {
         let layer = generator.layers().iter().find(|layer| name.starts_with(&format!("{}.", layer.name))).unwrap();
         assert_eq!(weight.grad().defined(), layer.side > 16, "{name}");
     }
-    assert!(generator.synthesis_by(20, &styles, Kind::Float).is_err());
+    assert!(generator.synthesis_by(20, &moved(&styles), Kind::Float).is_err());
 }

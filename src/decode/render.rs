@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::flow::POSED_ROWS;
 use crate::net::ops::{from_vec, to_frames, Calc};
-use crate::net::{Frozen, Generator, DIRECTION_DEGREES, NUMBERS};
+use crate::net::synthesis::nodes;
+use crate::net::{Frozen, Generator, Moved, DIRECTION_DEGREES, NUMBERS};
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -20,6 +21,8 @@ pub(crate) struct Renderer {
     frozen: Frozen,
     posed: PosedGrid,
     styles: Vec<Style>,
+    /// What one unit of each number displaces the nodes by `[34, 2 x 16 x 16]`, if any does.
+    warps: Option<Tensor>,
     resolution: u32,
 }
 
@@ -30,8 +33,6 @@ struct Style {
     constant: Option<Tensor>,
     /// What one unit of each number adds `[34, inputs]`, if any does: channels V and directions.
     offsets: Option<Tensor>,
-    /// What one unit of each number adds place by place to what the layer makes `[34, side^2]`, if any does.
-    maps: Option<Tensor>,
 }
 
 impl Renderer {
@@ -46,14 +47,10 @@ impl Renderer {
                     true => None,
                     false => Some(frozen.style(index, &latent.f_select(1, layer.row)?)?),
                 };
-                styles.push(Style {
-                    constant,
-                    offsets: offsets(pack, &generator, index, layer.inputs)?,
-                    maps: generator.maps(index)?.map_or(Ok(None), used)?,
-                });
+                styles.push(Style { constant, offsets: offsets(pack, &generator, index, layer.inputs)? });
             }
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
-            Ok(Renderer { frozen, posed, styles, resolution: identity.resolution })
+            Ok(Renderer { frozen, posed, styles, warps: generator.warps()?, resolution: identity.resolution })
         })
     }
 
@@ -86,13 +83,13 @@ impl Renderer {
             return Err(Error::Misuse("expression offsets must be finite".into()));
         }
         no_grad(|| {
-            let styles = self.styles(params)?;
-            self.frozen.synthesis_to(side, &styles)
+            let Moved { styles, warp } = self.moved(params)?;
+            self.frozen.synthesis_to(side, &styles, warp.as_ref())
         })
     }
 
-    /// A(LH_t) + scatter(alpha_t, V), moved along the directions; what maps add follows.
-    fn styles(&mut self, params: &[FrameParams]) -> Result<Vec<Tensor>> {
+    /// A(LH_t) + scatter(alpha_t, V), moved along the directions, and by how much the picture is displaced.
+    fn moved(&mut self, params: &[FrameParams]) -> Result<Moved> {
         let rows = self.posed.rows(params)?;
         let batch = params.len() as i64;
         let angle = |degrees: f32| degrees.clamp(-MOST_DEGREES, MOST_DEGREES) / DIRECTION_DEGREES as f32;
@@ -104,16 +101,13 @@ impl Renderer {
                 Some(constant) => constant.f_expand([batch, -1], false)?,
                 None => self.frozen.style(index, &rows.f_select(1, self.frozen.row(index))?)?,
             };
-            let moved = match &style.offsets {
+            out.push(match &style.offsets {
                 Some(offsets) => base.plus(&numbers.f_matmul(offsets)?)?,
                 None => base,
-            };
-            out.push(match &style.maps {
-                Some(maps) => Tensor::f_cat(&[moved, numbers.f_matmul(maps)?], 1)?,
-                None => moved,
             });
         }
-        Ok(out)
+        let warp = self.warps.as_ref().map(|warps| nodes(&numbers, warps)).transpose()?;
+        Ok(Moved { styles: out, warp })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::net::ops::{from_vec, to_vec};
-use crate::net::{Channel, Generator, PoseFlow, NUMBERS};
+use crate::net::{Channel, Generator, Moved, PoseFlow, NUMBERS};
 use crate::params::{FrameParams, WPlus, EXPRESSIONS};
 use tch::{Device, Kind, Tensor};
 
@@ -26,28 +26,25 @@ impl Model {
     /// `render_t = synthesis(A(LH_t) + scatter(alpha_t, V))`, moved along directions where there are any, for rows `[B, COLUMNS]`; `latent`
     /// `[1, rows, dim]`. The generator is stopped at [`Model::sight`] where it goes on beyond.
     pub(super) fn render(&self, latent: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        self.generator.synthesis_to(self.sight, &self.styles(latent, rows)?, self.kind)
+        let moved = self.directed(&self.channels_moved(latent, rows)?, rows)?;
+        self.generator.synthesis_to(self.sight, &moved.styles, moved.warp.as_ref(), self.kind)
     }
 
     /// The same pictures, and as they are at the end, `[B, 3, R, R]`.
     pub(super) fn render_whole(&self, latent: &Tensor, rows: &Tensor) -> Result<(Tensor, Tensor)> {
         let base = self.channels_moved(latent, rows)?;
-        // Of the layers beyond, the whole picture teaches weights, directions and maps alone.
+        // Of the layers beyond, the whole picture teaches weights and directions alone.
         let detached = base.iter().map(Tensor::f_detach).collect::<std::result::Result<Vec<_>, _>>()?;
         let late = self.directed(&detached, &rows.f_detach()?)?;
-        let styles = self.directed(&base, rows)?.into_iter().zip(late).zip(self.generator.layers());
-        let styles: Vec<Tensor> =
-            styles.map(|((early, late), layer)| if layer.side <= self.sight { early } else { late }).collect();
-        self.generator.synthesis_by(self.sight, &styles, self.kind)
+        let early = self.directed(&base, rows)?;
+        let styles = early.styles.into_iter().zip(late.styles).zip(self.generator.layers());
+        let styles = styles.map(|((early, late), layer)| if layer.side <= self.sight { early } else { late }).collect();
+        self.generator.synthesis_by(self.sight, &Moved { styles, warp: early.warp }, self.kind)
     }
 
     /// Whether the generator goes on beyond [`Model::sight`].
     pub(super) fn goes_on(&self) -> bool {
         self.sight < self.generator.config().resolution
-    }
-
-    fn styles(&self, latent: &Tensor, rows: &Tensor) -> Result<Vec<Tensor>> {
-        self.directed(&self.channels_moved(latent, rows)?, rows)
     }
 
     /// A(LH_t) + scatter(alpha_t, V).
@@ -56,8 +53,8 @@ impl Model {
         self.generator.offset(&styles, &rows.f_slice(1, 2, COLUMNS, 1)?, &self.channels)
     }
 
-    /// What the person's directions and maps add, where there are any.
-    fn directed(&self, styles: &[Tensor], rows: &Tensor) -> Result<Vec<Tensor>> {
+    /// What the person's directions add and by how much they displace the picture, where there are any.
+    fn directed(&self, styles: &[Tensor], rows: &Tensor) -> Result<Moved> {
         self.generator.directed(styles, &rows.f_slice(1, 0, 2, 1)?, &rows.f_slice(1, 2, COLUMNS, 1)?)
     }
 

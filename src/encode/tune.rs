@@ -343,7 +343,8 @@ mod tests {
             "convs.0.activate.bias",
             "to_rgbs.1.conv.weight",
             "conv1.directions",
-            "conv1.maps",
+            "conv1.map",
+            "convs.6.warp",
         ] {
             assert!(tunable(name), "{name}");
         }

@@ -59,14 +59,14 @@ fn finite(what: &str, value: &Tensor) -> Result<f64> {
 fn channels(pack: &Pack, generator: &Generator, styles: &[Tensor], progress: &dyn Progress) -> Result<String> {
     let list = &pack.config().channels;
     let side = generator.config().resolution.min(SIDE);
-    let before = generator.synthesis_to(side, styles, Kind::Float)?;
+    let before = generator.synthesis_to(side, styles, None, Kind::Float)?;
     let mut idle = Vec::new();
     for (i, channel) in list.iter().enumerate() {
         check(progress)?;
         let mut alpha = vec![0f32; list.len()];
         alpha[i] = 1.0;
         let alpha = from_vec(&alpha, &[1, list.len() as i64], Device::Cpu)?;
-        let after = generator.synthesis_to(side, &generator.offset(styles, &alpha, list)?, Kind::Float)?;
+        let after = generator.synthesis_to(side, &generator.offset(styles, &alpha, list)?, None, Kind::Float)?;
         let change = finite("a picture with a channel moved", &after.minus(&before)?.f_abs()?.f_mean(Kind::Float)?)?;
         if change < IDLE {
             idle.push(channel.feature.as_str());

@@ -4,7 +4,8 @@
 //! cast and transposed kernels, the kernels' power for the demodulation, blur kernels, bias with its noise.
 
 use super::ops::{blur_kernel, channels_last, Calc};
-use super::synthesis::{Generator, Layer, MOST_ADDED};
+use super::synthesis::{Generator, Layer};
+use super::warp::warped;
 use crate::error::{Error, Result};
 use std::f64::consts::SQRT_2;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -29,6 +30,8 @@ pub struct Frozen {
     slope: Tensor,
     /// Kernel that doubles the side of the three colour planes.
     grow: Tensor,
+    /// Index of the layer before which features and picture are displaced.
+    warped_before: usize,
     kind: Kind,
 }
 
@@ -43,8 +46,10 @@ struct Prepared {
     power: Option<Tensor>,
     blur: Option<Tensor>,
     upsampling: Upsampling,
-    /// Bias and noise, the activation's gain included.
+    /// Bias and constant map, the activation's gain included.
     bias: Tensor,
+    /// The constant map `[1, 1, side, side]`, the gain included, where it is displaced before it is added.
+    map: Option<Tensor>,
 }
 
 impl Frozen {
@@ -65,13 +70,16 @@ impl Frozen {
             let device = generator.device();
             let mut layers = Vec::with_capacity(generator.layers().len());
             let mut noise = 0;
-            for layer in generator.layers() {
-                layers.push(Prepared::new(generator, layer, noise, (kind, upsampling))?);
+            let warped_before = generator.warped_before();
+            // A person without displacements need not pay for them.
+            let first_moved = generator.warps()?.map_or(usize::MAX, |_| warped_before);
+            for (index, layer) in generator.layers().iter().enumerate() {
+                layers.push(Prepared::new(generator, layer, noise, (kind, upsampling), index >= first_moved)?);
                 noise += usize::from(!layer.to_rgb);
             }
             let start = channels_last(&generator.weights().get("input.input")?.f_to_kind(kind)?)?;
             let slope = Tensor::f_from_slice(&[0.2f32])?.f_to_kind(kind)?.f_to_device(device)?;
-            Ok(Frozen { layers, start, slope, grow: blur_kernel(3, 4.0, device)?, kind })
+            Ok(Frozen { layers, start, slope, grow: blur_kernel(3, 4.0, device)?, warped_before, kind })
         })
     }
 
@@ -109,30 +117,35 @@ impl Frozen {
     /// # Errors
     /// Misuse for another number of vectors; device.
     pub fn synthesis(&self, styles: &[Tensor]) -> Result<Tensor> {
-        self.synthesis_to(i64::MAX, styles)
+        self.synthesis_to(i64::MAX, styles, None)
     }
 
-    /// The picture as it stands when it is `side` pixels large, `[B, 3, side, side]`; the whole one if it never is that large.
+    /// The picture as it stands when it is `side` pixels large, `[B, 3, side, side]`; the whole one if it never is that large. `warp`: displacements of
+    /// [`Generator::directed`].
     ///
     /// # Errors
     /// As [`Frozen::synthesis`].
-    pub fn synthesis_to(&self, side: i64, styles: &[Tensor]) -> Result<Tensor> {
+    pub fn synthesis_to(&self, side: i64, styles: &[Tensor], warp: Option<&Tensor>) -> Result<Tensor> {
         if styles.len() != self.layers.len() {
             return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
         }
         no_grad(|| {
             let mut x = self.start.shallow_clone();
             let mut image: Option<Tensor> = None;
-            for (prepared, style) in self.layers.iter().zip(styles).take_while(|(prepared, _)| prepared.layer.side <= side) {
-                let (style, map) = prepared.layer.parted(style)?;
+            let reached = self.layers.iter().zip(styles).take_while(|(prepared, _)| prepared.layer.side <= side);
+            for (index, (prepared, style)) in reached.enumerate() {
+                if let Some(warp) = warp.filter(|_| index == self.warped_before) {
+                    x = warped(&x, warp)?;
+                    image = image.map(|image| warped(&image, warp)).transpose()?;
+                }
                 if prepared.layer.to_rgb {
-                    let rgb = prepared.colours(&x, &style)?;
+                    let rgb = prepared.colours(&x, style)?;
                     image = Some(match image {
                         Some(previous) => self.grown(&previous)?.plus(&rgb)?,
                         None => rgb,
                     });
                 } else {
-                    x = prepared.styled(&x, (&style, map.as_ref()), &self.slope)?;
+                    x = prepared.styled(&x, style, warp, &self.slope)?;
                 }
             }
             image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
@@ -146,14 +159,21 @@ impl Frozen {
 }
 
 impl Prepared {
-    fn new(generator: &Generator, layer: &Layer, noise: usize, (kind, upsampling): (Kind, Upsampling)) -> Result<Prepared> {
+    /// `moved`: whether its map is displaced.
+    fn new(
+        generator: &Generator,
+        layer: &Layer,
+        noise: usize,
+        (kind, upsampling): (Kind, Upsampling),
+        moved: bool,
+    ) -> Result<Prepared> {
         let get = |part: &str| generator.weights().get(&format!("{}.{part}", layer.name));
         let weight = get("conv.weight")?.f_select(0, 0)?;
         let size = weight.size();
         let weight = weight.scale(1.0 / ((size[1] * size[2] * size[3]) as f64).sqrt())?;
         let dim = generator.config().style_dim as f64;
         let affine = (get("conv.modulation.weight")?.scale(1.0 / dim.sqrt())?, get("conv.modulation.bias")?.copy());
-        let (mut power, mut blur) = (None, None);
+        let (mut power, mut blur, mut moving) = (None, None, None);
         let bias = if layer.to_rgb {
             get("bias")?.copy()
         } else {
@@ -164,6 +184,10 @@ impl Prepared {
             }
             let bias = get("activate.bias")?.f_view([1, -1, 1, 1])?;
             let bias = match generator.constant_map(layer, noise)? {
+                Some(map) if moved => {
+                    moving = Some(map.scale(SQRT_2)?.f_to_kind(kind)?);
+                    bias
+                }
                 Some(map) => channels_last(&bias.plus(&map)?)?,
                 None => bias,
             };
@@ -175,11 +199,11 @@ impl Prepared {
             (false, _) => weight,
         };
         let kernel = kernel.f_to_kind(kind)?.f_contiguous()?;
-        Ok(Prepared { layer: layer.clone(), affine, kernel, power, blur, upsampling, bias })
+        Ok(Prepared { layer: layer.clone(), affine, kernel, power, blur, upsampling, bias, map: moving })
     }
 
     /// Modulated convolution, demodulation, map, bias, activation.
-    fn styled(&self, x: &Tensor, (style, map): (&Tensor, Option<&Tensor>), slope: &Tensor) -> Result<Tensor> {
+    fn styled(&self, x: &Tensor, style: &Tensor, warp: Option<&Tensor>, slope: &Tensor) -> Result<Tensor> {
         let kind = self.kernel.kind();
         // Half precision overflows where styles are large; demodulation makes their common size irrelevant.
         let style = if kind == Kind::Half {
@@ -201,9 +225,10 @@ impl Prepared {
             }
             None => x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?,
         };
-        let bias = match map {
-            Some(map) => channels_last(&self.bias.plus(&map.f_clamp(-MOST_ADDED, MOST_ADDED)?.scale(SQRT_2)?.f_to_kind(kind)?)?)?,
-            None => self.bias.shallow_clone(),
+        let bias = match (&self.map, warp) {
+            (Some(map), Some(warp)) => channels_last(&self.bias.plus(&warped(map, warp)?)?)?,
+            (Some(map), None) => channels_last(&self.bias.plus(map)?)?,
+            (None, _) => self.bias.shallow_clone(),
         };
         Ok(bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)
     }

@@ -26,6 +26,7 @@ pub mod ops;
 pub mod rowflow;
 pub mod styleflow;
 pub mod synthesis;
+mod warp;
 pub mod weights;
 
 #[cfg(feature = "analysis")]
@@ -33,5 +34,5 @@ pub use analysis::{Analysis, AnalysisConfig, PublishedConfig};
 pub use flow::{FlowConfig, PoseFlow};
 pub use frozen::{Frozen, Upsampling};
 pub use rowflow::{RowFlow, RowFlowConfig};
-pub use synthesis::{Channel, Generator, GeneratorConfig, Layer, DIRECTION_DEGREES, NUMBERS};
+pub use synthesis::{Channel, Generator, GeneratorConfig, Layer, Moved, DIRECTION_DEGREES, NUMBERS};
 pub use weights::Weights;

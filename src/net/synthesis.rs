@@ -6,6 +6,7 @@
 
 use super::mapping::mapping;
 use super::ops::{blur_kernel, channels_last, equal_linear, leaky_from_scaled, Calc, LEAKY_SCALE};
+use super::warp::{warped, NODES};
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::params::EXPRESSIONS;
@@ -16,12 +17,10 @@ use tch::{Device, Kind, Tensor};
 pub const DIRECTION_DEGREES: f64 = 20.0;
 /// What the tensors that [`Generator::with_directions`] adds are called, after their layer and a dot.
 const DIRECTIONS: &str = "directions";
-const MAPS: &str = "maps";
-/// Most that a map adds: half precision holds it and what comes of it.
-pub(super) const MOST_ADDED: f64 = 1e4;
-/// Largest side of a convolution with a map, and with one for each number.
-const MAP_SIDE: i64 = 128;
-const MOVING_SIDE: i64 = 32;
+const MAP: &str = "map";
+const WARP: &str = "warp";
+/// Largest side of a convolution with a map, and of one that is displaced before.
+const OWN_SIDE: i64 = 128;
 /// Numbers with a direction: yaw, pitch and the alphas. Roll turns the finished picture.
 pub const NUMBERS: i64 = 2 + EXPRESSIONS as i64;
 
@@ -135,22 +134,6 @@ impl Layer {
         Layer { name, row, inputs, outputs: 3, side, up: false, to_rgb: true }
     }
 
-    /// A style `[B, inputs]` and, if one follows it, the map `[B, 1, side, side]` of a convolution.
-    ///
-    /// # Errors
-    /// Misuse for another width; device.
-    pub(super) fn parted(&self, style: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
-        let width = style.size().get(1).copied().unwrap_or(0);
-        if width == self.inputs {
-            return Ok((style.shallow_clone(), None));
-        }
-        if self.to_rgb || width != self.inputs + self.side * self.side {
-            return Err(Error::Misuse(format!("{}: a style of width {width}, expected {}", self.name, self.inputs)));
-        }
-        let map = style.f_slice(1, self.inputs, None, 1)?.f_view([-1, 1, self.side, self.side])?;
-        Ok((style.f_slice(1, 0, self.inputs, 1)?, Some(map)))
-    }
-
     fn kernel(&self) -> i64 {
         if self.to_rgb {
             1
@@ -178,11 +161,26 @@ pub struct Channel {
     pub sensitivity: f32,
 }
 
+/// What the numbers of some frames make of their styles.
+#[derive(Debug)]
+pub struct Moved {
+    /// StyleSpace vectors `[B, inputs]`, one per layer.
+    pub styles: Vec<Tensor>,
+    /// Displacements of the nodes `[B, 2, 16, 16]`, if there are any.
+    pub warp: Option<Tensor>,
+}
+
+/// Displacements of the nodes `[B, 2, 16, 16]` by `numbers` `[B, 34]`, from what one unit of each displaces them by `[34, 2 x 16 x 16]`.
+pub(crate) fn nodes(numbers: &Tensor, warps: &Tensor) -> Result<Tensor> {
+    Ok(numbers.f_matmul(warps)?.f_view([-1, 2, NODES, NODES])?)
+}
+
 /// Synthesis on its way through the layers.
 #[derive(Debug)]
 pub struct Run {
     x: Tensor,
     image: Option<Tensor>,
+    warp: Option<Tensor>,
     layer: usize,
     noise: usize,
 }
@@ -204,7 +202,8 @@ impl Run {
     /// Device.
     pub fn repeated(&self, n: i64) -> Result<Run> {
         let image = self.image.as_ref().map(|image| image.f_repeat([n, 1, 1, 1])).transpose()?;
-        Ok(Run { x: channels_last(&self.x.f_repeat([n, 1, 1, 1])?)?, image, layer: self.layer, noise: self.noise })
+        let warp = self.warp.as_ref().map(|warp| warp.f_repeat([n, 1, 1, 1])).transpose()?;
+        Ok(Run { x: channels_last(&self.x.f_repeat([n, 1, 1, 1])?)?, image, warp, layer: self.layer, noise: self.noise })
     }
 }
 
@@ -305,26 +304,31 @@ impl Generator {
         Ok(out)
     }
 
-    /// The same with [`Generator::directions`] and, if `maps` are asked for, pictures `NAME.maps` `[35, 1, side, side]` that are added to all outputs of a
-    /// convolution: the first always, the others ([`Generator::maps`]) by the numbers; at large sides the first alone. They take the place of the noise of
-    /// Karras et al. 2020. All begin by adding nothing; those that are there already stay.
+    /// The same with what a person may have of their own, all of which begins by adding nothing; what is there already stays.
+    ///
+    /// - `NAME.directions` `[34, inputs]` of each layer: [`Generator::directions`].
+    /// - `NAME.map` `[1, 1, side, side]` of each convolution up to 128 x 128: added to all of its outputs, as the noise of Karras et al. 2020.
+    /// - `NAME.warp` `[34, 2, 16, 16]` of one layer ([`Generator::warped_before`]): what one unit of each number displaces the picture by.
     ///
     /// # Errors
     /// Device.
-    pub fn with_directions(&self, maps: bool) -> Result<Generator> {
+    pub fn with_directions(&self) -> Result<Generator> {
         let mut weights = Weights::new();
         weights.merge("", &self.weights)?;
-        let mut add = |name: String, shape: &[i64]| -> Result<()> {
+        let mut add = |layer: &Layer, part: &str, shape: &[i64]| -> Result<()> {
+            let name = format!("{}.{part}", layer.name);
             if !weights.has(&name) {
                 weights.insert(name, Tensor::f_zeros(shape, (Kind::Float, self.device))?);
             }
             Ok(())
         };
-        for layer in &self.layers {
-            add(format!("{}.{DIRECTIONS}", layer.name), &[NUMBERS, layer.inputs])?;
-            if maps && !layer.to_rgb && layer.side <= MAP_SIDE {
-                let count = if layer.side <= MOVING_SIDE { 1 + NUMBERS } else { 1 };
-                add(format!("{}.{MAPS}", layer.name), &[count, 1, layer.side, layer.side])?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            add(layer, DIRECTIONS, &[NUMBERS, layer.inputs])?;
+            if !layer.to_rgb && layer.side <= OWN_SIDE {
+                add(layer, MAP, &[1, 1, layer.side, layer.side])?;
+            }
+            if index == self.warped_before() {
+                add(layer, WARP, &[NUMBERS, 2, NODES, NODES])?;
             }
         }
         Generator::new(self.cfg.clone(), weights)
@@ -336,39 +340,37 @@ impl Generator {
         self.own(index, DIRECTIONS)
     }
 
-    /// What one unit of each number adds to all outputs of the convolution `index`, place by place, `[34, side^2]`.
+    /// Index of the layer before which features and picture are displaced: the last one that doubles the side to 128 at most.
+    pub fn warped_before(&self) -> usize {
+        self.layers.iter().rposition(|layer| layer.up && layer.side <= OWN_SIDE).unwrap_or(0)
+    }
+
+    /// What one unit of each number, as for [`Generator::directions`], displaces the nodes by, `[34, 2 x 16 x 16]`.
     ///
     /// # Errors
     /// Device.
-    pub fn maps(&self, index: usize) -> Result<Option<Tensor>> {
-        match self.own(index, MAPS) {
-            Some(maps) if maps.size()[0] > 1 => Ok(Some(maps.f_slice(0, 1, None, 1)?.f_flatten(1, -1)?)),
-            _ => Ok(None),
-        }
+    pub fn warps(&self) -> Result<Option<Tensor>> {
+        self.own(self.warped_before(), WARP).map(|warps| Ok(warps.f_flatten(1, -1)?)).transpose()
     }
 
     fn own(&self, index: usize, name: &str) -> Option<&Tensor> {
         self.layers.get(index).and_then(|layer| self.weights.get(&format!("{}.{name}", layer.name)).ok())
     }
 
-    /// Moves the styles along [`Generator::directions`] by yaw and pitch `[B, 2]` in degrees and `alpha` `[B, 32]`. Where there are
-    /// [`Generator::maps`], what they add follows the style: `[B, inputs + side^2]`.
+    /// Moves the styles along [`Generator::directions`] by yaw and pitch `[B, 2]` in degrees and `alpha` `[B, 32]`, and tells by how much the picture is displaced, where
+    /// there are [`Generator::warps`].
     ///
     /// # Errors
     /// Device.
-    pub fn directed(&self, styles: &[Tensor], angles: &Tensor, alpha: &Tensor) -> Result<Vec<Tensor>> {
+    pub fn directed(&self, styles: &[Tensor], angles: &Tensor, alpha: &Tensor) -> Result<Moved> {
         let numbers = Tensor::f_cat(&[angles.scale(1.0 / DIRECTION_DEGREES)?, alpha.shallow_clone()], 1)?;
-        let along = |(index, style): (usize, &Tensor)| -> Result<Tensor> {
-            let style = match self.directions(index) {
-                Some(directions) => style.plus(&numbers.f_matmul(directions)?)?,
-                None => style.shallow_clone(),
-            };
-            match self.maps(index)? {
-                Some(maps) => Ok(Tensor::f_cat(&[style.f_expand([numbers.size()[0], -1], false)?, numbers.f_matmul(&maps)?], 1)?),
-                None => Ok(style),
-            }
+        let along = |(index, style): (usize, &Tensor)| match self.directions(index) {
+            Some(directions) => style.plus(&numbers.f_matmul(directions)?),
+            None => Ok(style.shallow_clone()),
         };
-        styles.iter().enumerate().map(along).collect()
+        let styles = styles.iter().enumerate().map(along).collect::<Result<_>>()?;
+        let warp = self.warps()?.map(|warps| nodes(&numbers, &warps)).transpose()?;
+        Ok(Moved { styles, warp })
     }
 
     /// The image `[B, 3, R, R]` from styles. Convolutions run in `kind`; styles, demodulation and colours stay in single precision.
@@ -384,8 +386,9 @@ impl Generator {
     ///
     /// # Errors
     /// Misuse for a side that the generator does not pass; device.
-    pub fn synthesis_to(&self, side: i64, styles: &[Tensor], kind: Kind) -> Result<Tensor> {
+    pub fn synthesis_to(&self, side: i64, styles: &[Tensor], warp: Option<&Tensor>, kind: Kind) -> Result<Tensor> {
         let mut run = self.start(styles, kind)?;
+        run.warp = warp.map(Tensor::shallow_clone);
         for (_, style) in self.layers.iter().zip(styles).take_while(|(layer, _)| layer.side <= side) {
             self.advance(&mut run, style)?;
         }
@@ -400,8 +403,10 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Generator::synthesis_to`].
-    pub fn synthesis_by(&self, side: i64, styles: &[Tensor], kind: Kind) -> Result<(Tensor, Tensor)> {
+    pub fn synthesis_by(&self, side: i64, moved: &Moved, kind: Kind) -> Result<(Tensor, Tensor)> {
+        let styles = &moved.styles;
         let mut run = self.start(styles, kind)?;
+        run.warp = moved.warp.as_ref().map(Tensor::shallow_clone);
         let mut early = None;
         for (layer, style) in self.layers.iter().zip(styles) {
             if layer.side <= side {
@@ -433,7 +438,7 @@ impl Generator {
         }
         let batch = styles[0].size()[0];
         let x = channels_last(&self.weights.get("input.input")?.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?)?;
-        Ok(Run { x, image: None, layer: 0, noise: 0 })
+        Ok(Run { x, image: None, warp: None, layer: 0, noise: 0 })
     }
 
     /// Computes one more layer. The picture so far is that of [`Run::image`], at the side reached.
@@ -444,24 +449,32 @@ impl Generator {
         let Some(layer) = self.layers.get(run.layer) else {
             return Err(Error::Misuse(format!("a generator of {} layers has no more", self.layers.len())));
         };
-        let (style, map) = layer.parted(style)?;
+        if let Some(warp) = run.warp.as_ref().filter(|_| run.layer == self.warped_before()) {
+            run.x = warped(&run.x, warp)?;
+            run.image = run.image.as_ref().map(|image| warped(image, warp)).transpose()?;
+        }
         if layer.to_rgb {
-            let rgb = self.colours(layer, &run.x, &style)?;
+            let rgb = self.colours(layer, &run.x, style)?;
             run.image = Some(match &run.image {
                 Some(previous) if previous.size()[2] < layer.side => self.grow(previous)?.plus(&rgb)?,
                 Some(previous) => previous.plus(&rgb)?,
                 None => rgb,
             });
         } else {
-            run.x = self.styled(layer, &run.x, (&style, map.as_ref()), run.noise)?;
+            let map = self.constant_map(layer, run.noise)?;
+            let map = match (map, &run.warp) {
+                (Some(map), Some(warp)) if run.layer >= self.warped_before() => Some(warped(&map, warp)?),
+                (map, _) => map,
+            };
+            run.x = self.styled(layer, &run.x, style, map.as_ref())?;
             run.noise += 1;
         }
         run.layer += 1;
         Ok(())
     }
 
-    /// Modulated 3 x 3 convolution, demodulation, noise, map, bias, activation.
-    fn styled(&self, layer: &Layer, x: &Tensor, (style, map): (&Tensor, Option<&Tensor>), noise: usize) -> Result<Tensor> {
+    /// Modulated 3 x 3 convolution, demodulation, noise and map, bias, activation.
+    fn styled(&self, layer: &Layer, x: &Tensor, style: &Tensor, map: Option<&Tensor>) -> Result<Tensor> {
         let kind = x.kind();
         let weight = self.weights.get(&format!("{}.conv.weight", layer.name))?.f_select(0, 0)?;
         let weight = weight.scale(1.0 / ((layer.inputs * 9) as f64).sqrt())?;
@@ -483,19 +496,15 @@ impl Generator {
             x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
         };
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
-        let bias = match self.constant_map(layer, noise)? {
-            Some(n) => channels_last(&bias.plus(&n.scale(LEAKY_SCALE)?)?)?,
-            None => bias,
-        };
         let bias = match map {
-            Some(map) => channels_last(&bias.plus(&map.f_clamp(-MOST_ADDED, MOST_ADDED)?.scale(LEAKY_SCALE)?)?)?,
+            Some(map) => channels_last(&bias.plus(&map.scale(LEAKY_SCALE)?)?)?,
             None => bias,
         };
         let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
         leaky_from_scaled(&bias.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?)
     }
 
-    /// What is added to all outputs whatever the numbers, `[1, 1, side, side]`: the fixed noise `index` times its strength, and the first of the layer's maps.
+    /// What is added to all outputs, `[1, 1, side, side]`: the fixed noise `index` times its strength, and the layer's map.
     pub(super) fn constant_map(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
         let strength = format!("{}.noise.weight", layer.name);
         let noise = match self.weights.has(&strength) {
@@ -505,10 +514,10 @@ impl Generator {
             }
             false => None,
         };
-        let map = self.weights.get(&format!("{}.{MAPS}", layer.name)).ok().map(|maps| maps.f_slice(0, 0, 1, 1)).transpose()?;
+        let map = self.weights.get(&format!("{}.{MAP}", layer.name)).ok();
         match (noise, map) {
-            (Some(noise), Some(map)) => noise.plus(&map).map(Some),
-            (noise, map) => Ok(noise.or(map)),
+            (Some(noise), Some(map)) => noise.plus(map).map(Some),
+            (noise, map) => Ok(noise.or_else(|| map.map(Tensor::shallow_clone))),
         }
     }
 

@@ -72,7 +72,7 @@ impl Model<'_> {
     /// The picture of `w_plus` `[B, rows, dim]` with angles in degrees and expression, at `side`.
     pub(super) fn render(&self, w_plus: &Tensor, batch: &Batch, side: i64, kind: Kind) -> Result<Tensor> {
         let styles = self.generator.styles(&self.flow.posed(w_plus, &batch.angles)?)?;
-        self.generator.synthesis_to(side, &self.generator.offset(&styles, &batch.expression, self.channels)?, kind)
+        self.generator.synthesis_to(side, &self.generator.offset(&styles, &batch.expression, self.channels)?, None, kind)
     }
 
     /// The mapping network's w `[B, dim]` of the numbers of heads `[B, CONDITION]`, filled up with zeros.
