@@ -64,7 +64,7 @@ fn the_decoder_renders_what_the_networks_render() {
 
 /// Values for one of a person's own tensors, and how they are sent.
 fn own(pack: &Pack, name: &str, step: f32) -> TunedTensor {
-    let generator = pack.generator(Device::Cpu).unwrap().with_directions().unwrap();
+    let generator = pack.generator(Device::Cpu).unwrap().with_directions(true).unwrap();
     let shape: Vec<usize> = generator.weights().get(name).unwrap().size().iter().map(|d| *d as usize).collect();
     let values = fixture::rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
     TunedTensor { name: name.into(), shape, steps: vec![code_from_step(step)], values }

@@ -107,7 +107,7 @@ fn the_frozen_generator_renders_what_the_differentiable_one_does() {
 fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
     let (_, generator) = setting();
     let styles = no_grad(|| generator.styles(&w_plus(&generator, 1)).unwrap());
-    let directed = generator.with_directions().unwrap();
+    let directed = generator.with_directions(false).unwrap();
     let zeros = |n| Tensor::zeros([1, n], (Kind::Float, Device::Cpu));
     let chosen = directed.weights().require_grad(|name| name.ends_with(".directions")).unwrap();
     assert_eq!(chosen.len(), generator.layers().len());
@@ -138,7 +138,7 @@ fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
 #[test]
 fn maps_and_displacements_begin_by_changing_nothing_and_the_frozen_generator_knows_them() {
     let (_, generator) = setting();
-    let with = generator.with_directions().unwrap();
+    let with = generator.with_directions(true).unwrap();
     let side = generator.config().resolution;
     let styles = no_grad(|| generator.styles(&w_plus(&generator, 2)).unwrap());
     let angles = from_vec(&[9.0, 2.0, -14.0, 5.0], &[2, 2], Device::Cpu).unwrap();

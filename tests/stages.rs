@@ -152,14 +152,16 @@ fn layers_beyond_what_the_search_sees_are_tuned_too() {
 }
 
 #[test]
-fn directions_maps_and_displacements_are_learned_if_the_pack_says_so() {
+fn directions_are_learned_if_the_pack_says_so_and_maps_with_them_if_asked_for() {
     let _turn = turn();
-    for directions in [true, false] {
+    for (directions, maps) in [(true, false), (true, true), (false, true)] {
         let pack = fixture::pack(&fixture::Shape { directions, ..fixture::Shape::tiny() }, 1).unwrap();
-        let identity = enroll(&pack, &crops(&pack, 4), &options(Tuning::Joint), &Silent).unwrap().identity;
+        let options = EncodeOptions { maps, ..options(Tuning::Joint) };
+        let identity = enroll(&pack, &crops(&pack, 4), &options, &Silent).unwrap().identity;
         let tuned = |part: &str| identity.tuned.iter().any(|t| t.name.ends_with(part));
         assert!(tuned(".conv.weight"));
-        assert_eq!([".directions", ".map", ".warp"].map(tuned), [directions; 3]);
+        let moving = directions && maps;
+        assert_eq!([".directions", ".map", ".warp"].map(tuned), [directions, moving, moving]);
     }
 }
 
@@ -182,7 +184,7 @@ fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let seen = crops(&pack, 10);
     let path = std::env::temp_dir().join(format!("effigy-unfinished-{}.safetensors", std::process::id()));
     let _ = std::fs::remove_file(&path);
-    let whole = EncodeOptions { tune_steps: Some(96), ..options(Tuning::Joint) };
+    let whole = EncodeOptions { tune_steps: Some(96), maps: true, ..options(Tuning::Joint) };
     let kept = EncodeOptions { unfinished: Some(path.clone()), ..whole.clone() };
     let through = enroll(&pack, &seen, &whole, &Silent).unwrap();
     // Stopped before the weights are rounded, and again after.
@@ -190,7 +192,7 @@ fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
         let result = enroll(&pack, &seen, &kept, &StopAfter::new("tune the generator", questions));
         assert!(matches!(result, Err(Error::Cancelled)));
     }
-    for other in [EncodeOptions { seed: 1, ..kept.clone() }, EncodeOptions { head_only: !kept.head_only, ..kept.clone() }] {
+    for other in [EncodeOptions { seed: 1, ..kept.clone() }, EncodeOptions { maps: !kept.maps, ..kept.clone() }] {
         assert!(matches!(enroll(&pack, &seen, &other, &Silent), Err(Error::Misuse(text)) if text.contains("other settings")));
     }
     assert!(matches!(enroll(&pack, &seen[1..], &kept, &Silent), Err(Error::Misuse(_))), "other frames");

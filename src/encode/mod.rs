@@ -161,6 +161,9 @@ pub struct EncodeOptions {
     pub seed: u64,
     /// Name stored in the identity.
     pub name: String,
+    /// Whether tuning also learns maps, pictures that are added inside the generator, and displacements, by which the numbers take them along: frames that are
+    /// tuned on come out much better, others worse if they are unlike those. Without effect where the pack's tuning learns no directions. Only for [`enroll`].
+    pub maps: bool,
     /// Whether the background of the crops hardly counts, where the pack's parser finds it: for receivers that lay the head over a background of
     /// their own.
     pub head_only: bool,
@@ -328,8 +331,9 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
     let picks = worth_enrolling(&frames.iter().map(AlignedFrame::track).collect::<Vec<_>>());
     let crops = bench.crops(pack, picks.iter().map(|i| &frames[*i]))?;
     let judge = bench.judge(pack)?;
-    let original = match pack.config().directions && plan.tuning != Tuning::None {
-        true => pack.generator(bench.device)?.with_directions()?,
+    let directions = pack.config().directions && plan.tuning != Tuning::None;
+    let original = match directions {
+        true => pack.generator(bench.device)?.with_directions(options.maps)?,
         false => pack.generator(bench.device)?,
     };
     let model = bench.model(pack, original.duplicate(bench.device)?)?;
@@ -352,7 +356,8 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
         Tuning::None => None,
         _ => Some(Differences::new(&model.generator, &original, model.tuning_rate, model.sight)?),
     };
-    let mut identity = blank(pack, options, &plan, crops.len(), &start.latent)?;
+    let maps = directions && options.maps;
+    let mut identity = blank(pack, (options, maps), &plan, crops.len(), &start.latent)?;
     // What latent, anchors and the like leave of the bytes.
     let room = |identity: &Identity| Ok::<_, Error>(bytes.saturating_sub(identity.to_bytes()?.len()));
     let expected = room(&identity)?;
@@ -383,7 +388,7 @@ pub fn enroll(pack: &Pack, frames: &[AlignedFrame], options: &EncodeOptions, pro
 }
 
 /// What is known of an identity before anything is fitted; what is not has the size that it will have.
-fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, latent: &Tensor) -> Result<Identity> {
+fn blank(pack: &Pack, (options, maps): (&EncodeOptions, bool), plan: &Plan, frames: usize, latent: &Tensor) -> Result<Identity> {
     Ok(Identity {
         pack: pack.hash(),
         name: options.name.clone(),
@@ -394,7 +399,7 @@ fn blank(pack: &Pack, options: &EncodeOptions, plan: &Plan, frames: usize, laten
         rest: FrameParams::default(),
         anchors: vec![FrameParams::default(); ANCHORS.min(frames)],
         thumbnail: None,
-        metadata: settings(options, plan, frames),
+        metadata: settings((options, maps), plan, frames),
     })
 }
 
@@ -408,13 +413,14 @@ fn batch(side: i64) -> usize {
 }
 
 /// Settings for people to read.
-fn settings(options: &EncodeOptions, plan: &Plan, frames: usize) -> BTreeMap<String, String> {
+fn settings((options, maps): (&EncodeOptions, bool), plan: &Plan, frames: usize) -> BTreeMap<String, String> {
     let entries = [
         ("tuning", format!("{:?}", plan.tuning).to_lowercase()),
         ("preset", format!("{:?}", options.preset).to_lowercase()),
         ("tune_steps", plan.tune_steps.to_string()),
         ("frames", frames.to_string()),
         ("target", "camera".into()),
+        ("maps", if maps { "yes" } else { "no" }.into()),
         ("weighed", if options.head_only { "head" } else { "whole crop" }.into()),
     ];
     entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect()

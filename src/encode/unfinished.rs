@@ -38,9 +38,9 @@ impl Unfinished {
     ) -> Self {
         let mut hash = Sha256::new();
         hash.update(pack);
-        let EncodeOptions { device, precision, threads, head_only, identity_bytes, .. } = options;
+        let EncodeOptions { device, precision, threads, maps, head_only, identity_bytes, .. } = options;
         hash.update(env!("CARGO_PKG_VERSION"));
-        hash.update(format!("{plan:?} {device:?} {precision:?} {threads:?} {head_only} {identity_bytes:?}"));
+        hash.update(format!("{plan:?} {device:?} {precision:?} {threads:?} {maps} {head_only} {identity_bytes:?}"));
         frames.for_each(|frame| hash.update(&frame.frame.data));
         let belongs = hash.finalize().iter().map(|byte| f32::from(*byte)).collect();
         Unfinished { path: path.to_path_buf(), belongs, saved: Instant::now(), every: EVERY }

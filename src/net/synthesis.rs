@@ -304,15 +304,18 @@ impl Generator {
         Ok(out)
     }
 
-    /// The same with what a person may have of their own, all of which begins by adding nothing; what is there already stays.
+    /// The same with what a person may have of their own, all of which begins by adding nothing; what is there already stays. With `maps` or without:
     ///
     /// - `NAME.directions` `[34, inputs]` of each layer: [`Generator::directions`].
+    ///
+    /// With them alone:
+    ///
     /// - `NAME.map` `[1, 1, side, side]` of each convolution up to 128 x 128: added to all of its outputs, as the noise of Karras et al. 2020.
     /// - `NAME.warp` `[34, 2, 16, 16]` of one layer ([`Generator::warped_before`]): what one unit of each number displaces the picture by.
     ///
     /// # Errors
     /// Device.
-    pub fn with_directions(&self) -> Result<Generator> {
+    pub fn with_directions(&self, maps: bool) -> Result<Generator> {
         let mut weights = Weights::new();
         weights.merge("", &self.weights)?;
         let mut add = |layer: &Layer, part: &str, shape: &[i64]| -> Result<()> {
@@ -324,10 +327,10 @@ impl Generator {
         };
         for (index, layer) in self.layers.iter().enumerate() {
             add(layer, DIRECTIONS, &[NUMBERS, layer.inputs])?;
-            if !layer.to_rgb && layer.side <= OWN_SIDE {
+            if maps && !layer.to_rgb && layer.side <= OWN_SIDE {
                 add(layer, MAP, &[1, 1, layer.side, layer.side])?;
             }
-            if index == self.warped_before() {
+            if maps && index == self.warped_before() {
                 add(layer, WARP, &[NUMBERS, 2, NODES, NODES])?;
             }
         }

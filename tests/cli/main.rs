@@ -1,6 +1,7 @@
 //! The command, run as a user runs it: with a small pack made by rule and a clip of a parametric head.
 #![cfg(feature = "cli")]
 
+mod fitting;
 mod residual;
 mod resume;
 

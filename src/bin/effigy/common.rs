@@ -166,6 +166,10 @@ pub struct FitArgs {
     /// Most bytes of the identity; fewer cost likeness [default: 150000]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(SMALLEST..=LARGEST))]
     pub identity_bytes: Option<u32>,
+    /// Whether tuning also learns maps, pictures inside the generator that the numbers displace: frames that are tuned on come out much better, others of the person
+    /// worse if they are unlike those. Needs a pack whose tuning learns directions [default: on for `encode`, off for `enroll` and `demo`]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub maps: Option<Switch>,
     /// Let the background of the crops hardly count: for receivers that show the head before another background
     #[arg(long)]
     pub head_only: bool,
@@ -175,6 +179,13 @@ pub struct FitArgs {
     /// Start of all randomness: same seed, same machine, same result
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 impl FitArgs {
@@ -188,9 +199,17 @@ impl FitArgs {
         }
     }
 
-    /// The library's settings; `usual`: the preset if none was named.
-    pub fn options(&self, device: &DeviceArgs, usual: PresetArg) -> EncodeOptions {
+    /// Says so where maps were asked for and the pack has none.
+    pub fn check_maps(&self, pack: &Pack) {
+        if self.maps == Some(Switch::On) && !pack.config().directions {
+            log::warn!("--maps on: tuning with this pack learns no directions, and so no maps");
+        }
+    }
+
+    /// The library's settings; `usual`: the preset if none was named, `maps`: whether there are any if nothing is said of them.
+    pub fn options(&self, device: &DeviceArgs, (usual, maps): (PresetArg, bool)) -> EncodeOptions {
         EncodeOptions {
+            maps: self.maps.map_or(maps, |maps| maps == Switch::On),
             preset: match self.preset.unwrap_or(usual) {
                 PresetArg::Live => Preset::Live,
                 PresetArg::Fast => Preset::Fast,

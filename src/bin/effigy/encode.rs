@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(short, long, value_name = "OUT.effigy")]
     output: PathBuf,
     /// Use this identity instead of tuning a new one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuning", "tune_steps", "name", "identity_bytes", "save_identity"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuning", "tune_steps", "name", "maps", "identity_bytes", "save_identity"])]
     identity: Option<PathBuf>,
     /// Also write the identity to a file of its own
     #[arg(long, value_name = "FILE")]
@@ -114,8 +114,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let live = args.fit.preset == Some(PresetArg::Live);
     let work = if live { None } else { Some(UnfinishedRun::open(&args.output, args.resume)?) };
     let pack = args.pack.load()?;
+    args.fit.check_maps(&pack);
     let known = args.identity.as_deref().map(|path| load_identity(path, &pack)).transpose()?;
-    let mut options = args.fit.options(&args.device, PresetArg::Medium);
+    let mut options = args.fit.options(&args.device, (PresetArg::Medium, true));
     options.head_only |= args.plate.is_some();
     let begun = Instant::now();
     let (clip, encoded) = match (known, live && !args.clip_args.aligned_input) {

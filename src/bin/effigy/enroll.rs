@@ -51,6 +51,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let staged = Staged::create(&args.output)?;
     let work = UnfinishedRun::open(&args.output, args.resume)?;
     let pack = args.pack.load()?;
+    args.fit.check_maps(&pack);
     let mut clips = Vec::new();
     for input in inputs {
         clips.push(clip::load(input, &args.clip_args, clip::Crops::of_side(side(&pack)), reporter)?);
@@ -64,7 +65,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         frames.extend(clip.pick(&own, reporter)?);
         first = last;
     }
-    let options = args.fit.options(&args.device, PresetArg::Medium);
+    let options = args.fit.options(&args.device, (PresetArg::Medium, false));
     let options = EncodeOptions { unfinished: Some(work.tuning()), ..options };
     let enrolled = enroll(&pack, &frames, &options, reporter)?;
     let bytes = enrolled.identity.to_bytes()?;

@@ -191,13 +191,14 @@ fn number(bytes: &[u8]) -> f32 {
 
 /// A hash of what a clip shows, of where its crops sit and of the settings that matter; `known`: the identity's bytes, if there was one.
 pub fn belongs(pack: &[u8; 32], clip: &Aligned, options: &EncodeOptions, known: Option<&[u8]>) -> Belongs {
-    let EncodeOptions { preset, tuning, tune_steps, device, precision, threads, seed, name, head_only, identity_bytes, .. } =
-        options;
+    let EncodeOptions {
+        preset, tuning, tune_steps, device, precision, threads, seed, name, maps, head_only, identity_bytes, ..
+    } = options;
     let mut hash = Sha256::new();
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(pack);
     hash.update(format!("{preset:?} {tuning:?} {tune_steps:?} {device:?} {precision:?} {threads:?}"));
-    hash.update(format!("{seed} {name:?} {head_only} {identity_bytes:?}"));
+    hash.update(format!("{seed} {name:?} {maps} {head_only} {identity_bytes:?}"));
     hash.update(clip.seen);
     for track in &clip.tracks {
         let place = &track.placement;

@@ -156,7 +156,7 @@ fn synthetic(seed: u64, frames: u64, side: u32, progress: &dyn Progress) -> Resu
 
 /// Enrol, search, write the stream, read it back, render, measure.
 fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<Outcome> {
-    let options = args.fit.options(&args.device, PRESET);
+    let options = args.fit.options(&args.device, (PRESET, false));
     let total = clip.frames.len();
     let seen = ((total as f64 * TUNED_SHARE).ceil() as usize).clamp(1, total);
     let begun = Instant::now();
@@ -230,7 +230,8 @@ fn show(pack: &Pack, identity: &Identity, params: &[FrameParams], args: &Args, s
 /// Another synthetic person, quickly enrolled, moved by the numbers of the stream.
 fn drive(pack: &Pack, driver: &Identity, params: &[FrameParams], args: &Args, reporter: &Reporter) -> Result<Vec<Frame>> {
     let other = synthetic(PUPPET_SEED, PUPPET_FRAMES, side(pack), reporter)?;
-    let options = EncodeOptions { tuning: Tuning::None, name: "synthetic".into(), ..args.fit.options(&args.device, PRESET) };
+    let options =
+        EncodeOptions { tuning: Tuning::None, name: "synthetic".into(), ..args.fit.options(&args.device, (PRESET, false)) };
     let identity = enroll(pack, &other.frames, &options, reporter)?.identity;
     let mapping = Mapping::relative(driver, &identity);
     let moved: Vec<FrameParams> = params.iter().map(|p| mapping.apply(p, pack)).collect();
