@@ -1,4 +1,4 @@
-//! The only source of randomness of training pictures, clips and encoders: each has a sequence of its own, so that what it gives depends on its seed
+//! The source of randomness of encoders, and of what the trainer draws its heads and clips by: each has a sequence of its own, so that what it gives depends on its seed
 //! and not on what else the process computes. libtorch has one sequence for all threads.
 
 use crate::error::Result;
@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that depends on `seed` only.
+    /// A generator that depends on `seed` only. Seeds that differ by a few times 9E3779B97F4A7C15 hex, its step, give the same sequence, shifted.
     pub fn new(seed: u64) -> Self {
         Rng(seed)
     }
@@ -40,6 +40,7 @@ impl Rng {
     }
 
     /// Uniform in `low..high`.
+    #[cfg(feature = "train")]
     pub fn range(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
@@ -48,6 +49,7 @@ impl Rng {
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }
+
     /// [`Rng::unit`] for each element of `shape`.
     pub(crate) fn units(&mut self, shape: &[i64], device: Device) -> Result<Tensor> {
         self.tensor(shape, device, Rng::unit)

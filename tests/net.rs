@@ -3,7 +3,7 @@
 #![cfg(feature = "decode")]
 
 use effigy::net::ops::from_vec;
-use effigy::net::{Frozen, Generator, Moved};
+use effigy::net::{Frozen, Generator, Moved, Weights};
 use effigy::pack::{fixture, Pack};
 use effigy::params::EXPRESSIONS;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -107,7 +107,7 @@ fn the_frozen_generator_renders_what_the_differentiable_one_does() {
 fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
     let (_, generator) = setting();
     let styles = no_grad(|| generator.styles(&w_plus(&generator, 1)).unwrap());
-    let directed = generator.with_directions(false).unwrap();
+    let directed = generator.with_own(false).unwrap();
     let zeros = |n| Tensor::zeros([1, n], (Kind::Float, Device::Cpu));
     let chosen = directed.weights().require_grad(|name| name.ends_with(".directions")).unwrap();
     assert_eq!(chosen.len(), generator.layers().len());
@@ -138,7 +138,7 @@ fn directions_begin_by_moving_nothing_and_then_each_number_moves_each_style() {
 #[test]
 fn maps_and_displacements_begin_by_changing_nothing_and_the_frozen_generator_knows_them() {
     let (_, generator) = setting();
-    let with = generator.with_directions(true).unwrap();
+    let with = generator.with_own(true).unwrap();
     let side = generator.config().resolution;
     let styles = no_grad(|| generator.styles(&w_plus(&generator, 2)).unwrap());
     let angles = from_vec(&[9.0, 2.0, -14.0, 5.0], &[2, 2], Device::Cpu).unwrap();
@@ -168,9 +168,48 @@ fn maps_and_displacements_begin_by_changing_nothing_and_the_frozen_generator_kno
         }
         before = drawn;
     }
-    // The maps behind the place where the picture is displaced go with it: at rest they lie elsewhere.
-    let still = no_grad(|| with.synthesis_to(side, &moved().styles, None, Kind::Float).unwrap());
-    assert!(far(&still, &before) > 0.05);
+    let plain = Frozen::new(&generator, Kind::Float).unwrap();
+    let given = plain.synthesis_to(side, &styles, moved().warp.as_ref());
+    assert!(matches!(given, Err(effigy::Error::Misuse(_))), "it has nothing to be displaced by");
+}
+
+#[test]
+fn maps_go_where_the_picture_goes_and_the_noise_of_the_pack_does_not() {
+    let (_, generator) = setting();
+    let styles = no_grad(|| generator.styles(&w_plus(&generator, 1)).unwrap());
+    let side = generator.config().resolution;
+    assert_eq!((side, generator.layers()[generator.warped_before()].name.as_str()), (32, "convs.4"));
+    // Something at one place of the last convolution, behind which no pixel knows of another.
+    let dot = Tensor::zeros([1, 1, 32, 32], (Kind::Float, Device::Cpu));
+    let _ = dot.get(0).get(0).get(12).get(20).fill_(1.0);
+    // Two pixels to the right: 1.25 tenths of 16.
+    let warp = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
+    let _ = warp.get(0).get(0).fill_(1.25);
+    let mut plain = Weights::new();
+    plain.merge("", generator.with_own(true).unwrap().weights()).unwrap();
+    // Where the dot shows: the place that changes most, and how many do.
+    let seen = |name: &str, warp: Option<&Tensor>| {
+        let mut weights = Weights::new();
+        weights.merge("", &plain).unwrap();
+        weights.insert(name, dot.shallow_clone());
+        weights.insert("convs.5.noise.weight", Tensor::ones([1], (Kind::Float, Device::Cpu)));
+        if name != "noises.noise_6" {
+            weights.insert("noises.noise_6", dot.zeros_like());
+        }
+        let with = Generator::new(generator.config().clone(), weights).unwrap();
+        let draw = |generator: &Generator| no_grad(|| generator.synthesis_to(side, &styles, warp, Kind::Float).unwrap());
+        let drawn = draw(&with);
+        let frozen = Frozen::new(&with, Kind::Float).unwrap().synthesis_to(side, &styles, warp).unwrap();
+        assert!((&drawn - frozen).abs().max().double_value(&[]) < 2e-5, "{name}");
+        let without = draw(&Generator::new(generator.config().clone(), plain.copy_to(Device::Cpu).unwrap()).unwrap());
+        let change = (drawn - without).abs().amax([1i64].as_slice(), false).flatten(0, -1);
+        let at = change.argmax(0, false).int64_value(&[]);
+        ((at % 32, at / 32), change.gt(1e-4).sum(Kind::Int64).int64_value(&[]))
+    };
+    for (name, with_warp) in [("convs.5.map", (18, 12)), ("noises.noise_6", (20, 12))] {
+        assert_eq!(seen(name, None), ((20, 12), 1), "{name}");
+        assert_eq!(seen(name, Some(&warp)), (with_warp, 1), "{name}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use effigy::params::{FrameParams, Placement};
 use effigy::progress::{Progress, Silent};
 use effigy::Error;
 
-/// libtorch has one random generator per process: tests that draw from it or seed it take turns.
+/// The trainer draws from the one random generator that libtorch has for the process, and each of these uses all cores: they take turns.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -163,6 +163,25 @@ fn directions_are_learned_if_the_pack_says_so_and_maps_with_them_if_asked_for() 
         let moving = directions && maps;
         assert_eq!([".directions", ".map", ".warp"].map(tuned), [directions, moving, moving]);
     }
+}
+
+#[test]
+fn what_others_draw_of_libtorch_meanwhile_changes_nothing() {
+    /// Somebody else in the process.
+    struct Neighbour;
+    impl Progress for Neighbour {
+        fn begin(&self, _: &str, _: u64) {
+            self.advance(0, "");
+        }
+        fn advance(&self, _: u64, _: &str) {
+            let _ = tch::Tensor::rand([8], (tch::Kind::Float, tch::Device::Cpu));
+        }
+    }
+    let _turn = turn();
+    let pack = fixture::tiny(1).unwrap();
+    let (seen, options) = (crops(&pack, 4), EncodeOptions { tune_steps: Some(24), ..options(Tuning::Joint) });
+    let [alone, beside] = [&Silent as &dyn Progress, &Neighbour].map(|p| enroll(&pack, &seen, &options, p).unwrap());
+    assert_eq!((alone.identity, alone.params), (beside.identity, beside.params));
 }
 
 #[test]

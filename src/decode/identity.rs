@@ -67,7 +67,7 @@ pub fn tuned_generator(pack: &Pack, identity: &Identity, device: Device) -> Resu
     let mut weights = Weights::new();
     weights.merge("", generator.weights())?;
     // What a person may have beyond the pack is added to zeros; what nobody sent is not there to be computed with.
-    let bases = generator.with_directions(true)?;
+    let bases = generator.with_own(true)?;
     let mut seen = BTreeSet::new();
     for tuned in &identity.tuned {
         let shape: Vec<i64> = tuned.shape.iter().map(|d| i64::try_from(*d).unwrap_or(i64::MAX)).collect();

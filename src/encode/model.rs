@@ -33,13 +33,15 @@ impl Model {
     /// The same pictures, and as they are at the end, `[B, 3, R, R]`.
     pub(super) fn render_whole(&self, latent: &Tensor, rows: &Tensor) -> Result<(Tensor, Tensor)> {
         let base = self.channels_moved(latent, rows)?;
-        // Of the layers beyond, the whole picture teaches weights and directions alone.
+        // Of the layers beyond, the whole picture teaches weights, directions, maps and displacements alone.
         let detached = base.iter().map(Tensor::f_detach).collect::<std::result::Result<Vec<_>, _>>()?;
         let late = self.directed(&detached, &rows.f_detach()?)?;
         let early = self.directed(&base, rows)?;
         let styles = early.styles.into_iter().zip(late.styles).zip(self.generator.layers());
         let styles = styles.map(|((early, late), layer)| if layer.side <= self.sight { early } else { late }).collect();
-        self.generator.synthesis_by(self.sight, &Moved { styles, warp: early.warp }, self.kind)
+        let warp =
+            if self.generator.layers()[self.generator.warped_before()].side <= self.sight { early.warp } else { late.warp };
+        self.generator.synthesis_by(self.sight, &Moved { styles, warp }, self.kind)
     }
 
     /// Whether the generator goes on beyond [`Model::sight`].
@@ -99,4 +101,35 @@ pub(super) fn latent_tensor(latent: &WPlus, device: Device) -> Result<Tensor> {
 pub(super) fn latent_plain(latent: &Tensor) -> Result<WPlus> {
     let size = latent.size();
     Ok(WPlus { rows: size[1] as usize, dim: size[2] as usize, data: to_vec(latent)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ops::Calc;
+    use crate::pack::fixture;
+
+    #[test]
+    fn what_is_drawn_beyond_the_sight_does_not_move_the_numbers() {
+        let pack = fixture::pack(&fixture::Shape::beyond(), 1).unwrap();
+        let model = Model {
+            generator: pack.generator(Device::Cpu).unwrap().with_own(true).unwrap(),
+            flow: pack.flow(Device::Cpu).unwrap(),
+            channels: pack.config().channels.clone(),
+            tuning_rate: 1.0,
+            kind: Kind::Float,
+            sight: 32,
+        };
+        let _ = model.generator.weights().require_grad(|_| true).unwrap();
+        assert!(model.generator.layers()[model.generator.warped_before()].side > model.sight);
+        let latent = latent_tensor(&fixture::identity(&pack, 1).unwrap().latent, Device::Cpu).unwrap();
+        let rows = from_vec(&[0.1; COLUMNS as usize], &[1, COLUMNS], Device::Cpu).unwrap().set_requires_grad(true);
+        let (early, whole) = model.render_whole(&latent, &rows).unwrap();
+        let late = whole.average().unwrap();
+        assert!(late.requires_grad(), "weights beyond the sight learn");
+        late.backward();
+        assert!(!rows.grad().defined());
+        early.average().unwrap().backward();
+        assert!(rows.grad().defined());
+    }
 }

@@ -1,7 +1,7 @@
 //! Tuning: the identity latent, the generator's weights and the frames' numbers, fitted together (`joint`) or one after the other
 //! (`pivotal`, after PTI: Roich et al. 2021).
 //!
-//! Affine and mapping layers stay frozen, so that the channels keep their meaning from person to person; what the person's directions and maps add begins at zero.
+//! Affine and mapping layers stay frozen, so that the channels keep their meaning from person to person; what is the person's own (directions, maps, displacements) begins at zero.
 
 use super::crops::Crops;
 use super::differences::Differences;
@@ -45,6 +45,9 @@ pub(super) fn tunable(name: &str) -> bool {
     !name.starts_with("style.") && !name.contains(".modulation.") && !name.contains("noise") && !name.contains("kernel")
 }
 
+/// Keeps the deck's sequence apart from those of the steps.
+const DECK: u64 = 0x6465_636B;
+
 /// Draws frames so that each comes once before any comes again.
 struct Deck {
     order: Vec<i64>,
@@ -54,7 +57,7 @@ struct Deck {
 
 impl Deck {
     fn new(frames: usize, seed: u64) -> Self {
-        Deck { order: (0..frames as i64).collect(), next: frames, rng: Rng::new(seed) }
+        Deck { order: (0..frames as i64).collect(), next: frames, rng: Rng::new(seed ^ DECK) }
     }
 
     fn draw(&mut self, count: usize) -> Vec<i64> {

@@ -39,7 +39,8 @@ impl Unfinished {
         let mut hash = Sha256::new();
         hash.update(pack);
         let EncodeOptions { device, precision, threads, maps, head_only, identity_bytes, .. } = options;
-        hash.update(env!("CARGO_PKG_VERSION"));
+        // The number after the version rises when a state of before cannot be gone on with.
+        hash.update(concat!(env!("CARGO_PKG_VERSION"), " 2"));
         hash.update(format!("{plan:?} {device:?} {precision:?} {threads:?} {maps} {head_only} {identity_bytes:?}"));
         frames.for_each(|frame| hash.update(&frame.frame.data));
         let belongs = hash.finalize().iter().map(|byte| f32::from(*byte)).collect();

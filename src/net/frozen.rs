@@ -5,7 +5,7 @@
 
 use super::ops::{blur_kernel, channels_last, Calc};
 use super::synthesis::{Generator, Layer};
-use super::warp::warped;
+use super::warp::Places;
 use crate::error::{Error, Result};
 use std::f64::consts::SQRT_2;
 use tch::{no_grad, Device, Kind, Tensor};
@@ -30,8 +30,8 @@ pub struct Frozen {
     slope: Tensor,
     /// Kernel that doubles the side of the three colour planes.
     grow: Tensor,
-    /// Index of the layer before which features and picture are displaced.
-    warped_before: usize,
+    /// Index of the layer before which features and picture are displaced, if there is anything to displace them by.
+    warped_before: Option<usize>,
     kind: Kind,
 }
 
@@ -46,9 +46,9 @@ struct Prepared {
     power: Option<Tensor>,
     blur: Option<Tensor>,
     upsampling: Upsampling,
-    /// Bias and constant map, the activation's gain included.
+    /// Bias, noise and map, the activation's gain included.
     bias: Tensor,
-    /// The constant map `[1, 1, side, side]`, the gain included, where it is displaced before it is added.
+    /// The map `[1, 1, side, side]`, the gain included, where it is displaced before it is added.
     map: Option<Tensor>,
 }
 
@@ -70,11 +70,16 @@ impl Frozen {
             let device = generator.device();
             let mut layers = Vec::with_capacity(generator.layers().len());
             let mut noise = 0;
-            let warped_before = generator.warped_before();
             // A person without displacements need not pay for them.
-            let first_moved = generator.warps()?.map_or(usize::MAX, |_| warped_before);
+            let warped_before = generator.warps()?.map(|_| generator.warped_before());
             for (index, layer) in generator.layers().iter().enumerate() {
-                layers.push(Prepared::new(generator, layer, noise, (kind, upsampling), index >= first_moved)?);
+                layers.push(Prepared::new(
+                    generator,
+                    layer,
+                    noise,
+                    (kind, upsampling),
+                    warped_before.is_some_and(|first| index >= first),
+                )?);
                 noise += usize::from(!layer.to_rgb);
             }
             let start = channels_last(&generator.weights().get("input.input")?.f_to_kind(kind)?)?;
@@ -124,19 +129,24 @@ impl Frozen {
     /// [`Generator::directed`].
     ///
     /// # Errors
-    /// As [`Frozen::synthesis`].
+    /// As [`Frozen::synthesis`]; misuse for displacements where the generator has none.
     pub fn synthesis_to(&self, side: i64, styles: &[Tensor], warp: Option<&Tensor>) -> Result<Tensor> {
         if styles.len() != self.layers.len() {
             return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
         }
+        if warp.is_some() && self.warped_before.is_none() {
+            return Err(Error::Misuse("a generator without displacements was given some".into()));
+        }
         no_grad(|| {
+            let mut places: Option<(i64, Places)> = None;
             let mut x = self.start.shallow_clone();
             let mut image: Option<Tensor> = None;
             let reached = self.layers.iter().zip(styles).take_while(|(prepared, _)| prepared.layer.side <= side);
             for (index, (prepared, style)) in reached.enumerate() {
-                if let Some(warp) = warp.filter(|_| index == self.warped_before) {
-                    x = warped(&x, warp)?;
-                    image = image.map(|image| warped(&image, warp)).transpose()?;
+                if let Some(warp) = warp.filter(|_| self.warped_before == Some(index)) {
+                    let places = Places::new(warp, x.size()[2])?;
+                    x = places.of(&x)?;
+                    image = image.map(|image| places.of(&image)).transpose()?;
                 }
                 if prepared.layer.to_rgb {
                     let rgb = prepared.colours(&x, style)?;
@@ -145,7 +155,17 @@ impl Frozen {
                         None => rgb,
                     });
                 } else {
-                    x = prepared.styled(&x, style, warp, &self.slope)?;
+                    let side = prepared.layer.side;
+                    if let Some(warp) =
+                        warp.filter(|_| prepared.map.is_some() && places.as_ref().is_none_or(|(of, _)| *of != side))
+                    {
+                        places = Some((side, Places::new(warp, side)?));
+                    }
+                    let map = match (&prepared.map, &places) {
+                        (Some(map), Some((_, places))) => Some(places.of(map)?),
+                        (map, _) => map.as_ref().map(Tensor::shallow_clone),
+                    };
+                    x = prepared.styled(&x, style, map.as_ref(), &self.slope)?;
                 }
             }
             image.ok_or_else(|| Error::Misuse("a generator without colour layers".into()))
@@ -183,12 +203,16 @@ impl Prepared {
                 blur = Some(blur_kernel(layer.outputs, 4.0, generator.device())?.f_to_kind(kind)?);
             }
             let bias = get("activate.bias")?.f_view([1, -1, 1, 1])?;
-            let bias = match generator.constant_map(layer, noise)? {
+            let bias = match generator.noise(layer, noise)? {
+                Some(noise) => channels_last(&bias.plus(&noise)?)?,
+                None => bias,
+            };
+            let bias = match generator.map_of(layer) {
                 Some(map) if moved => {
                     moving = Some(map.scale(SQRT_2)?.f_to_kind(kind)?);
                     bias
                 }
-                Some(map) => channels_last(&bias.plus(&map)?)?,
+                Some(map) => channels_last(&bias.plus(map)?)?,
                 None => bias,
             };
             bias.scale(SQRT_2)?.f_to_kind(kind)?
@@ -203,7 +227,7 @@ impl Prepared {
     }
 
     /// Modulated convolution, demodulation, map, bias, activation.
-    fn styled(&self, x: &Tensor, style: &Tensor, warp: Option<&Tensor>, slope: &Tensor) -> Result<Tensor> {
+    fn styled(&self, x: &Tensor, style: &Tensor, map: Option<&Tensor>, slope: &Tensor) -> Result<Tensor> {
         let kind = self.kernel.kind();
         // Half precision overflows where styles are large; demodulation makes their common size irrelevant.
         let style = if kind == Kind::Half {
@@ -225,10 +249,9 @@ impl Prepared {
             }
             None => x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?,
         };
-        let bias = match (&self.map, warp) {
-            (Some(map), Some(warp)) => channels_last(&self.bias.plus(&warped(map, warp)?)?)?,
-            (Some(map), None) => channels_last(&self.bias.plus(map)?)?,
-            (None, _) => self.bias.shallow_clone(),
+        let bias = match map {
+            Some(map) => channels_last(&self.bias.plus(map)?)?,
+            None => self.bias.shallow_clone(),
         };
         Ok(bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)
     }

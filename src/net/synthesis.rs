@@ -6,7 +6,7 @@
 
 use super::mapping::mapping;
 use super::ops::{blur_kernel, channels_last, equal_linear, leaky_from_scaled, Calc, LEAKY_SCALE};
-use super::warp::{warped, NODES};
+use super::warp::{Places, NODES};
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::params::EXPRESSIONS;
@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Degrees of yaw or pitch that are one unit of its direction, as 1 is of alpha's.
 pub const DIRECTION_DEGREES: f64 = 20.0;
-/// What the tensors that [`Generator::with_directions`] adds are called, after their layer and a dot.
+/// What the tensors that [`Generator::with_own`] adds are called, after their layer and a dot.
 const DIRECTIONS: &str = "directions";
 const MAP: &str = "map";
 const WARP: &str = "warp";
@@ -304,18 +304,18 @@ impl Generator {
         Ok(out)
     }
 
-    /// The same with what a person may have of their own, all of which begins by adding nothing; what is there already stays. With `maps` or without:
+    /// The same with what a person may have of their own, all of which begins by adding nothing; what is there already stays.
     ///
     /// - `NAME.directions` `[34, inputs]` of each layer: [`Generator::directions`].
     ///
-    /// With them alone:
+    /// And if `maps` are asked for:
     ///
     /// - `NAME.map` `[1, 1, side, side]` of each convolution up to 128 x 128: added to all of its outputs, as the noise of Karras et al. 2020.
     /// - `NAME.warp` `[34, 2, 16, 16]` of one layer ([`Generator::warped_before`]): what one unit of each number displaces the picture by.
     ///
     /// # Errors
     /// Device.
-    pub fn with_directions(&self, maps: bool) -> Result<Generator> {
+    pub fn with_own(&self, maps: bool) -> Result<Generator> {
         let mut weights = Weights::new();
         weights.merge("", &self.weights)?;
         let mut add = |layer: &Layer, part: &str, shape: &[i64]| -> Result<()> {
@@ -453,8 +453,9 @@ impl Generator {
             return Err(Error::Misuse(format!("a generator of {} layers has no more", self.layers.len())));
         };
         if let Some(warp) = run.warp.as_ref().filter(|_| run.layer == self.warped_before()) {
-            run.x = warped(&run.x, warp)?;
-            run.image = run.image.as_ref().map(|image| warped(image, warp)).transpose()?;
+            let places = Places::new(warp, run.x.size()[2])?;
+            run.x = places.of(&run.x)?;
+            run.image = run.image.as_ref().map(|image| places.of(image)).transpose()?;
         }
         if layer.to_rgb {
             let rgb = self.colours(layer, &run.x, style)?;
@@ -464,20 +465,23 @@ impl Generator {
                 None => rgb,
             });
         } else {
-            let map = self.constant_map(layer, run.noise)?;
-            let map = match (map, &run.warp) {
-                (Some(map), Some(warp)) if run.layer >= self.warped_before() => Some(warped(&map, warp)?),
-                (map, _) => map,
+            let map = match (self.map_of(layer), &run.warp) {
+                (Some(map), Some(warp)) if run.layer >= self.warped_before() => Some(Places::new(warp, layer.side)?.of(map)?),
+                (map, _) => map.map(Tensor::shallow_clone),
             };
-            run.x = self.styled(layer, &run.x, style, map.as_ref())?;
+            let added = match (self.noise(layer, run.noise)?, map) {
+                (Some(noise), Some(map)) => Some(noise.plus(&map)?),
+                (noise, map) => noise.or(map),
+            };
+            run.x = self.styled(layer, &run.x, style, added.as_ref())?;
             run.noise += 1;
         }
         run.layer += 1;
         Ok(())
     }
 
-    /// Modulated 3 x 3 convolution, demodulation, noise and map, bias, activation.
-    fn styled(&self, layer: &Layer, x: &Tensor, style: &Tensor, map: Option<&Tensor>) -> Result<Tensor> {
+    /// Modulated 3 x 3 convolution, demodulation, what is added to all outputs, bias, activation.
+    fn styled(&self, layer: &Layer, x: &Tensor, style: &Tensor, added: Option<&Tensor>) -> Result<Tensor> {
         let kind = x.kind();
         let weight = self.weights.get(&format!("{}.conv.weight", layer.name))?.f_select(0, 0)?;
         let weight = weight.scale(1.0 / ((layer.inputs * 9) as f64).sqrt())?;
@@ -499,29 +503,27 @@ impl Generator {
             x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
         };
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
-        let bias = match map {
-            Some(map) => channels_last(&bias.plus(&map.scale(LEAKY_SCALE)?)?)?,
+        let bias = match added {
+            Some(added) => channels_last(&bias.plus(&added.scale(LEAKY_SCALE)?)?)?,
             None => bias,
         };
         let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
         leaky_from_scaled(&bias.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?)
     }
 
-    /// What is added to all outputs, `[1, 1, side, side]`: the fixed noise `index` times its strength, and the layer's map.
-    pub(super) fn constant_map(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
+    /// The fixed noise `index` times its strength, `[1, 1, side, side]`.
+    pub(super) fn noise(&self, layer: &Layer, index: usize) -> Result<Option<Tensor>> {
         let strength = format!("{}.noise.weight", layer.name);
-        let noise = match self.weights.has(&strength) {
-            true => {
-                let map = self.weights.shaped(&format!("noises.noise_{index}"), &[1, 1, layer.side, layer.side])?;
-                Some(map.times(self.weights.shaped(&strength, &[1])?)?)
-            }
-            false => None,
-        };
-        let map = self.weights.get(&format!("{}.{MAP}", layer.name)).ok();
-        match (noise, map) {
-            (Some(noise), Some(map)) => noise.plus(map).map(Some),
-            (noise, map) => Ok(noise.or_else(|| map.map(Tensor::shallow_clone))),
+        if !self.weights.has(&strength) {
+            return Ok(None);
         }
+        let map = self.weights.shaped(&format!("noises.noise_{index}"), &[1, 1, layer.side, layer.side])?;
+        Ok(Some(map.times(self.weights.shaped(&strength, &[1])?)?))
+    }
+
+    /// The person's map of a layer, `[1, 1, side, side]`.
+    pub(super) fn map_of(&self, layer: &Layer) -> Option<&Tensor> {
+        self.weights.get(&format!("{}.{MAP}", layer.name)).ok()
     }
 
     /// Modulated 1 x 1 convolution to colours, without demodulation.

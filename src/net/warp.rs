@@ -14,21 +14,38 @@ const UNIT: f64 = 0.1;
 /// Nothing comes from further away than half a side.
 const FARTHEST: f64 = 1.0;
 
-/// `pictures`, one for the whole batch or as many as `by` has, with each place taken from where the nodes around it point; beyond the border is the border.
-///
-/// # Errors
-/// Device, when libtorch fails.
-pub(super) fn warped(pictures: &Tensor, by: &Tensor) -> Result<Tensor> {
-    let (kind, side, batch) = (pictures.kind(), pictures.size()[2], by.size()[0]);
-    let by = by.f_upsample_bilinear2d([side; 2], false, None, None)?.scale(UNIT)?;
-    let by = by.f_nan_to_num(0.0, FARTHEST, -FARTHEST)?.f_clamp(-FARTHEST, FARTHEST)?;
-    let line = Tensor::f_arange(side, (Kind::Float, by.device()))?.scale(2.0 / side as f64)?.shift(1.0 / side as f64 - 1.0)?;
-    let x = line.f_view([1, 1, side])?.f_expand([1, side, side], false)?;
-    let y = line.f_view([1, side, 1])?.f_expand([1, side, side], false)?;
-    let places = Tensor::f_stack(&[x, y], 1)?.plus(&by)?.f_permute([0, 2, 3, 1])?;
-    let pictures = pictures.f_to_kind(Kind::Float)?.f_contiguous()?.f_expand([batch, -1, -1, -1], false)?;
-    // Bilinear; border; the centres of the outer pixels lie within the picture.
-    channels_last(&pictures.f_grid_sampler(&places, 0, 1, false)?.f_to_kind(kind)?)
+/// Where the places of pictures of one side are taken from.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// `[B, S, S, 2]`, x and y from -1 to 1 between the outer edges.
+    grid: Tensor,
+}
+
+impl Places {
+    /// For pictures of `side`; `by` `[B, 2, NODES, NODES]`.
+    ///
+    /// # Errors
+    /// Device, when libtorch fails.
+    pub(super) fn new(by: &Tensor, side: i64) -> Result<Places> {
+        let by = by.scale(UNIT)?.f_nan_to_num(0.0, FARTHEST, -FARTHEST)?.f_clamp(-FARTHEST, FARTHEST)?;
+        let by = by.f_upsample_bilinear2d([side; 2], false, None, None)?;
+        let line =
+            Tensor::f_arange(side, (Kind::Float, by.device()))?.scale(2.0 / side as f64)?.shift(1.0 / side as f64 - 1.0)?;
+        let x = line.f_view([1, 1, side])?.f_expand([1, side, side], false)?;
+        let y = line.f_view([1, side, 1])?.f_expand([1, side, side], false)?;
+        Ok(Places { grid: Tensor::f_stack(&[x, y], 1)?.plus(&by)?.f_permute([0, 2, 3, 1])? })
+    }
+
+    /// Pictures of that side, one for the whole batch or one for each of it, displaced; beyond the border is the border.
+    ///
+    /// # Errors
+    /// Device, when libtorch fails.
+    pub(super) fn of(&self, pictures: &Tensor) -> Result<Tensor> {
+        let (kind, batch) = (pictures.kind(), self.grid.size()[0]);
+        let pictures = pictures.f_to_kind(Kind::Float)?.f_contiguous()?.f_expand([batch, -1, -1, -1], false)?;
+        // Bilinear; border; the centres of the outer pixels lie within the picture.
+        channels_last(&pictures.f_grid_sampler(&self.grid, 0, 1, false)?.f_to_kind(kind)?)
+    }
 }
 
 #[cfg(test)]
@@ -37,33 +54,59 @@ mod tests {
     use crate::net::ops::{from_vec, to_vec};
     use tch::Device;
 
+    const COUNT: usize = (NODES * NODES) as usize;
+
+    /// A ramp of 32 x 32 whose values tell x and y apart, displaced.
     fn moved(by: &[f32]) -> Vec<f32> {
         let ramp: Vec<f32> = (0..32 * 32).map(|i| (i % 32) as f32 + 100.0 * (i / 32) as f32).collect();
-        let nodes = (NODES * NODES) as usize;
-        let by: Vec<f32> = by.iter().flat_map(|v| std::iter::repeat_n(*v, nodes)).collect();
-        let by = from_vec(&by, &[1, 2, NODES, NODES], Device::Cpu).unwrap();
-        to_vec(&warped(&from_vec(&ramp, &[1, 1, 32, 32], Device::Cpu).unwrap(), &by).unwrap()).unwrap()
+        let ramp = from_vec(&ramp, &[1, 1, 32, 32], Device::Cpu).unwrap();
+        let by = from_vec(by, &[1, 2, NODES, NODES], Device::Cpu).unwrap();
+        to_vec(&Places::new(&by, 32).unwrap().of(&ramp).unwrap()).unwrap()
+    }
+
+    fn everywhere(x: f32, y: f32) -> Vec<f32> {
+        [vec![x; COUNT], vec![y; COUNT]].concat()
+    }
+
+    fn at(picture: &[f32], x: usize, y: usize) -> f32 {
+        picture[32 * y + x]
+    }
+
+    fn close(a: f32, b: f32) -> bool {
+        (a - b).abs() < 0.02
     }
 
     #[test]
     fn nothing_moves_by_nothing_and_places_are_taken_from_where_the_nodes_point() {
-        let at = |picture: &[f32], x: usize, y: usize| picture[32 * y + x];
-        let close = |a: f32, b: f32| (a - b).abs() < 0.02;
-        let still = moved(&[0.0, 0.0]);
+        let still = moved(&everywhere(0.0, 0.0));
         assert!(close(at(&still, 9, 5), 509.0) && close(at(&still, 31, 31), 3131.0));
         // Half a side is 16 pixels, and a unit a tenth of that.
-        let right = moved(&[1.25, 0.0]);
+        let right = moved(&everywhere(1.25, 0.0));
         assert!(close(at(&right, 9, 5), 511.0), "{}", at(&right, 9, 5));
         assert!(close(at(&right, 31, 5), 531.0), "beyond the border");
-        let down = moved(&[0.0, 0.625]);
+        let down = moved(&everywhere(0.0, 0.625));
         assert!(close(at(&down, 9, 5), 609.0), "{}", at(&down, 9, 5));
     }
 
     #[test]
-    fn what_is_no_number_or_too_large_leaves_pictures_that_are_numbers() {
-        for wild in [f32::NAN, f32::INFINITY, -1e30] {
-            let picture = moved(&[wild, 0.0]);
-            assert!(picture.iter().all(|v| (0.0..=3131.0).contains(v)), "{wild}");
+    fn a_node_moves_the_places_around_it_and_the_nearer_the_more() {
+        // The node in column 4 of row 7, by 2 pixels to the right: its middle lies at pixel 8.5, 14.5.
+        let mut by = everywhere(0.0, 0.0);
+        by[7 * NODES as usize + 4] = 1.25;
+        let picture = moved(&by);
+        for (x, y, share) in
+            [(8, 14, 0.75 * 0.75), (9, 15, 0.75 * 0.75), (8, 13, 0.75 * 0.25), (10, 14, 0.25 * 0.75), (8, 17, 0.0)]
+        {
+            let want = x as f32 + 100.0 * y as f32 + 2.0 * share;
+            assert!(close(at(&picture, x, y), want), "{x}, {y}: {} and not {want}", at(&picture, x, y));
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_moves_nothing_and_what_is_too_large_half_a_side() {
+        assert_eq!(moved(&everywhere(f32::NAN, 0.0)), moved(&everywhere(0.0, 0.0)));
+        for wild in [f32::INFINITY, 1e30] {
+            assert_eq!(moved(&everywhere(wild, -wild)), moved(&everywhere(10.0, -10.0)));
         }
     }
 }

@@ -62,8 +62,8 @@ pub struct PackConfig {
     /// Adam's rate for the generator's weights when it is tuned to a person.
     #[serde(default = "tuning_rate", skip_serializing_if = "is_tuning_rate")]
     pub tuning_rate: f64,
-    /// Whether tuning also learns, for each person, what yaw, pitch and the alphas add to every style (directions) and, where it is asked for, to every
-    /// place (maps), and not to the channels V alone.
+    /// Whether tuning also learns, for each person, what yaw, pitch and the alphas add to every style (directions) and, where it is asked for, also
+    /// what is added place by place (maps) and by how much they displace it, and not the channels V alone.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub directions: bool,
     /// What the pack was made from.

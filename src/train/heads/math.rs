@@ -1,4 +1,4 @@
-//! Arithmetic of the head renderer: vectors, elementary functions, fixed noise and the random generator.
+//! Arithmetic of the head renderer: vectors, elementary functions and fixed noise.
 //!
 //! Everything here is built from operations that IEEE 754 rounds exactly (`+ - * / sqrt floor`), so that the same head
 //! gives the same pixels on every machine; the system's `exp` and `sin` differ between platforms.
