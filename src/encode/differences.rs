@@ -135,10 +135,13 @@ impl Differences {
                 let unbias = (1.0 - BETA.0.powi(slot.steps), (1.0 - BETA.1.powi(slot.steps)).sqrt());
                 let _ = slot.mean.f_lerp_(&gradient, 1.0 - BETA.0)?;
                 let _ = slot.power.f_lerp_(&gradient.f_square()?, 1.0 - BETA.1)?;
-                let scale = slot.power.f_sqrt()?.scale(1.0 / unbias.1)?.shift(1e-8)?;
-                let _ = slot.exact.f_add_(&slot.mean.over(&scale)?.scale(-rate / unbias.0)?)?;
+                let mut scale = slot.power.f_sqrt()?;
+                // The rate is divided by, so that a step is one pass through memory.
+                let slow = unbias.0 / rate;
+                let _ = scale.f_mul_scalar_(-slow / unbias.1)?.f_add_scalar_(-slow * 1e-8)?;
+                let _ = slot.exact.f_addcdiv_(&slot.mean, &scale)?;
                 if self.price > 0.0 {
-                    slot.shrink(&scale, rate * self.price)?;
+                    slot.shrink(&scale, unbias.0 * self.price)?;
                 }
             }
             Ok::<(), crate::Error>(())
@@ -228,10 +231,10 @@ impl Differences {
         no_grad(|| {
             for slot in &mut self.slots {
                 let sent = match self.rounded {
-                    true => slot.levels(self.dead)?.scale(f64::from(step_from_code(slot.code)))?,
+                    true => slot.levels(self.dead)?.f_mul_scalar_(f64::from(step_from_code(slot.code)))?,
                     false => slot.exact.shallow_clone(),
                 };
-                slot.shown.f_copy_(&slot.base.plus(&sent)?)?;
+                let _ = slot.base.f_add_out(&slot.shown, &sent)?;
             }
             Ok(())
         })
@@ -241,21 +244,22 @@ impl Differences {
 impl Slot {
     /// Levels. Magnitudes are rounded up from [`UP`] on; those below `dead` steps are zero.
     fn levels(&self, dead: f64) -> Result<Tensor> {
-        let steps = self.exact.scale(1.0 / f64::from(step_from_code(self.code)))?;
-        let size = steps.f_abs()?;
-        let alive = size.f_ge(dead)?.f_to_kind(Kind::Float)?;
-        let size = size.shift(1.0 - UP)?.f_floor()?.f_clamp(0.0, f64::from(MAX_LEVEL))?;
-        size.times(&alive)?.times(&steps.f_sign()?)
+        let mut size = self.exact.f_abs()?.f_mul_scalar_(1.0 / f64::from(step_from_code(self.code)))?;
+        if dead > UP {
+            let alive = size.f_ge(dead)?;
+            let _ = size.f_mul_(&alive)?;
+        }
+        Ok(size.f_add_scalar_(1.0 - UP)?.f_floor_()?.f_clamp_max_(f64::from(MAX_LEVEL))?.f_copysign_(&self.exact)?)
     }
 
-    /// Draws differences to zero by what their bits cost, where the loss is flat (`scale` is small) the most: a proximal step in the
+    /// Draws differences to zero by what their bits cost, where the loss is flat (`scale`, here negative, is small) the most: a proximal step in the
     /// optimiser's own metric.
     fn shrink(&mut self, scale: &Tensor, price: f64) -> Result<()> {
-        let size = self.exact.f_abs()?;
-        let knee = KNEE * f64::from(step_from_code(self.code));
-        let less = size.shift(knee)?.times(scale)?.f_reciprocal()?.scale(price)?;
-        let sign = self.exact.f_sign()?;
-        self.exact = size.minus(&less)?.f_relu()?.times(&sign)?;
+        let mut size = self.exact.f_abs()?;
+        let mut slope = size.shift(KNEE * f64::from(step_from_code(self.code)))?;
+        let price = Tensor::f_full([1], price, (Kind::Float, size.device()))?;
+        let _ = size.f_addcdiv_(&price, &slope.f_mul_(scale)?)?.f_relu_()?.f_copysign_(&self.exact)?;
+        self.exact = size;
         Ok(())
     }
 }

@@ -40,6 +40,50 @@ impl Target {
     }
 }
 
+/// What crops are compared with, where it may be kept: of a crop that comes again and again it stays the same.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// View and weights of each crop.
+    crops: Vec<Option<(View, Tensor)>>,
+    /// Bytes that may yet be filled.
+    room: usize,
+}
+
+/// Bytes that are kept at most: with networks of our trainer those of some 220 crops.
+const KNOWN_BYTES: usize = 256 << 20;
+
+impl Known {
+    /// Nothing of `count` crops.
+    pub(super) fn new(count: usize) -> Self {
+        Known { crops: (0..count).map(|_| None).collect(), room: KNOWN_BYTES }
+    }
+
+    /// [`Judge::target`] of the crops `picks`, which `images` shows.
+    pub(super) fn target(&mut self, judge: &Judge<'_>, picks: &[i64], images: &Tensor) -> Result<Target> {
+        let known: Option<Vec<_>> = picks.iter().map(|pick| self.crops[*pick as usize].as_ref()).collect();
+        if let Some(known) = known {
+            let views: Vec<&View> = known.iter().map(|(view, _)| view).collect();
+            if let Some(view) = View::batch(&views)? {
+                let weights = Tensor::f_cat(&known.iter().map(|(_, weights)| weights).collect::<Vec<_>>(), 0)?;
+                return Ok(Target { images: images.shallow_clone(), view, weights });
+            }
+        }
+        let target = judge.target(images)?;
+        if let Some(views) = no_grad(|| judge.net.compared(&target.view))? {
+            for ((pick, view), index) in picks.iter().zip(views).zip(0..) {
+                let weights = target.weights(index)?.copy();
+                let bytes = view.bytes() + 4 * weights.numel();
+                let place = &mut self.crops[*pick as usize];
+                if place.is_none() && bytes <= self.room {
+                    self.room -= bytes;
+                    *place = Some((view, weights));
+                }
+            }
+        }
+        Ok(target)
+    }
+}
+
 /// Maps `[1, 1, side, side]` of the FFHQ framing at half the crop's side.
 #[derive(Debug)]
 pub(super) struct Prior {
@@ -254,6 +298,30 @@ mod tests {
         assert!(on(&head) < on(&whole), "{} {}", on(&head), on(&whole));
         let mean = to_vec(&head).unwrap().iter().sum::<f32>() / 512.0;
         assert!((mean - 1.0).abs() < 1e-4, "{mean}");
+    }
+
+    #[test]
+    fn what_is_known_of_crops_judges_as_what_is_computed_anew() {
+        let pack = fixture::tiny(1).unwrap();
+        let net = pack.analysis(Device::Cpu).unwrap();
+        let judge = Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
+        let (a, b) = (noise(1), noise(2));
+        let mut known = Known::new(4);
+        // Crops 2 and 0, then 1 and 3, then one of each pair, the other way round.
+        let first = known.target(&judge, &[2, 0], &a).unwrap();
+        known.target(&judge, &[1, 3], &b).unwrap();
+        let mixed = Tensor::cat(&[b.narrow(0, 1, 1), a.narrow(0, 0, 1)], 0);
+        let room = known.room;
+        let loss = |target: &Target| to_vec(&judge.loss(&noise(3), target).unwrap()).unwrap();
+        let again = loss(&known.target(&judge, &[3, 2], &mixed).unwrap());
+        assert_eq!(known.room, room, "both were known");
+        let anew = loss(&judge.target(&mixed).unwrap());
+        assert!(again.iter().zip(&anew).all(|(a, b)| (a - b).abs() < 1e-5), "{again:?} {anew:?}");
+        assert!(loss(&first).iter().zip(&anew).any(|(a, b)| (a - b).abs() > 1e-3));
+        // Without room nothing is kept, and the loss is the same.
+        let mut full = Known { room: 0, ..Known::new(4) };
+        let crammed = loss(&full.target(&judge, &[3, 2], &mixed).unwrap());
+        assert!(full.crops.iter().all(Option::is_none) && crammed == anew);
     }
 
     #[test]

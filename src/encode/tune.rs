@@ -5,7 +5,7 @@
 
 use super::crops::Crops;
 use super::differences::Differences;
-use super::loss::Judge;
+use super::loss::{Judge, Known};
 use super::model::{Model, COLUMNS};
 use super::rows::RowAdam;
 use super::unfinished::Unfinished;
@@ -219,6 +219,7 @@ fn descend(
     }
     progress.begin(course.stage, steps);
     let (mut recent, mut size) = (0.0, String::new());
+    let mut known = Known::new(crops.len());
     for step in first..steps {
         let stopped = check(progress);
         if let Some(keep) = keep.as_mut().filter(|keep| keep.due() || stopped.is_err()) {
@@ -237,7 +238,7 @@ fn descend(
         let rate = rate(step, steps);
         let batch = moving.rows.take(&picks)?;
         let whole = crops.whole(&picks)?;
-        let target = judge.target(&crops.smaller(&whole)?)?;
+        let target = known.target(judge, &picks, &crops.smaller(&whole)?)?;
         let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate, &mut rng)? } else { batch.leaf.f_detach()? };
         let mut loss = if fine {
             let (early, renders) = model.render_whole(&moving.latent, &table)?;

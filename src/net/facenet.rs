@@ -131,6 +131,9 @@ const NUMBERS_SIDE: i64 = 32;
 /// Channels that are read there, at half that side.
 const NUMBERS_WIDTH: i64 = 32;
 
+/// First level that is compared. The one before sees little more than colours and edges, which pixels judge better, and would cost half the time.
+const COMPARED: usize = 1;
+
 /// What the trunk computed for a batch.
 #[derive(Debug)]
 pub struct Features {
@@ -146,6 +149,27 @@ impl Features {
     /// The trunk's levels with the colours of the pictures `[B, 3, R, R]` that they were computed from.
     pub(super) fn new(levels: Vec<Tensor>, images: &Tensor) -> Result<Self> {
         Ok(Features { levels, colours: super::ops::resized(images, [COLOUR_SIDE; 2])?, upper: OnceCell::new() })
+    }
+
+    /// Of picture `index`, what [`FaceNet::distance`] looks at.
+    pub(super) fn compared(&self, index: i64) -> Result<Features> {
+        let level = |(level, x): (usize, &Tensor)| match level < COMPARED {
+            true => Ok(Tensor::new()),
+            false => super::ops::channels_last(&x.f_narrow(0, index, 1)?),
+        };
+        let levels = self.levels.iter().enumerate().map(level).collect::<Result<_>>()?;
+        Ok(Features { levels, colours: self.colours.f_narrow(0, index, 1)?, upper: OnceCell::new() })
+    }
+
+    /// Features of several pictures, made by [`Features::compared`], as one batch.
+    pub(super) fn batch(all: &[&Features]) -> Result<Features> {
+        let cat = |parts: Vec<&Tensor>| -> Result<Tensor> { Ok(Tensor::f_cat(&parts, 0)?) };
+        let levels = (0..all[0].levels.len()).map(|level| match level < COMPARED {
+            true => Ok(Tensor::new()),
+            false => cat(all.iter().map(|f| &f.levels[level]).collect()),
+        });
+        let levels = levels.collect::<Result<_>>()?;
+        Ok(Features { levels, colours: cat(all.iter().map(|f| &f.colours).collect())?, upper: OnceCell::new() })
     }
 }
 
@@ -288,8 +312,7 @@ impl FaceNet {
     /// `weight` `[B or 1, 1, H, H]` (any side, mean 1) says how much they count.
     pub fn distance(&self, a: &Features, b: &Features, weight: Option<&Tensor>) -> Result<Tensor> {
         let mut total: Option<Tensor> = None;
-        // The finest level sees little more than colours and edges, which pixels judge better, and would cost half the time.
-        for (x, y) in a.levels.iter().zip(&b.levels).skip(1) {
+        for (x, y) in a.levels.iter().zip(&b.levels).skip(COMPARED) {
             let difference = normalised(x)?.minus(&normalised(y)?)?;
             let mut map = difference.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?;
             if let Some(weight) = weight {

@@ -249,11 +249,13 @@ impl Prepared {
             }
             None => x.f_conv2d(&self.kernel, None::<&Tensor>, 1, 1, 1, 1)?,
         };
-        let bias = match map {
-            Some(map) => channels_last(&self.bias.plus(map)?)?,
-            None => self.bias.shallow_clone(),
+        let demodulation = spread(&demodulation, kind)?;
+        let y = match map {
+            // Both at once would be a picture of all channels of its own.
+            Some(map) => map.f_addcmul(&y, &demodulation)?.plus(&self.bias)?,
+            None => self.bias.f_addcmul(&y, &demodulation)?,
         };
-        Ok(bias.f_addcmul(&y, &spread(&demodulation, kind)?)?.f_prelu(slope)?)
+        Ok(y.f_prelu(slope)?)
     }
 
     /// Modulated 1 x 1 convolution to colours, in single precision from here on.

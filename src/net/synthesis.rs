@@ -181,6 +181,8 @@ pub struct Run {
     x: Tensor,
     image: Option<Tensor>,
     warp: Option<Tensor>,
+    /// Where the displaced places of pictures of one side are taken from.
+    places: Option<(i64, Places)>,
     layer: usize,
     noise: usize,
 }
@@ -196,6 +198,18 @@ impl Run {
         self.layer
     }
 
+    /// A picture of a layer or a map of it, displaced.
+    fn displaced(&mut self, pictures: &Tensor, warp: &Tensor) -> Result<Tensor> {
+        let side = pictures.size()[2];
+        let places = match self.places.take() {
+            Some((of, places)) if of == side => places,
+            _ => Places::new(warp, side)?,
+        };
+        let out = places.of(pictures);
+        self.places = Some((side, places));
+        out
+    }
+
     /// The same state repeated `n` times along the batch.
     ///
     /// # Errors
@@ -203,7 +217,8 @@ impl Run {
     pub fn repeated(&self, n: i64) -> Result<Run> {
         let image = self.image.as_ref().map(|image| image.f_repeat([n, 1, 1, 1])).transpose()?;
         let warp = self.warp.as_ref().map(|warp| warp.f_repeat([n, 1, 1, 1])).transpose()?;
-        Ok(Run { x: channels_last(&self.x.f_repeat([n, 1, 1, 1])?)?, image, warp, layer: self.layer, noise: self.noise })
+        let x = channels_last(&self.x.f_repeat([n, 1, 1, 1])?)?;
+        Ok(Run { x, image, warp, places: None, layer: self.layer, noise: self.noise })
     }
 }
 
@@ -441,7 +456,7 @@ impl Generator {
         }
         let batch = styles[0].size()[0];
         let x = channels_last(&self.weights.get("input.input")?.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?)?;
-        Ok(Run { x, image: None, warp: None, layer: 0, noise: 0 })
+        Ok(Run { x, image: None, warp: None, places: None, layer: 0, noise: 0 })
     }
 
     /// Computes one more layer. The picture so far is that of [`Run::image`], at the side reached.
@@ -452,10 +467,10 @@ impl Generator {
         let Some(layer) = self.layers.get(run.layer) else {
             return Err(Error::Misuse(format!("a generator of {} layers has no more", self.layers.len())));
         };
-        if let Some(warp) = run.warp.as_ref().filter(|_| run.layer == self.warped_before()) {
-            let places = Places::new(warp, run.x.size()[2])?;
-            run.x = places.of(&run.x)?;
-            run.image = run.image.as_ref().map(|image| places.of(image)).transpose()?;
+        let warp = run.warp.as_ref().filter(|_| run.layer >= self.warped_before()).map(Tensor::shallow_clone);
+        if let Some(warp) = warp.as_ref().filter(|_| run.layer == self.warped_before()) {
+            run.x = run.displaced(&run.x.shallow_clone(), warp)?;
+            run.image = run.image.take().map(|image| run.displaced(&image, warp)).transpose()?;
         }
         if layer.to_rgb {
             let rgb = self.colours(layer, &run.x, style)?;
@@ -465,8 +480,8 @@ impl Generator {
                 None => rgb,
             });
         } else {
-            let map = match (self.map_of(layer), &run.warp) {
-                (Some(map), Some(warp)) if run.layer >= self.warped_before() => Some(Places::new(warp, layer.side)?.of(map)?),
+            let map = match (self.map_of(layer), &warp) {
+                (Some(map), Some(warp)) => Some(run.displaced(map, warp)?),
                 (map, _) => map.map(Tensor::shallow_clone),
             };
             let added = match (self.noise(layer, run.noise)?, map) {
@@ -503,12 +518,13 @@ impl Generator {
             x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
         };
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
-        let bias = match added {
-            Some(added) => channels_last(&bias.plus(&added.scale(LEAKY_SCALE)?)?)?,
-            None => bias,
-        };
+        let bias = bias.f_to_kind(kind)?;
         let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
-        leaky_from_scaled(&bias.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?)
+        leaky_from_scaled(&match added {
+            // Both at once would be a picture of all channels of its own.
+            Some(added) => added.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?.plus(&bias)?,
+            None => bias.f_addcmul(&y, &demodulation)?,
+        })
     }
 
     /// The fixed noise `index` times its strength, `[1, 1, side, side]`.
