@@ -207,7 +207,7 @@ fn a_tuning_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let kept = EncodeOptions { unfinished: Some(path.clone()), ..whole.clone() };
     let through = enroll(&pack, &seen, &whole, &Silent).unwrap();
     // Stopped before the weights are rounded, and again after.
-    for questions in [20, 60] {
+    for questions in [23, 60] {
         let result = enroll(&pack, &seen, &kept, &StopAfter::new("tune the generator", questions));
         assert!(matches!(result, Err(Error::Cancelled)));
     }

@@ -3,6 +3,7 @@
 //! Input: crops and renders `[B, 3, S, S]` in [-1, 1], S the side that is searched with (`Model::sight`). The weights come from the FFHQ framing, which says where eyes and mouth
 //! are to be expected, and from the pack's region parser, which says where they are.
 
+use super::crops::Crops;
 use crate::error::Result;
 use crate::net::analysis::{Analysis, View};
 use crate::net::ops::{from_vec, Calc};
@@ -40,49 +41,62 @@ impl Target {
     }
 }
 
-/// What crops are compared with, where it may be kept: of a crop that comes again and again it stays the same.
+/// What crops are compared with, computed once for those that come again and again.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// View and weights of each crop.
-    crops: Vec<Option<(View, Tensor)>>,
-    /// Bytes that may yet be filled.
-    room: usize,
+    /// What the perceptual distance looks at, `[crops, h, w, C]` each.
+    compared: Vec<Tensor>,
+    /// `[crops, 1, S/2, S/2]`.
+    weights: Tensor,
 }
 
-/// Bytes that are kept at most: with networks of our trainer those of some 220 crops.
-const KNOWN_BYTES: usize = 256 << 20;
+/// Bytes that [`Known`] takes at most: with networks of our trainer, at 128 pixels, those of some 280 crops.
+pub(super) const KNOWN_BYTES: usize = 256 << 20;
 
 impl Known {
-    /// Nothing of `count` crops.
-    pub(super) fn new(count: usize) -> Self {
-        Known { crops: (0..count).map(|_| None).collect(), room: KNOWN_BYTES }
+    /// Of all crops; none where they would take more than `most` bytes, or the networks are published ones. In groups that always are the same, so that the numbers are
+    /// as well, wherever a tuning is gone on with.
+    pub(super) fn new(judge: &Judge<'_>, crops: &Crops, most: usize) -> Result<Option<Known>> {
+        let mut known: Option<Known> = None;
+        for picks in crops.chunks(GROUP) {
+            let target = judge.target(&crops.pick(&picks)?)?;
+            let Some(compared) = judge.net.compared(&target.view)? else { return Ok(None) };
+            let parts = compared.iter().map(|x| Ok(x.f_permute([0, 2, 3, 1])?)).collect::<Result<Vec<_>>>()?;
+            let place = |part: &Tensor| -> Result<Tensor> {
+                let mut size = part.size();
+                size[0] = crops.len() as i64;
+                Ok(Tensor::f_zeros(size, (part.kind(), part.device()))?)
+            };
+            let known = match &mut known {
+                Some(known) => known,
+                None => {
+                    let bytes = |x: &Tensor| x.numel() / picks.len() * crops.len() * x.kind().elt_size_in_bytes();
+                    if parts.iter().chain([&target.weights]).map(bytes).sum::<usize>() > most {
+                        return Ok(None);
+                    }
+                    let compared = parts.iter().map(place).collect::<Result<_>>()?;
+                    known.insert(Known { compared, weights: place(&target.weights)? })
+                }
+            };
+            let all = known.compared.iter().zip(&parts).chain([(&known.weights, &target.weights)]);
+            for (all, part) in all {
+                all.f_narrow(0, picks[0], picks.len() as i64)?.f_copy_(part)?;
+            }
+        }
+        Ok(known)
     }
 
     /// [`Judge::target`] of the crops `picks`, which `images` shows.
-    pub(super) fn target(&mut self, judge: &Judge<'_>, picks: &[i64], images: &Tensor) -> Result<Target> {
-        let known: Option<Vec<_>> = picks.iter().map(|pick| self.crops[*pick as usize].as_ref()).collect();
-        if let Some(known) = known {
-            let views: Vec<&View> = known.iter().map(|(view, _)| view).collect();
-            if let Some(view) = View::batch(&views)? {
-                let weights = Tensor::f_cat(&known.iter().map(|(_, weights)| weights).collect::<Vec<_>>(), 0)?;
-                return Ok(Target { images: images.shallow_clone(), view, weights });
-            }
-        }
-        let target = judge.target(images)?;
-        if let Some(views) = no_grad(|| judge.net.compared(&target.view))? {
-            for ((pick, view), index) in picks.iter().zip(views).zip(0..) {
-                let weights = target.weights(index)?.copy();
-                let bytes = view.bytes() + 4 * weights.numel();
-                let place = &mut self.crops[*pick as usize];
-                if place.is_none() && bytes <= self.room {
-                    self.room -= bytes;
-                    *place = Some((view, weights));
-                }
-            }
-        }
-        Ok(target)
+    pub(super) fn target(&self, judge: &Judge<'_>, picks: &[i64], images: &Tensor) -> Result<Target> {
+        let index = Tensor::f_from_slice(picks)?.f_to_device(images.device())?;
+        let compared = self.compared.iter().map(|x| Ok(x.f_index_select(0, &index)?.f_permute([0, 3, 1, 2])?));
+        let view = View::recalled(images, compared.collect::<Result<_>>()?, judge.kind);
+        Ok(Target { images: images.shallow_clone(), view, weights: self.weights.f_index_select(0, &index)? })
     }
 }
+
+/// Crops that are looked at together.
+const GROUP: usize = 8;
 
 /// Maps `[1, 1, side, side]` of the FFHQ framing at half the crop's side.
 #[derive(Debug)]
@@ -236,6 +250,8 @@ impl<'a> Judge<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::AlignedFrame;
+    use crate::frame::Frame;
     use crate::net::ops::to_vec;
     use crate::pack::fixture;
 
@@ -305,23 +321,22 @@ mod tests {
         let pack = fixture::tiny(1).unwrap();
         let net = pack.analysis(Device::Cpu).unwrap();
         let judge = Judge::new(&net, &pack.config().labels, 32, Kind::Float, Device::Cpu).unwrap();
-        let (a, b) = (noise(1), noise(2));
-        let mut known = Known::new(4);
-        // Crops 2 and 0, then 1 and 3, then one of each pair, the other way round.
-        let first = known.target(&judge, &[2, 0], &a).unwrap();
-        known.target(&judge, &[1, 3], &b).unwrap();
-        let mixed = Tensor::cat(&[b.narrow(0, 1, 1), a.narrow(0, 0, 1)], 0);
-        let room = known.room;
+        let frame = |i: usize| {
+            let values = fixture::rule(&format!("crop {i}"), 3 * 32 * 32, 100.0, 128.0);
+            let data = values.iter().map(|v| v.clamp(0.0, 255.0) as u8).collect();
+            AlignedFrame::whole(i as i64, Frame { width: 32, height: 32, data }, i == 0)
+        };
+        let frames: Vec<_> = (0..GROUP + 3).map(frame).collect();
+        let crops = Crops::new(&frames, (32, 32), Device::Cpu).unwrap();
+        let known = Known::new(&judge, &crops, KNOWN_BYTES).unwrap().unwrap();
         let loss = |target: &Target| to_vec(&judge.loss(&noise(3), target).unwrap()).unwrap();
-        let again = loss(&known.target(&judge, &[3, 2], &mixed).unwrap());
-        assert_eq!(known.room, room, "both were known");
-        let anew = loss(&judge.target(&mixed).unwrap());
-        assert!(again.iter().zip(&anew).all(|(a, b)| (a - b).abs() < 1e-5), "{again:?} {anew:?}");
-        assert!(loss(&first).iter().zip(&anew).any(|(a, b)| (a - b).abs() > 1e-3));
-        // Without room nothing is kept, and the loss is the same.
-        let mut full = Known { room: 0, ..Known::new(4) };
-        let crammed = loss(&full.target(&judge, &[3, 2], &mixed).unwrap());
-        assert!(full.crops.iter().all(Option::is_none) && crammed == anew);
+        let picks = [9, 2];
+        let images = crops.pick(&picks).unwrap();
+        let (again, anew) = (known.target(&judge, &picks, &images).unwrap(), judge.target(&images).unwrap());
+        let (again, anew, other) = (loss(&again), loss(&anew), loss(&known.target(&judge, &[2, 9], &images).unwrap()));
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close(&again, &anew) && !close(&other, &anew), "{again:?} {anew:?} {other:?}");
+        assert!(Known::new(&judge, &crops, 1000).unwrap().is_none(), "there is no room for them");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::crops::Crops;
 use super::differences::Differences;
-use super::loss::{Judge, Known};
+use super::loss::{Judge, Known, KNOWN_BYTES};
 use super::model::{Model, COLUMNS};
 use super::rows::RowAdam;
 use super::unfinished::Unfinished;
@@ -106,12 +106,14 @@ const SETTLED: f64 = 0.95;
 /// Fits the latent and the numbers to the crops with the pack's own generator, then tunes as `plan` says. `weights` are the
 /// generator's, to be sent in about so many bytes.
 pub(super) fn tune(
-    bench: (&Model, &Judge, &Crops),
+    (model, judge, crops): (&Model, &Judge, &Crops),
     start: Fitted,
     plan: &Plan,
     (weights, keep): (Option<(&mut Differences, usize)>, Option<&mut Unfinished>),
     progress: &dyn Progress,
 ) -> Result<Fitted> {
+    let known = Known::new(judge, crops, KNOWN_BYTES)?;
+    let bench = (model, judge, crops, known.as_ref());
     if plan.tuning == Tuning::None {
         return fit(bench, &start, plan, progress);
     }
@@ -127,8 +129,11 @@ pub(super) fn tune(
     descend(&course, bench, &start, weights, (saved, keep), progress)
 }
 
+/// Model, judge, crops, and what the latter are compared with where that is known.
+type Given<'a> = (&'a Model, &'a Judge<'a>, &'a Crops, Option<&'a Known>);
+
 /// Fits latent and numbers with the pack's own weights.
-fn fit(bench: (&Model, &Judge, &Crops), start: &Fitted, plan: &Plan, progress: &dyn Progress) -> Result<Fitted> {
+fn fit(bench: Given<'_>, start: &Fitted, plan: &Plan, progress: &dyn Progress) -> Result<Fitted> {
     let course = Course { stage: "fit the latent", inputs: true, free: 0, steps: plan.fit_steps, seed: plan.seed };
     descend(&course, bench, start, None, (None, None), progress)
 }
@@ -205,7 +210,7 @@ impl<'a> Moving<'a> {
 
 fn descend(
     course: &Course<'_>,
-    (model, judge, crops): (&Model, &Judge, &Crops),
+    (model, judge, crops, known): Given<'_>,
     start: &Fitted,
     weights: Option<(&mut Differences, usize)>,
     (saved, mut keep): (Option<Weights>, Option<&mut Unfinished>),
@@ -219,7 +224,6 @@ fn descend(
     }
     progress.begin(course.stage, steps);
     let (mut recent, mut size) = (0.0, String::new());
-    let mut known = Known::new(crops.len());
     for step in first..steps {
         let stopped = check(progress);
         if let Some(keep) = keep.as_mut().filter(|keep| keep.due() || stopped.is_err()) {
@@ -238,7 +242,11 @@ fn descend(
         let rate = rate(step, steps);
         let batch = moving.rows.take(&picks)?;
         let whole = crops.whole(&picks)?;
-        let target = known.target(judge, &picks, &crops.smaller(&whole)?)?;
+        let smaller = crops.smaller(&whole)?;
+        let target = match known {
+            Some(known) => known.target(judge, &picks, &smaller)?,
+            None => judge.target(&smaller)?,
+        };
         let table = if course.inputs { shaken(&batch.leaf, 0.02 * rate, &mut rng)? } else { batch.leaf.f_detach()? };
         let mut loss = if fine {
             let (early, renders) = model.render_whole(&moving.latent, &table)?;

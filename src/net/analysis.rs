@@ -168,21 +168,9 @@ pub struct View {
 }
 
 impl View {
-    /// Views that [`Analysis::compared`] made, as one; none if one of them is another's.
-    ///
-    /// # Errors
-    /// Device.
-    pub fn batch(views: &[&View]) -> Result<Option<View>> {
-        let Some(features) = views.iter().map(|view| view.features.get()).collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let Some(first) = views.first() else { return Ok(None) };
-        let images = Tensor::f_cat(&views.iter().map(|view| &view.images).collect::<Vec<_>>(), 0)?;
-        Ok(Some(View { images, features: OnceCell::from(Features::batch(&features)?), kind: first.kind }))
-    }
-
-    /// Bytes of what was computed, and of the pictures.
-    pub fn bytes(&self) -> usize {
-        let levels = self.features.get().map_or(0, |made| made.levels.iter().filter(|x| x.defined()).map(Tensor::numel).sum());
-        self.images.numel() * 4 + levels * 4
+    /// Crops whose [`Analysis::compared`] are known: good for [`Analysis::distance`] alone.
+    pub(crate) fn recalled(images: &Tensor, compared: Vec<Tensor>, kind: Kind) -> View {
+        View { images: images.shallow_clone(), features: OnceCell::from(Features::recalled(compared)), kind }
     }
 }
 
@@ -229,19 +217,15 @@ impl Analysis {
         Ok(View { images: images.shallow_clone(), features: OnceCell::new(), kind })
     }
 
-    /// Views of each of the pictures in `view`, good for [`Analysis::distance`] alone, with what it asks for already computed. None of published networks, which look at
-    /// too much for it to be kept.
+    /// What [`Analysis::distance`] looks at in a view, `[B, C, h, w]` each. None of published networks, which look at too much for it to be kept.
     ///
     /// # Errors
     /// Device.
-    pub fn compared(&self, view: &View) -> Result<Option<Vec<View>>> {
-        let Analysis::Built(_) = self else { return Ok(None) };
-        let features = self.features(view)?;
-        let one = |index| -> Result<View> {
-            let features = OnceCell::from(features.compared(index)?);
-            Ok(View { images: view.images.f_narrow(0, index, 1)?.copy(), features, kind: view.kind })
-        };
-        (0..view.images.size()[0]).map(one).collect::<Result<_>>().map(Some)
+    pub(crate) fn compared<'v>(&self, view: &'v View) -> Result<Option<&'v [Tensor]>> {
+        match self {
+            Analysis::Built(_) => Ok(Some(self.features(view)?.compared())),
+            Analysis::Published(_) => Ok(None),
+        }
     }
 
     fn features<'v>(&self, view: &'v View) -> Result<&'v Features> {

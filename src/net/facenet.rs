@@ -151,25 +151,15 @@ impl Features {
         Ok(Features { levels, colours: super::ops::resized(images, [COLOUR_SIDE; 2])?, upper: OnceCell::new() })
     }
 
-    /// Of picture `index`, what [`FaceNet::distance`] looks at.
-    pub(super) fn compared(&self, index: i64) -> Result<Features> {
-        let level = |(level, x): (usize, &Tensor)| match level < COMPARED {
-            true => Ok(Tensor::new()),
-            false => super::ops::channels_last(&x.f_narrow(0, index, 1)?),
-        };
-        let levels = self.levels.iter().enumerate().map(level).collect::<Result<_>>()?;
-        Ok(Features { levels, colours: self.colours.f_narrow(0, index, 1)?, upper: OnceCell::new() })
+    /// Of these levels, those that [`FaceNet::distance`] looks at.
+    pub(super) fn compared(&self) -> &[Tensor] {
+        &self.levels[COMPARED.min(self.levels.len())..]
     }
 
-    /// Features of several pictures, made by [`Features::compared`], as one batch.
-    pub(super) fn batch(all: &[&Features]) -> Result<Features> {
-        let cat = |parts: Vec<&Tensor>| -> Result<Tensor> { Ok(Tensor::f_cat(&parts, 0)?) };
-        let levels = (0..all[0].levels.len()).map(|level| match level < COMPARED {
-            true => Ok(Tensor::new()),
-            false => cat(all.iter().map(|f| &f.levels[level]).collect()),
-        });
-        let levels = levels.collect::<Result<_>>()?;
-        Ok(Features { levels, colours: cat(all.iter().map(|f| &f.colours).collect())?, upper: OnceCell::new() })
+    /// Of which only [`Features::compared`] are known: good for [`FaceNet::distance`] alone.
+    pub(super) fn recalled(compared: Vec<Tensor>) -> Self {
+        let levels = (0..COMPARED).map(|_| Tensor::new()).chain(compared).collect();
+        Features { levels, colours: Tensor::new(), upper: OnceCell::new() }
     }
 }
 

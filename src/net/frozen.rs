@@ -252,7 +252,7 @@ impl Prepared {
         let demodulation = spread(&demodulation, kind)?;
         let y = match map {
             // Both at once would be a picture of all channels of its own.
-            Some(map) => map.f_addcmul(&y, &demodulation)?.plus(&self.bias)?,
+            Some(map) => map.f_addcmul(&y, &demodulation)?.f_add_(&self.bias)?,
             None => self.bias.f_addcmul(&y, &demodulation)?,
         };
         Ok(y.f_prelu(slope)?)

@@ -198,8 +198,9 @@ impl Run {
         self.layer
     }
 
-    /// A picture of a layer or a map of it, displaced.
-    fn displaced(&mut self, pictures: &Tensor, warp: &Tensor) -> Result<Tensor> {
+    /// Pictures or a map of any side, displaced if there is something to displace them by.
+    fn displaced(&mut self, pictures: &Tensor) -> Result<Tensor> {
+        let Some(warp) = &self.warp else { return Ok(pictures.shallow_clone()) };
         let side = pictures.size()[2];
         let places = match self.places.take() {
             Some((of, places)) if of == side => places,
@@ -467,10 +468,9 @@ impl Generator {
         let Some(layer) = self.layers.get(run.layer) else {
             return Err(Error::Misuse(format!("a generator of {} layers has no more", self.layers.len())));
         };
-        let warp = run.warp.as_ref().filter(|_| run.layer >= self.warped_before()).map(Tensor::shallow_clone);
-        if let Some(warp) = warp.as_ref().filter(|_| run.layer == self.warped_before()) {
-            run.x = run.displaced(&run.x.shallow_clone(), warp)?;
-            run.image = run.image.take().map(|image| run.displaced(&image, warp)).transpose()?;
+        if run.layer == self.warped_before() {
+            run.x = run.displaced(&run.x.shallow_clone())?;
+            run.image = run.image.take().map(|image| run.displaced(&image)).transpose()?;
         }
         if layer.to_rgb {
             let rgb = self.colours(layer, &run.x, style)?;
@@ -480,9 +480,9 @@ impl Generator {
                 None => rgb,
             });
         } else {
-            let map = match (self.map_of(layer), &warp) {
-                (Some(map), Some(warp)) => Some(run.displaced(map, warp)?),
-                (map, _) => map.map(Tensor::shallow_clone),
+            let map = match self.map_of(layer) {
+                Some(map) if run.layer >= self.warped_before() => Some(run.displaced(map)?),
+                map => map.map(Tensor::shallow_clone),
             };
             let added = match (self.noise(layer, run.noise)?, map) {
                 (Some(noise), Some(map)) => Some(noise.plus(&map)?),
@@ -518,12 +518,18 @@ impl Generator {
             x.f_conv2d(&weight, None::<&Tensor>, 1, 1, 1, 1)?
         };
         let bias = self.weights.get(&format!("{}.activate.bias", layer.name))?.f_view([1, -1, 1, 1])?.scale(LEAKY_SCALE)?;
-        let bias = bias.f_to_kind(kind)?;
         let demodulation = demodulation.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
-        leaky_from_scaled(&match added {
-            // Both at once would be a picture of all channels of its own.
-            Some(added) => added.scale(LEAKY_SCALE)?.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?.plus(&bias)?,
-            None => bias.f_addcmul(&y, &demodulation)?,
+        let added = added.map(|added| added.scale(LEAKY_SCALE)).transpose()?;
+        let (first, last) = match added {
+            // One for all pictures: its sum with the bias is a single picture of all channels.
+            Some(added) if added.size()[0] == 1 => (channels_last(&bias.plus(&added)?)?, None),
+            Some(added) => (added, Some(bias.f_to_kind(kind)?)),
+            None => (bias, None),
+        };
+        let y = first.f_to_kind(kind)?.f_addcmul(&y, &demodulation)?;
+        leaky_from_scaled(&match last {
+            Some(bias) => y.plus(&bias)?,
+            None => y,
         })
     }
 
