@@ -8,7 +8,7 @@
 use super::crops::Crops;
 use super::loss::Prior;
 use super::model::{from_table, latent_tensor, Model};
-use super::newton::{Aim, Effort, Newton, Strange, STRANGE};
+use super::newton::{Aim, Album, Effort, Newton, Strange, STRANGE};
 use super::place::Misplaced;
 use super::search::UNSURE;
 use super::start::{self, Start};
@@ -113,6 +113,7 @@ pub struct LiveReader {
 #[derive(Debug)]
 struct Follower {
     newton: Newton,
+    album: Album,
     weights: Tensor,
     /// The same for the question where the face sits.
     face: Tensor,
@@ -137,6 +138,7 @@ impl Follower {
         if self.frames.is_multiple_of(ASK_AGAIN) || self.newton.error(&aim)? > LOST * self.floor {
             self.newton.consider(&aim, &guess()?)?;
         }
+        self.newton.recall(&aim, &self.album)?;
         let effort = Effort { steps: self.steps, columns: COLUMNS, enough: NEAR * self.floor };
         let error = self.newton.approach(&aim, &effort)?;
         let face = Aim::new(image, &self.face)?;
@@ -218,6 +220,7 @@ impl LiveReader {
                 let strange = (!identity.tuned.is_empty()).then_some(STRANGE.doubtful());
                 Some(Follower {
                     newton,
+                    album: start.album().again(),
                     weights,
                     face,
                     beside: None,

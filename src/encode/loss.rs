@@ -7,6 +7,7 @@ use super::crops::Crops;
 use crate::error::Result;
 use crate::net::analysis::{Analysis, View};
 use crate::net::ops::{from_vec, Calc};
+use crate::progress::{check, Progress};
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// How much the perceptual distance counts against the pixel difference.
@@ -56,9 +57,10 @@ pub(super) const KNOWN_BYTES: usize = 256 << 20;
 impl Known {
     /// Of all crops; none where they would take more than `most` bytes, or the networks are published ones. In groups that always are the same, so that the numbers are
     /// as well, wherever a tuning is gone on with.
-    pub(super) fn new(judge: &Judge<'_>, crops: &Crops, most: usize) -> Result<Option<Known>> {
+    pub(super) fn new(judge: &Judge<'_>, crops: &Crops, most: usize, progress: &dyn Progress) -> Result<Option<Known>> {
         let mut known: Option<Known> = None;
         for picks in crops.chunks(GROUP) {
+            check(progress)?;
             let target = judge.target(&crops.pick(&picks)?)?;
             let Some(compared) = judge.net.compared(&target.view)? else { return Ok(None) };
             let parts = compared.iter().map(|x| Ok(x.f_permute([0, 2, 3, 1])?)).collect::<Result<Vec<_>>>()?;
@@ -254,6 +256,7 @@ mod tests {
     use crate::frame::Frame;
     use crate::net::ops::to_vec;
     use crate::pack::fixture;
+    use crate::progress::Silent;
 
     fn noise(seed: i64) -> Tensor {
         let values = fixture::rule(&format!("loss {seed}"), 2 * 3 * 32 * 32, 0.4, 0.0);
@@ -328,7 +331,7 @@ mod tests {
         };
         let frames: Vec<_> = (0..GROUP + 3).map(frame).collect();
         let crops = Crops::new(&frames, (32, 32), Device::Cpu).unwrap();
-        let known = Known::new(&judge, &crops, KNOWN_BYTES).unwrap().unwrap();
+        let known = Known::new(&judge, &crops, KNOWN_BYTES, &Silent).unwrap().unwrap();
         let loss = |target: &Target| to_vec(&judge.loss(&noise(3), target).unwrap()).unwrap();
         let picks = [9, 2];
         let images = crops.pick(&picks).unwrap();
@@ -336,7 +339,7 @@ mod tests {
         let (again, anew, other) = (loss(&again), loss(&anew), loss(&known.target(&judge, &[2, 9], &images).unwrap()));
         let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(close(&again, &anew) && !close(&other, &anew), "{again:?} {anew:?} {other:?}");
-        assert!(Known::new(&judge, &crops, 1000).unwrap().is_none(), "there is no room for them");
+        assert!(Known::new(&judge, &crops, 1000, &Silent).unwrap().is_none(), "there is no room for them");
     }
 
     #[test]

@@ -203,8 +203,8 @@ impl EncodeOptions {
     fn plan(&self, finer: u64) -> Plan {
         let (fit_steps, tune_steps, newton_steps, expression_steps) = match self.preset {
             Preset::Live => (0, 0, 0, 0),
-            Preset::Fast => (100, 700, 2, 12),
-            Preset::Medium => (150, 2000, 2, 24),
+            Preset::Fast => (100, 400, 2, 6),
+            Preset::Medium => (150, 1000, 2, 16),
             Preset::Best => (300, 6000, 3, 60),
         };
         let usual = finer * if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };

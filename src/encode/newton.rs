@@ -61,8 +61,8 @@ pub(super) struct Recognition<'a> {
 }
 
 impl Recognition<'_> {
-    fn knows(&self, frame: i64, error: f64, unlike: f64) -> bool {
-        match self.unsure.get(frame as usize) {
+    fn knows(&self, frame: usize, error: f64, unlike: f64) -> bool {
+        match self.unsure.get(frame) {
             Some(true) => error <= self.limit.error && unlike <= self.limit.unlike,
             _ => !self.limit.is(error, unlike),
         }
@@ -115,6 +115,51 @@ fn small(images: &Tensor) -> Result<Tensor> {
         false => images.f_upsample_bilinear2d([SIDE; 2], false, None, None)?,
     };
     Ok(images.f_contiguous()?.f_flatten(1, -1)?)
+}
+
+/// Side of the pictures of an [`Album`].
+const ALBUM_SIDE: i64 = 32;
+
+/// Rows of numbers and how one person looks there: where a search that is lost may begin anew.
+#[derive(Debug)]
+pub(super) struct Album {
+    /// `[n, 34]`.
+    rows: Tensor,
+    /// `[n, P]` of [`ALBUM_SIDE`].
+    pictures: Tensor,
+    squares: Tensor,
+}
+
+impl Album {
+    /// Of rows `[n, 34]` and the pages of their pictures.
+    pub(super) fn new(rows: Tensor, pages: &[Tensor]) -> Result<Album> {
+        let pictures = Tensor::f_cat(pages, 0)?;
+        Ok(Album { rows, squares: pictures.f_square()?, pictures })
+    }
+
+    /// A page: pictures `[b, 3, R, R]` as they are kept.
+    pub(super) fn page(images: &Tensor) -> Result<Tensor> {
+        coarse(&small(images)?)
+    }
+
+    /// The same, which shares its memory.
+    pub(super) fn again(&self) -> Album {
+        let Album { rows, pictures, squares } = self;
+        Album { rows: rows.shallow_clone(), pictures: pictures.shallow_clone(), squares: squares.shallow_clone() }
+    }
+
+    /// Weighed mean squared differences `[n]` to a picture `[1, P]`, by two products, since that is a fifth of the time.
+    fn errors(&self, picture: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        let weighed = picture.times(weights)?;
+        let constant = weighed.times(picture)?.f_sum(Kind::Float)?;
+        let (squares, products) = (self.squares.f_mv(&weights.f_view([-1])?)?, self.pictures.f_mv(&weighed.f_view([-1])?)?);
+        squares.minus(&products.scale(2.0)?)?.plus(&constant)?.scale(1.0 / picture.numel() as f64)
+    }
+}
+
+/// Rows `[B, P]` of [`SIDE`] at [`ALBUM_SIDE`].
+fn coarse(rows: &Tensor) -> Result<Tensor> {
+    Ok(rows.f_view([-1, 3, SIDE, SIDE])?.f_adaptive_avg_pool2d([ALBUM_SIDE; 2])?.f_flatten(1, -1)?)
 }
 
 /// Follows one person from frame to frame.
@@ -241,13 +286,25 @@ impl Newton {
         Ok(())
     }
 
-    /// Goes to `row` `[1, 34]` if its picture is nearer.
-    pub(super) fn consider(&mut self, aim: &Aim, row: &Tensor) -> Result<()> {
+    /// Goes to `row` `[1, 34]` if its picture is no farther from the aim. Returns whether it is so.
+    pub(super) fn consider(&mut self, aim: &Aim, row: &Tensor) -> Result<bool> {
         let seen = pictures(&mut self.renderer, self.sight, row)?;
-        if aim.error(&seen)? < aim.error(&self.state.seen)? {
+        let nearer = aim.error(&seen)? <= aim.error(&self.state.seen)?;
+        if nearer {
             (self.state.row, self.state.seen) = (row.copy(), seen);
         }
-        Ok(())
+        Ok(nearer)
+    }
+
+    /// Goes to the album's row whose picture is nearest to the aim, if it is nearer than the one there. Returns whether it is so.
+    pub(super) fn recall(&mut self, aim: &Aim, album: &Album) -> Result<bool> {
+        let (picture, weights) = (coarse(&aim.picture)?, coarse(&aim.weights)?);
+        let (least, pick) = album.errors(&picture, &weights)?.f_min_dim(0, false)?;
+        let own = coarse(&self.state.seen)?.minus(&picture)?.f_square()?.times(&weights)?.average()?;
+        if least.value()? >= own.value()? {
+            return Ok(false);
+        }
+        self.consider(aim, &album.rows.f_index_select(0, &pick.f_view([1])?)?)
     }
 
     /// Some steps towards the aim from where the search stands, until little enough of the error is left. Returns what is left.
@@ -353,8 +410,9 @@ fn pictures(renderer: &mut Renderer, sight: i64, rows: &Tensor) -> Result<Tensor
 /// Frames that are looked at together by the parser.
 const BATCH: usize = 8;
 
-/// Searches all frames in their order, with all derivatives measured anew at each frame's start; `table` `[frames, 34]` is where each may
-/// begin, if its predecessor's end is no better. Returns the rows, and which frames
+/// Searches all frames in their order and back again, with all derivatives measured anew at each; `table` `[frames, 34]` is where each may
+/// begin, if its predecessor's end is no better. On the way back those frames are searched again that a successor's end explains better than
+/// their own: a search that was lost stays lost until a frame finds the way out, which then leads backwards, too. Returns the rows, and which frames
 /// show the person and nobody else, where there is a way to tell.
 pub(super) fn search(
     newton: &mut Newton,
@@ -364,33 +422,62 @@ pub(super) fn search(
     steps: u64,
     progress: &dyn Progress,
 ) -> Result<(Tensor, Vec<bool>)> {
-    let effort = Effort { steps, columns: 0, enough: 0.0 };
-    let (mut found, mut like) = (Vec::with_capacity(crops.len()), Vec::with_capacity(crops.len()));
+    let (mut aims, mut faces) = (Vec::with_capacity(crops.len()), Vec::new());
     for picks in crops.chunks(BATCH) {
+        check(progress)?;
         let images = crops.pick(&picks)?;
         let target = judge.target(&images)?;
-        for (i, frame) in picks.iter().enumerate() {
-            check(progress)?;
-            let (i, frame) = (i as i64, *frame);
-            let aim = Aim::new(&images.f_slice(0, i, i + 1, 1)?, &target.weights(i)?)?;
-            let before = newton.row().copy();
-            newton.consider(&aim, &table.f_slice(0, frame, frame + 1, 1)?)?;
-            newton.measure()?;
-            let error = newton.approach(&aim, &effort)?;
-            like.push(match &recognition {
-                Some(recognition) => {
-                    let face = Aim::new(&images.f_slice(0, i, i + 1, 1)?, recognition.face)?;
-                    recognition.knows(frame, error, newton.unlike(&face)?)
-                }
-                None => true,
-            });
-            found.push(newton.row().copy());
-            if like.last() == Some(&false) {
-                // Nobody is to become somebody else bit by bit.
-                newton.stand_at(&before)?;
+        for i in 0..picks.len() as i64 {
+            let image = images.f_slice(0, i, i + 1, 1)?;
+            aims.push(Aim::new(&image, &target.weights(i)?)?);
+            if let Some(recognition) = &recognition {
+                faces.push(Aim::new(&image, recognition.face)?);
             }
-            progress.advance(frame as u64 + 1, "");
         }
+    }
+    let knows = |newton: &Newton, frame: usize, error: f64| match &recognition {
+        Some(recognition) => Ok(recognition.knows(frame, error, newton.unlike(&faces[frame])?)),
+        None => Ok(true),
+    };
+    there_and_back(newton, &aims, table, steps, &knows, progress)
+}
+
+/// [`search`] for these aims; `knows` tells whether where the search of a frame ended, with an error, is the person.
+fn there_and_back(
+    newton: &mut Newton,
+    aims: &[Aim],
+    table: &Tensor,
+    steps: u64,
+    knows: &dyn Fn(&Newton, usize, f64) -> Result<bool>,
+    progress: &dyn Progress,
+) -> Result<(Tensor, Vec<bool>)> {
+    let effort = Effort { steps, columns: 0, enough: 0.0 };
+    let frames = aims.len();
+    let mut found = table.f_split(1, 0)?;
+    let mut like = vec![false; frames];
+    let back = (0..frames.saturating_sub(1)).rev();
+    for (turn, frame) in (0..frames).chain(back).enumerate() {
+        check(progress)?;
+        let aim = &aims[frame];
+        let before = newton.row().copy();
+        let own = newton.consider(aim, &found[frame])?;
+        // On the way back nothing is to be gained where the frame's own end is the nearer one.
+        let known = if turn < frames || !own {
+            newton.measure()?;
+            let error = newton.approach(aim, &effort)?;
+            let known = knows(newton, frame, error)?;
+            if known {
+                (found[frame], like[frame]) = (newton.row().copy(), true);
+            }
+            known
+        } else {
+            like[frame]
+        };
+        if !known {
+            // Nobody is to become somebody else bit by bit.
+            newton.stand_at(&before)?;
+        }
+        progress.advance((turn as u64 + 2) / 2, "");
     }
     Ok((Tensor::f_cat(&found, 0)?, like))
 }
@@ -439,6 +526,40 @@ mod tests {
         assert!(left < 0.03 * before, "{left} of {before}");
         newton.restart();
         assert_eq!(newton.error(&aim).unwrap(), before);
+    }
+
+    #[test]
+    fn a_way_out_that_a_frame_finds_leads_backwards_but_not_through_strangers() {
+        let (mut newton, goal) = bench();
+        let aims: Vec<Aim> = (0..4).map(|_| aim(&goal)).collect();
+        // Without steps a frame can but take what its neighbours or the table offer: only the last one knows where to go.
+        let far = goal.row() * -1.0;
+        let table = Tensor::cat(&[&far, &far, &far, goal.row()], 0);
+        let start = newton.row().copy();
+        for stranger in [None, Some(1)] {
+            newton.stand_at(&start).unwrap();
+            let knows = |_: &Newton, frame: usize, _: f64| Ok(Some(frame) != stranger);
+            let (found, like) = there_and_back(&mut newton, &aims, &table, 0, &knows, &crate::progress::Silent).unwrap();
+            let reached: Vec<bool> = (0..4).map(|i| found.slice(0, i, i + 1, 1).equal(goal.row())).collect();
+            assert_eq!(like, [0, 1, 2, 3].map(|frame| Some(frame) != stranger));
+            assert_eq!(reached, [true, stranger.is_none(), true, true]);
+        }
+    }
+
+    #[test]
+    fn the_nearest_picture_of_the_album_is_gone_to_if_it_is_nearer() {
+        let (mut newton, goal) = bench();
+        let aim = aim(&goal);
+        let rows = Tensor::cat(&[goal.row() * -1.0, goal.row().copy(), goal.row() * 0.5], 0);
+        let images = newton.renderer.pictures(&from_table(&rows, std::iter::repeat(0.0)).unwrap(), 32).unwrap();
+        let album = Album::new(rows, &[Album::page(&images).unwrap()]).unwrap();
+        let (picture, weights) = (coarse(&aim.picture).unwrap(), coarse(&aim.weights).unwrap());
+        let plain = (&album.pictures - &picture).square().mean_dim([1i64].as_slice(), false, Kind::Float);
+        let off = (album.errors(&picture, &weights).unwrap() - &plain).abs().max().value().unwrap();
+        assert!(off < 1e-6 && plain.max().value().unwrap() > 1e-3, "{off}");
+        assert!(newton.recall(&aim, &album).unwrap());
+        assert!(newton.row().equal(goal.row()));
+        assert!(!newton.recall(&aim, &album).unwrap(), "nothing is nearer than the goal");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use super::crops::Crops;
 use super::loss::Judge;
 use super::model::{to_table, Model, COLUMNS};
+use super::newton::Album;
 use crate::bitstream::Identity;
 use crate::error::Result;
 use crate::net::ops::{from_vec, Calc};
@@ -28,6 +29,8 @@ pub(super) struct Start {
     /// Bounds of what is read, `[1, 34]`: the anchors' own with some margin.
     low: Tensor,
     high: Tensor,
+    /// What it learned from.
+    album: Album,
 }
 
 impl Start {
@@ -42,12 +45,14 @@ impl Start {
     ) -> Result<Start> {
         progress.begin("learn the start", SAMPLES as u64);
         let rows = mixtures(anchors, rng)?;
-        let mut seen = Vec::new();
+        let (mut seen, mut pages) = (Vec::new(), Vec::new());
         let batch = 2 * super::batch(model.sight) as i64;
         for first in (0..SAMPLES as i64).step_by(batch as usize) {
             check(progress)?;
             let part = rows.f_slice(0, first, first + batch, 1)?;
-            seen.push(no_grad(|| hidden(net, model.kind, &model.render(latent, &part)?))?);
+            let images = no_grad(|| model.render(latent, &part))?;
+            seen.push(no_grad(|| hidden(net, model.kind, &images))?);
+            pages.push(Album::page(&images)?);
             progress.advance((first + batch) as u64, "");
         }
         progress.end();
@@ -56,13 +61,24 @@ impl Start {
         let (low, _) = anchors.f_min_dim(0, true)?;
         let (high, _) = anchors.f_max_dim(0, true)?;
         let margin = high.minus(&low)?.scale(0.3)?;
-        Ok(Start { map, centre, low: low.minus(&margin)?, high: high.plus(&margin)? })
+        Ok(Start { map, centre, low: low.minus(&margin)?, high: high.plus(&margin)?, album: Album::new(rows, &pages)? })
     }
 
     /// The same map, which shares its memory.
     pub(super) fn again(&self) -> Start {
-        let Start { map, centre, low, high } = self;
-        Start { map: map.shallow_clone(), centre: centre.shallow_clone(), low: low.shallow_clone(), high: high.shallow_clone() }
+        let Start { map, centre, low, high, album } = self;
+        Start {
+            map: map.shallow_clone(),
+            centre: centre.shallow_clone(),
+            low: low.shallow_clone(),
+            high: high.shallow_clone(),
+            album: album.again(),
+        }
+    }
+
+    /// The renders that it learned from.
+    pub(super) fn album(&self) -> &Album {
+        &self.album
     }
 
     /// Mean of what it learned from, `[1, 34]`.

@@ -112,7 +112,7 @@ pub(super) fn tune(
     (weights, keep): (Option<(&mut Differences, usize)>, Option<&mut Unfinished>),
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let known = Known::new(judge, crops, KNOWN_BYTES)?;
+    let known = Known::new(judge, crops, KNOWN_BYTES, progress)?;
     let bench = (model, judge, crops, known.as_ref());
     if plan.tuning == Tuning::None {
         return fit(bench, &start, plan, progress);

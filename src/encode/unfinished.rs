@@ -40,7 +40,7 @@ impl Unfinished {
         hash.update(pack);
         let EncodeOptions { device, precision, threads, maps, head_only, identity_bytes, .. } = options;
         // The number after the version rises when a state of before cannot be gone on with.
-        hash.update(concat!(env!("CARGO_PKG_VERSION"), " 3"));
+        hash.update(concat!(env!("CARGO_PKG_VERSION"), " 4"));
         hash.update(format!("{plan:?} {device:?} {precision:?} {threads:?} {maps} {head_only} {identity_bytes:?}"));
         frames.for_each(|frame| hash.update(&frame.frame.data));
         let belongs = hash.finalize().iter().map(|byte| f32::from(*byte)).collect();

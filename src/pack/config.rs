@@ -75,7 +75,7 @@ pub struct PackConfig {
 }
 
 /// [`PackConfig::tuning_rate`] of packs that do not say: what suits the generators of our own trainer.
-pub const TUNING_RATE: f64 = 3e-3;
+pub const TUNING_RATE: f64 = 5.4e-3;
 
 fn tuning_rate() -> f64 {
     TUNING_RATE

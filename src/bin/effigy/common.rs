@@ -105,11 +105,11 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 pub enum PresetArg {
     /// What a call allows: a few steps from the frame before, none waits for a later one; needs an enrolled identity
     Live,
-    /// A preview: a third of the tuning, half of the search's last part
+    /// A preview: two fifths of the tuning, a third of the search's last part
     Fast,
     /// The usual
     Medium,
-    /// Three times the tuning, more than twice the search
+    /// Six times the tuning, nearly four times the search's last part
     Best,
 }
 
@@ -160,7 +160,7 @@ pub struct FitArgs {
     /// What of the generator is fitted to the person; the fitted weights are part of the identity
     #[arg(long, value_enum, value_name = "TUNING", default_value = "joint")]
     pub tuning: TuningArg,
-    /// Steps of the tuning [default: the preset's: 2100, 6000 or 18000; with --tuning pivotal at most 1050]
+    /// Steps of the tuning [default: the preset's: 1200, 3000 or 18000; with --tuning pivotal at most 1050]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     pub tune_steps: Option<u64>,
     /// Most bytes of the identity; fewer cost likeness [default: 150000]
