@@ -15,7 +15,7 @@ use effigy::params::{FrameParams, Placement};
 use effigy::progress::{Progress, Silent};
 use effigy::Error;
 
-/// The trainer draws from the one random generator that libtorch has for the process: those that do take turns.
+/// Tests that draw from the one random generator that libtorch has for the process, as the trainer does, take turns.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::net::adam::Adam;
     use crate::net::ops::from_vec;
-    use crate::pack::{fixture, Pack};
+    use crate::pack::{fixture, Pack, TUNING_RATE};
     use std::collections::BTreeMap;
     use tch::Device;
 
@@ -307,7 +307,7 @@ mod tests {
         let (pack, tuned) = bench();
         let original = pack.generator(Device::Cpu).unwrap();
         let goals = goals(&original);
-        let mut weights = Differences::new(&tuned, &original, 3e-3, 32).unwrap();
+        let mut weights = Differences::new(&tuned, &original, TUNING_RATE, 32).unwrap();
         weights.listen(true).unwrap();
         for step in 0..60 {
             if step == 20 {

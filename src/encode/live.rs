@@ -2,8 +2,8 @@
 //!
 //! Input: camera frames of an enrolled person, in order (or aligned crops, for [`LiveReader`]). Output: yaw, pitch, roll in degrees,
 //! alpha, and the crop's placement in camera pixels. Alignment, then one or a few steps of `newton` from where the last frame ended; one
-//! pass of the analysis network and the linear map of `start` say where to begin, at first and when the face is lost. No frame waits for
-//! another. Source: ours.
+//! pass of the analysis network and the linear map of `start` say where to begin, at first and when the face is lost, and so does the nearest of
+//! the renders that the map was learned from where it is nearer than the last frame's. No frame waits for another. Source: ours.
 
 use super::crops::Crops;
 use super::loss::Prior;
@@ -395,7 +395,7 @@ impl LiveEncoder {
 mod tests {
     use super::*;
     use crate::pack::fixture;
-    use crate::params::Placement;
+    use crate::params::{Placement, EXPRESSIONS};
     use crate::progress::Silent;
 
     fn crop(pts: i64, frame: Frame) -> AlignedFrame {
@@ -441,6 +441,32 @@ mod tests {
     /// Mean absolute difference, grey levels.
     fn difference(a: &Frame, b: &Frame) -> f64 {
         a.data.iter().zip(&b.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.data.len() as f64
+    }
+
+    #[test]
+    fn a_face_that_is_suddenly_elsewhere_is_found_in_the_album() {
+        let (mut reader, mut decoder) = reader(0.0, 1, &Silent);
+        let centre = reader.start.centre().copy();
+        let states = [-1.0, 1.0].map(|k| FrameParams { yaw: 20.0 * k, alpha: [0.8 * k; EXPRESSIONS], ..FrameParams::default() });
+        let [here, there] = states.map(|state| decoder.render(&state).unwrap());
+        let sides = reader.sides;
+        let image = |frame: &Frame| Crops::new(&[crop(0, frame.clone())], sides, Device::Cpu).unwrap().pick(&[0]).unwrap();
+        let follower = reader.follower.as_mut().unwrap();
+        let rows = crate::encode::model::to_table(&states, Device::Cpu).unwrap();
+        let pages = [&here, &there].map(|frame| Album::page(&image(frame)).unwrap());
+        // The guess tells nothing, and neither does an album of one picture, of where the face was.
+        let mut off = |pictures: i64| {
+            follower.newton.restart();
+            (follower.floor, follower.frames) = (0.0, 0);
+            follower.album = Album::new(rows.slice(0, 0, pictures, 1), &pages[..pictures as usize]).unwrap();
+            follower.follow(&image(&here), || Ok(centre.copy())).unwrap();
+            let row = follower.follow(&image(&there), || Ok(centre.copy())).unwrap().unwrap();
+            let params = from_table(&row, std::iter::once(0.0)).unwrap().remove(0);
+            difference(&decoder.render(&params).unwrap(), &there)
+        };
+        let (lost, found) = (off(1), off(2));
+        println!("lost {lost:.2}, found {found:.2}");
+        assert!(found < 0.5 * lost);
     }
 
     #[test]

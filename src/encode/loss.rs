@@ -340,6 +340,13 @@ mod tests {
         let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(close(&again, &anew) && !close(&other, &anew), "{again:?} {anew:?} {other:?}");
         assert!(Known::new(&judge, &crops, 1000, &Silent).unwrap().is_none(), "there is no room for them");
+        struct Stopped;
+        impl Progress for Stopped {
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+        assert!(matches!(Known::new(&judge, &crops, KNOWN_BYTES, &Stopped), Err(crate::Error::Cancelled)));
     }
 
     #[test]

@@ -121,12 +121,12 @@ impl AlignedFrame {
 pub enum Preset {
     /// What a call allows: a few steps from where the last frame ended, as by [`LiveReader`]. Not for [`enroll`].
     Live,
-    /// A preview: a third of the tuning steps of `medium`, and half of the search's last part.
+    /// A preview: two fifths of the tuning steps of `medium`, and over a third of those of the search's last part.
     Fast,
     /// The default.
     #[default]
     Medium,
-    /// Three times the tuning steps of `medium`, more than twice those of the search.
+    /// Six times the tuning steps of `medium`, nearly four times those of the search's last part.
     Best,
 }
 

@@ -1,7 +1,8 @@
 //! A first guess of the 34 numbers that suits one person: the built-in predictor knows parametric heads, this knows the enrolled face.
 //!
 //! The identity carries a few *anchors*, parameters that were really seen. Mixtures of anchors are rendered with the tuned
-//! generator, and a ridge regression from a summary of the picture back to the numbers is solved in closed form. No footage needed.
+//! generator, and a ridge regression from a summary of the picture back to the numbers is solved in closed form. No footage needed. The renders are
+//! kept as an album: where a search that is lost may begin anew.
 
 use super::crops::Crops;
 use super::loss::Judge;
