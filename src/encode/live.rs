@@ -113,7 +113,6 @@ pub struct LiveReader {
 #[derive(Debug)]
 struct Follower {
     newton: Newton,
-    album: Album,
     weights: Tensor,
     /// The same for the question where the face sits.
     face: Tensor,
@@ -132,13 +131,13 @@ struct Follower {
 }
 
 impl Follower {
-    /// The row `[1, 34]` of a crop `[1, 3, R, R]`, if it shows the person; `guess` tells where to begin if that is asked for.
-    fn follow(&mut self, image: &Tensor, guess: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
+    /// The row `[1, 34]` of a crop `[1, 3, R, R]`, if it shows the person; `guess` tells where to begin if that is asked for, and so does `album`.
+    fn follow(&mut self, image: &Tensor, guess: impl FnOnce() -> Result<Tensor>, album: &Album) -> Result<Option<Tensor>> {
         let aim = Aim::new(image, &self.weights)?;
         if self.frames.is_multiple_of(ASK_AGAIN) || self.newton.error(&aim)? > LOST * self.floor {
             self.newton.consider(&aim, &guess()?)?;
         }
-        self.newton.recall(&aim, &self.album)?;
+        self.newton.recall(&aim, album)?;
         let effort = Effort { steps: self.steps, columns: COLUMNS, enough: NEAR * self.floor };
         let error = self.newton.approach(&aim, &effort)?;
         let face = Aim::new(image, &self.face)?;
@@ -220,7 +219,6 @@ impl LiveReader {
                 let strange = (!identity.tuned.is_empty()).then_some(STRANGE.doubtful());
                 Some(Follower {
                     newton,
-                    album: start.album().again(),
                     weights,
                     face,
                     beside: None,
@@ -261,7 +259,7 @@ impl LiveReader {
                 follower.beside = None;
                 None
             }
-            Some(follower) => follower.follow(&image, guess)?,
+            Some(follower) => follower.follow(&image, guess, self.start.album())?,
             None => Some(guess()?),
         };
         // A network alone takes anybody for the person.
@@ -458,9 +456,9 @@ mod tests {
         let mut off = |pictures: i64| {
             follower.newton.restart();
             (follower.floor, follower.frames) = (0.0, 0);
-            follower.album = Album::new(rows.slice(0, 0, pictures, 1), &pages[..pictures as usize]).unwrap();
-            follower.follow(&image(&here), || Ok(centre.copy())).unwrap();
-            let row = follower.follow(&image(&there), || Ok(centre.copy())).unwrap().unwrap();
+            let album = Album::new(rows.slice(0, 0, pictures, 1), &pages[..pictures as usize]).unwrap();
+            follower.follow(&image(&here), || Ok(centre.copy()), &album).unwrap();
+            let row = follower.follow(&image(&there), || Ok(centre.copy()), &album).unwrap().unwrap();
             let params = from_table(&row, std::iter::once(0.0)).unwrap().remove(0);
             difference(&decoder.render(&params).unwrap(), &there)
         };

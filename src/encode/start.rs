@@ -51,9 +51,12 @@ impl Start {
         for first in (0..SAMPLES as i64).step_by(batch as usize) {
             check(progress)?;
             let part = rows.f_slice(0, first, first + batch, 1)?;
-            let images = no_grad(|| model.render(latent, &part))?;
-            seen.push(no_grad(|| hidden(net, model.kind, &images))?);
-            pages.push(Album::page(&images)?);
+            let (summary, page) = no_grad(|| -> Result<_> {
+                let images = model.render(latent, &part)?;
+                Ok((hidden(net, model.kind, &images)?, Album::page(&images)?))
+            })?;
+            seen.push(summary);
+            pages.push(page);
             progress.advance((first + batch) as u64, "");
         }
         progress.end();
