@@ -384,7 +384,7 @@ fn after_a_cut_the_face_sits_in_the_crop_as_before() {
         assert!(worst < 1.5, "{worst} px at 256, quick {quick}");
         assert!(crops[6].key && crops[6..].iter().all(|c| c.shot == 0 && c.confidence > 0.6));
         let summary = aligner.summary();
-        assert_eq!((summary.cuts, summary.lost, summary.strange), (1, 0, 0));
+        assert_eq!((summary.cuts, summary.lost, summary.strange), (1, 0, 0), "quick {quick}");
     }
 }
 
@@ -440,5 +440,26 @@ fn a_head_that_turns_into_profile_comes_back_to_its_place() {
         let back = error(&crops[0], STILL, &crops[55], STILL);
         println!("back with {back:.2} px, shot {}, quick {quick}", crops[55].shot);
         assert!(back < 12.0);
+    }
+}
+
+/// A parametric head that turns at once, while the camera misses it, and goes on turning.
+#[cfg(feature = "train")]
+#[test]
+fn a_head_that_turns_at_once_is_followed_on() {
+    use effigy::train::heads::{self, Framing, Head};
+    let framing = Framing::Camera { x: 0.5, y: 0.5, scale: 0.7, roll_degrees: 0.0 };
+    let frames: Vec<_> = (0..14)
+        .map(|n| {
+            let yaw = if n < 5 { 0.4 * n as f32 } else { 45.0 + 0.7 * n as f32 };
+            TimedFrame { pts: n, frame: heads::render(&Head { yaw, framing, ..Head::default() }, 192).frame }
+        })
+        .collect();
+    for quick in [false, true] {
+        let crops = align_with(&AlignOptions { quick, ..AlignOptions::default() }, &frames);
+        let sure: Vec<_> = crops.iter().map(|c| (c.confidence * 100.0) as i32).collect();
+        println!("{sure:?}, quick {quick}");
+        assert!(crops[5].confidence < 0.35 && crops[7..].iter().all(|c| c.confidence > 0.5), "{sure:?}, quick {quick}");
+        assert!(crops.iter().all(|c| c.shot == 0));
     }
 }

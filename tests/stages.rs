@@ -310,14 +310,9 @@ fn a_frame_that_shows_nothing_like_the_person_keeps_the_numbers() {
 
 #[test]
 fn a_person_is_enrolled_from_frames_of_the_whole_clip() {
-    let track = |i: usize| effigy::encode::Track {
-        pts: i as i64,
-        roll: 0.0,
-        placement: Placement { x: 16.0, y: 16.0, side: 32.0 },
-        key: false,
-        shot: 0,
-        confidence: if i % 10 == 3 { 0.2 } else { 1.0 },
-    };
+    let placement = Placement { x: 16.0, y: 16.0, side: 32.0 };
+    let seen = |confidence| effigy::encode::Track { pts: 0, roll: 0.0, placement, key: false, shot: 0, confidence };
+    let track = |i: usize| seen(if i % 10 == 3 { 0.0 } else { 1.0 });
     let few: Vec<_> = (0..20).map(track).collect();
     assert_eq!(worth_enrolling(&few).len(), 18);
     let many: Vec<_> = (0..5000).map(track).collect();
@@ -325,6 +320,12 @@ fn a_person_is_enrolled_from_frames_of_the_whole_clip() {
     assert!(picks.len() == MOST_ENROLLED && picks.windows(2).all(|w| w[0] < w[1] && w[1] - w[0] < 20));
     assert!(picks[0] < 10 && picks[MOST_ENROLLED - 1] > 4980 && picks.iter().all(|i| i % 10 != 3));
     assert_eq!(worth_enrolling(&[track(3)]), [0], "nothing better than a doubtful frame");
+    let glimpses = |count: usize| [vec![seen(1.0)], vec![seen(0.3); count], vec![seen(1.0)]].concat();
+    assert_eq!(worth_enrolling(&glimpses(2)), [0, 1, 2, 3], "a face that has turned fast");
+    assert_eq!(worth_enrolling(&glimpses(6)), [0, 7], "what is before a face for longer");
+    let cut = |i, track| effigy::encode::Track { shot: u32::from(i > 1), ..track };
+    let across: Vec<_> = glimpses(2).into_iter().enumerate().map(|(i, track)| cut(i, track)).collect();
+    assert_eq!(worth_enrolling(&across), [0, 3], "a face after a cut is another glimpse");
 }
 
 #[test]

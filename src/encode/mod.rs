@@ -234,6 +234,8 @@ pub struct Enrolled {
 
 /// Most frames that a person is enrolled from: more would hardly be seen by the tuning, and would fill the memory.
 pub const MOST_ENROLLED: usize = 500;
+/// Frames on either side of one in which the face was but seen, within which it must have been followed.
+const MOMENT: usize = 2;
 /// Rows of the enrolled frames that the identity remembers.
 const ANCHORS: usize = 16;
 /// Truncation of our own encoder's codes: real people lie outside of what it was trained on. Published encoders need none.
@@ -310,10 +312,16 @@ impl Bench {
     }
 }
 
-/// Indices of the frames that a person is best enrolled from: those in which the face was followed, at most [`MOST_ENROLLED`], spread evenly. Without any, all
-/// are as good.
+/// Indices of the frames that a person is best enrolled from: those in which the face was followed, and those few between them in which it was
+/// but seen, as when it turns fast; at most [`MOST_ENROLLED`], spread evenly. Without any, all are as good.
 pub fn worth_enrolling(tracks: &[Track]) -> Vec<usize> {
-    let mut picks: Vec<usize> = (0..tracks.len()).filter(|i| tracks[*i].confidence >= UNSURE).collect();
+    let sure = |track: &Track| track.confidence >= UNSURE;
+    let between = |i: usize| {
+        let same = |track: &&Track| track.shot == tracks[i].shot;
+        let before = tracks[i.saturating_sub(MOMENT)..i].iter().filter(same).any(sure);
+        tracks[i].confidence > 0.0 && before && tracks[i + 1..].iter().take(MOMENT).filter(same).any(sure)
+    };
+    let mut picks: Vec<usize> = (0..tracks.len()).filter(|i| sure(&tracks[*i]) || between(*i)).collect();
     if picks.is_empty() {
         picks = (0..tracks.len()).collect();
     }

@@ -53,6 +53,10 @@ const MOST_SEEN: usize = 12;
 /// A face that is detected where it was, but does not match its keys, is taken anew from the detector after this many frames: most hands go
 /// away sooner.
 const PATIENCE: u32 = 12;
+/// One that goes on looking as it does there becomes a key after this many further frames, if the detector sees it no farther from where it
+/// has moved than this, crop units.
+const GLIMPSES: u32 = 2;
+const MOST_BESIDE: f64 = 0.1;
 /// On calls the keys are tried in every so many frames.
 const RECOGNISE_EVERY: u32 = 4;
 /// Frames for which a crop that was moved from outside is not watched over.
@@ -151,6 +155,8 @@ pub struct Aligner {
     votes: VecDeque<Similarity>,
     shots: Shots,
     misses: u32,
+    /// Where registration has failed: the face as it was first seen since, and the frames in which it has stayed so.
+    glimpsed: Option<(Arc<Key>, u32)>,
     /// How often the face was placed anew.
     shot: u32,
     /// Frames for which the last [`Aligner::nudge`] still counts.
@@ -193,6 +199,7 @@ impl Aligner {
             votes: VecDeque::new(),
             shots: Shots::default(),
             misses: 0,
+            glimpsed: None,
             shot: 0,
             nudged: 0,
             unsure: false,
@@ -294,6 +301,7 @@ impl Aligner {
         let said = CropPose::placed(&placement, roll);
         let frame = warp::cut(&timed.frame, &said, self.options.resolution, self.options.blur_outside)?;
         let Step { key, confidence } = step;
+        log::debug!("frame {}: confidence {confidence:.2}{}", self.summary.frames - 1, if key { ", a key" } else { "" });
         Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key, shot: self.shot, confidence })
     }
 
@@ -378,6 +386,7 @@ impl Aligner {
         self.votes.clear();
         self.nudged = 0;
         self.misses = 0;
+        self.glimpsed = None;
         Ok(())
     }
 
@@ -433,6 +442,7 @@ impl Aligner {
         self.velocity = self.track.map_or(Similarity::IDENTITY, |last| last.motion_to(&pose));
         self.track = Some(pose);
         self.misses = 0;
+        self.glimpsed = None;
         Step { key, confidence: (fit.inliers / KEY_INLIERS).min(1.0) as f32 }
     }
 
@@ -450,16 +460,20 @@ impl Aligner {
 
     /// Makes the face at `pose` the current key; the latest take the place of the earlier ones, but the first stays.
     fn add_key(&mut self, grey: &Mat, pose: &CropPose) -> Result<()> {
+        let key = self.register.key(grey, pose)?;
+        self.remember(Arc::new(key));
+        Ok(())
+    }
+
+    fn remember(&mut self, key: Arc<Key>) {
         if self.keys.len() >= KEYS {
             self.keys.remove(1);
         }
-        let key = Arc::new(self.register.key(grey, pose)?);
         if self.seen.len() < MOST_SEEN {
             self.seen.push(key.clone());
         }
         self.keys.push(key);
         self.current = self.keys.len() - 1;
-        Ok(())
     }
 
     /// The detected face that overlaps most with where it was.

@@ -1,29 +1,36 @@
 //! A face that cannot be followed on: after a cut, behind a hand, out of the picture, or known and not yet recognised.
 
+use std::sync::Arc;
+
 use opencv::core::Mat;
 
 use super::detect::{Eyes, FaceBox};
 use super::geometry::{CropPose, Similarity};
 use super::register::Fit;
 use super::{
-    face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, LONG_PATIENCE, MOST_FACES, PATIENCE, RECOGNISE_EVERY,
+    agrees, believable, face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, GLIMPSES, LONG_PATIENCE,
+    MOST_BESIDE, MOST_FACES, MOST_MOTION, PATIENCE, RECOGNISE_EVERY,
 };
 use crate::error::Result;
 
 impl Aligner {
-    /// The face in the first frame of a new shot.
+    /// The face in a frame that has little in common with the one before. Recognised close to where it was, it has only moved fast.
     pub(super) fn begin_shot(&mut self, grey: &Mat) -> Result<Step> {
-        self.summary.cuts += 1;
-        log::info!("a new shot begins at frame {}", self.summary.frames);
+        let (last, placed) = (self.track.expect("push has started the track"), self.shot);
         self.velocity = Similarity::IDENTITY;
         let mut step = self.find_again(grey, true)?;
+        let near = self.track.is_some_and(|track| last.motion_to(&track).size() < MOST_MOTION / 2.0);
+        if self.shot != placed || step.confidence <= 0.0 || !near {
+            self.summary.cuts += 1;
+            log::info!("a new shot begins at frame {}", self.summary.frames);
+        }
         step.key = true;
         Ok(step)
     }
 
     /// Registration failed (blur, a hand, a cut): asks the detector. A face that resembles a key is placed as it is there. One near by that
-    /// does not moves the crop as its box moves, and is taken anew after some patience; one elsewhere after more, or at once after a
-    /// cut. Without any the crop is held.
+    /// does not moves the crop as its box moves; once it stays as it looks it becomes a key, and after some patience it is taken anew. One
+    /// elsewhere is taken after more, or at once after a cut. Without any the crop is held.
     pub(super) fn find_again(&mut self, grey: &Mat, cut: bool) -> Result<Step> {
         let last = self.track.expect("push has started the track");
         self.misses += 1;
@@ -42,8 +49,7 @@ impl Aligner {
             if !near {
                 return Ok(self.hold());
             }
-            self.track = Some(shifted(&last, face));
-            return Ok(Step { key: false, confidence: 0.3 });
+            return self.glimpse(grey, shifted(&last, face));
         }
         let mut known = None;
         if !self.references.is_empty() {
@@ -69,6 +75,30 @@ impl Aligner {
         }
         self.shot += 1;
         Ok(Step { key: true, confidence: 0.5 })
+    }
+
+    /// A face that has changed at once, as by turning between two frames, and is seen at `pose`. If it goes on from there like a face, it
+    /// is the same one and becomes a key.
+    fn glimpse(&mut self, grey: &Mat, pose: CropPose) -> Result<Step> {
+        if let Some((key, followed)) = self.glimpsed.take() {
+            let fit = self.register.follow(&key, grey, pose)?;
+            if believable(&fit, &pose) && pose.motion_to(&fit.pose).size() < MOST_BESIDE {
+                let key = match agrees(&fit) {
+                    true => key,
+                    false => Arc::new(self.register.key(grey, &fit.pose)?),
+                };
+                if followed + 1 == GLIMPSES {
+                    self.remember(key);
+                    return Ok(self.accept(fit.pose, &fit, true));
+                }
+                self.glimpsed = Some((key, followed + 1));
+                self.track = Some(fit.pose);
+                return Ok(Step { key: false, confidence: 0.4 });
+            }
+        }
+        self.glimpsed = Some((Arc::new(self.register.key(grey, &pose)?), 0));
+        self.track = Some(pose);
+        Ok(Step { key: false, confidence: 0.3 })
     }
 
     /// Where the detector sees a crop of this face.
