@@ -1,7 +1,7 @@
 //! Expression search (paper 3.4, Algorithm 1): alpha of each frame by Adam with a rate per index, angles refined along with it.
 //!
-//! Frames are searched in groups of neighbours. A group starts from where each frame stands (tuning, or the person's own
-//! regression), or from the last frame of the group before if that renders better; an inter-frame term ties neighbours together.
+//! Frames are searched in groups of neighbours, from where each frame stands; the frame before has been tried as a start (equation 7) by the search that put
+//! it there (`newton`). An inter-frame term ties neighbours together.
 
 use super::crops::Crops;
 use super::loss::{Judge, Target};
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec, Calc};
 use crate::params::EXPRESSIONS;
 use crate::progress::{check, Progress};
-use tch::{no_grad, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Base rate of alpha before eta.
 const ALPHA_RATE: f32 = 0.05;
@@ -22,13 +22,13 @@ const FLICKER: f64 = 0.5;
 /// A frame whose loss fell by less than this share over eight steps is done.
 const STALL: f32 = 0.004;
 
-/// Searches all frames from `table` `[frames, 34]`, which follow the numbers `previous` `[1, 34]`; `eta` are the rates per channel of equation 8.
+/// Searches all frames from `table` `[frames, 34]`; `eta` are the rates per channel of equation 8.
 pub(super) fn search(
     model: &Model,
     judge: &Judge,
     crops: &Crops,
     latent: &Tensor,
-    (table, previous): (&Tensor, Option<&Tensor>),
+    table: &Tensor,
     (steps, eta): (u64, &[f32; EXPRESSIONS]),
     progress: &dyn Progress,
 ) -> Result<Tensor> {
@@ -39,33 +39,12 @@ pub(super) fn search(
     for picks in crops.chunks(super::batch(model.sight)) {
         let target = judge.target(&crops.pick(&picks)?)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
-        let mut start = table.f_slice(0, first, last, 1)?;
-        let before = if first > 0 { Some(table.f_slice(0, first - 1, first, 1)?) } else { previous.map(Tensor::shallow_clone) };
-        if let Some(before) = before {
-            start = better_start(model, judge, latent, &target, &start, &before)?;
-        }
+        let start = table.f_slice(0, first, last, 1)?;
         let found = group(model, judge, latent, &target, &start, (steps, &rates), progress)?;
         table.f_slice(0, first, last, 1)?.f_copy_(&found)?;
         progress.advance(last as u64, "");
     }
     Ok(table)
-}
-
-/// Per frame, the better of its own start and the previous frame's result (equation 7).
-fn better_start(
-    model: &Model,
-    judge: &Judge,
-    latent: &Tensor,
-    target: &Target,
-    own: &Tensor,
-    previous: &Tensor,
-) -> Result<Tensor> {
-    no_grad(|| {
-        let carried = previous.f_expand_as(own)?;
-        let a = judge.loss(&model.render(latent, own)?, target)?;
-        let b = judge.loss(&model.render(latent, &carried)?, target)?;
-        Ok(own.f_where_self(&a.f_le_tensor(&b)?.f_unsqueeze(1)?, &carried)?)
-    })
 }
 
 /// Descends on one group; keeps the best rows seen and holds frames still once their loss stalls.

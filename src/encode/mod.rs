@@ -47,6 +47,7 @@ pub use live::LiveEncoder;
 pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
 use model::{from_table, latent_plain, Model};
+use newton::Effort;
 pub use place::Misplaced;
 pub use residual::{residuals, LiveResidual};
 use search::UNSURE;
@@ -121,7 +122,7 @@ impl AlignedFrame {
 pub enum Preset {
     /// What a call allows: a few steps from where the last frame ended, as by [`LiveReader`]. Not for [`enroll`].
     Live,
-    /// A preview: two fifths of the tuning steps of `medium`, and over a third of those of the search's last part.
+    /// A preview: two fifths of the tuning steps of `medium`, and a search that takes less than half the time.
     Fast,
     /// The default.
     #[default]
@@ -181,7 +182,7 @@ struct Plan {
     tune_steps: u64,
     /// Of these, steps before the weights are rounded to what will be sent.
     free_steps: u64,
-    newton_steps: u64,
+    newton: Effort,
     expression_steps: u64,
     tuning: Tuning,
     seed: u64,
@@ -201,11 +202,12 @@ impl EncodeOptions {
 
     /// `finer`: how many times as many steps the tuning takes than with steps of many crops.
     fn plan(&self, finer: u64) -> Plan {
-        let (fit_steps, tune_steps, newton_steps, expression_steps) = match self.preset {
-            Preset::Live => (0, 0, 0, 0),
-            Preset::Fast => (100, 400, 2, 6),
-            Preset::Medium => (150, 1000, 2, 16),
-            Preset::Best => (300, 6000, 3, 60),
+        let newton = |steps, columns| Effort { steps, columns, enough: 0.0 };
+        let (fit_steps, tune_steps, newton, expression_steps) = match self.preset {
+            Preset::Live => (0, 0, newton(0, 0), 0),
+            Preset::Fast => (100, 400, newton(3, 6), 3),
+            Preset::Medium => (150, 1000, newton(2, 0), 16),
+            Preset::Best => (300, 6000, newton(3, 0), 60),
         };
         let usual = finer * if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
         let tune_steps = self.tune_steps.unwrap_or(usual);
@@ -213,7 +215,7 @@ impl EncodeOptions {
             fit_steps: fit_steps * finer.div_ceil(2),
             tune_steps,
             free_steps: tune_steps / 2,
-            newton_steps,
+            newton,
             expression_steps,
             tuning: self.tuning,
             seed: self.seed,

@@ -410,16 +410,19 @@ fn pictures(renderer: &mut Renderer, sight: i64, rows: &Tensor) -> Result<Tensor
 /// Frames that are looked at together by the parser.
 const BATCH: usize = 8;
 
-/// Searches all frames in their order and back again, with all derivatives measured anew at each; `table` `[frames, 34]` is where each may
-/// begin, if its predecessor's end is no better. On the way back those frames are searched again that a successor's end explains better than
-/// their own: a search that was lost stays lost until a frame finds the way out, which then leads backwards, too. No way leads back beyond these frames. Returns the rows, and which frames
-/// show the person and nobody else, where there is a way to tell.
+/// Error that is left of a frame's own where the end of the next one explains it so much better that its search is worth a repetition.
+const MUCH_BETTER: f64 = 0.95;
+
+/// Searches all frames in their order and back again; `table` `[frames, 34]` is where each may begin, if its predecessor's end is no better. All
+/// derivatives are measured anew at each frame, or with [`Effort::columns`] but some in each step. On the way back those frames are searched
+/// again that a successor's end explains better by far than their own: a search that was lost stays lost until a frame finds the way out, which then leads backwards,
+/// too. No way leads back beyond these frames. Returns the rows, and which frames show the person and nobody else, where there is a way to tell.
 pub(super) fn search(
     newton: &mut Newton,
     judge: &Judge,
     (crops, recognition): (&Crops, Option<Recognition>),
     table: &Tensor,
-    steps: u64,
+    effort: &Effort,
     progress: &dyn Progress,
 ) -> Result<(Tensor, Vec<bool>)> {
     let (mut aims, mut faces) = (Vec::with_capacity(crops.len()), Vec::new());
@@ -439,7 +442,7 @@ pub(super) fn search(
         Some(recognition) => Ok(recognition.knows(frame, error, newton.unlike(&faces[frame])?)),
         None => Ok(true),
     };
-    there_and_back(newton, &aims, table, steps, &knows, progress)
+    there_and_back(newton, &aims, table, effort, &knows, progress)
 }
 
 /// [`search`] for these aims; `knows` tells whether where the search of a frame ended, with an error, is the person.
@@ -447,26 +450,27 @@ fn there_and_back(
     newton: &mut Newton,
     aims: &[Aim],
     table: &Tensor,
-    steps: u64,
+    effort: &Effort,
     knows: &dyn Fn(&Newton, usize, f64) -> Result<bool>,
     progress: &dyn Progress,
 ) -> Result<(Tensor, Vec<bool>)> {
-    let effort = Effort { steps, columns: 0, enough: 0.0 };
     let frames = aims.len();
     let mut rows = table.f_split(1, 0)?;
-    let mut shown = vec![false; frames];
+    let (mut shown, mut left) = (vec![false; frames], vec![0.0; frames]);
     let back = (0..frames.saturating_sub(1)).rev();
     for (turn, frame) in (0..frames).chain(back).enumerate() {
         check(progress)?;
         let aim = &aims[frame];
         let before = newton.row().copy();
-        let nearest = newton.consider(aim, &rows[frame])?;
-        // On the way back nothing is to be gained where the frame's own end is the nearer one.
-        let stays = turn >= frames && nearest;
-        if !stays {
-            newton.measure()?;
-            let error = newton.approach(aim, &effort)?;
-            if knows(newton, frame, error)? {
+        let again = turn >= frames;
+        if !again || newton.error(aim)? <= MUCH_BETTER * left[frame] {
+            newton.consider(aim, &rows[frame])?;
+            // What was carried along from frame to frame led a search that is repeated astray.
+            if effort.columns == 0 || turn == 0 || again {
+                newton.measure()?;
+            }
+            left[frame] = newton.approach(aim, effort)?;
+            if knows(newton, frame, left[frame])? {
                 (rows[frame], shown[frame]) = (newton.row().copy(), true);
             }
         }
@@ -532,7 +536,8 @@ mod tests {
         let aims: Vec<Aim> = (0..4).map(|_| aim(goal)).collect();
         let knows = |_: &Newton, frame: usize, _: f64| Ok(Some(frame) != stranger);
         let table = Tensor::cat(&table, 0);
-        let (rows, shown) = there_and_back(newton, &aims, &table, 0, &knows, &crate::progress::Silent).unwrap();
+        let effort = Effort { steps: 0, columns: 0, enough: 0.0 };
+        let (rows, shown) = there_and_back(newton, &aims, &table, &effort, &knows, &crate::progress::Silent).unwrap();
         (rows.split(1, 0), shown)
     }
 
@@ -554,6 +559,31 @@ mod tests {
         // Were it the person, all others would go there.
         let (rows, _) = taken(&mut newton, &goal, [&far, &near, &far, &far], None);
         assert!(rows.iter().all(|row| row.equal(&near)));
+    }
+
+    #[test]
+    fn a_frame_is_searched_again_only_where_the_next_one_ends_much_nearer() {
+        for (share, leads) in [(0.505, false), (0.7, true)] {
+            let (mut newton, goal) = bench();
+            let (own, next) = (goal.row() * 0.5, goal.row() * share);
+            let far = goal.row() * -1.0;
+            let (rows, _) = taken(&mut newton, &goal, [&far, &own, &next, &far], None);
+            assert!(rows[1].equal(if leads { &next } else { &own }), "{share}");
+        }
+    }
+
+    #[test]
+    fn frames_are_followed_with_derivatives_carried_along() {
+        let (mut newton, goal) = bench();
+        let aims: Vec<Aim> = (0..6).map(|_| aim(&goal)).collect();
+        let table = newton.row().repeat([6, 1]);
+        let before = newton.error(&aims[0]).unwrap();
+        let effort = Effort { steps: 3, columns: 6, enough: 0.0 };
+        let silent = crate::progress::Silent;
+        let (rows, _) = there_and_back(&mut newton, &aims, &table, &effort, &|_, _, _| Ok(true), &silent).unwrap();
+        newton.stand_at(&rows.get(5).unsqueeze(0)).unwrap();
+        let left = newton.error(&aims[5]).unwrap();
+        assert!(left < 0.02 * before, "{left} of {before}");
     }
 
     #[test]

@@ -356,8 +356,7 @@ impl<'a> Full<'a> {
         let unsure: Vec<bool> = frames.iter().map(|frame| frame.confidence < UNSURE).collect();
         let recognition = newton::Recognition { limit: newton::STRANGE, face: &face, unsure: &unsure };
         let recognition = (!self.identity.tuned.is_empty()).then_some(recognition);
-        let (table, like) =
-            newton::search(&mut self.newton, &judge, (&crops, recognition), &table, self.plan.newton_steps, &half)?;
+        let (table, like) = newton::search(&mut self.newton, &judge, (&crops, recognition), &table, &self.plan.newton, &half)?;
         let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();
         let mut out = vec![None; frames.len()];
         if like.is_empty() {
@@ -367,8 +366,8 @@ impl<'a> Full<'a> {
         let crops = if like.len() == frames.len() { crops } else { self.crops(like.iter().map(|i| frames[*i as usize]))? };
         let half = Half { before: stage.done + frames.len() as u64 / 2, ..half };
         let eta = channels::rates(&self.identity.sensitivity);
-        let (begin, effort) = ((&table, previous.as_ref()), (self.plan.expression_steps, &eta));
-        let table = expression::search(&self.model, &judge, &crops, &self.latent, begin, effort, &half)?;
+        let effort = (self.plan.expression_steps, &eta);
+        let table = expression::search(&self.model, &judge, &crops, &self.latent, &table, effort, &half)?;
         let rolls = like.iter().map(|i| frames[*i as usize].roll);
         for (i, params) in like.iter().zip(from_table(&table, rolls)?) {
             out[*i as usize] = Some(params);
