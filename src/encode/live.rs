@@ -5,10 +5,11 @@
 //! pass of the analysis network and the linear map of `start` say where to begin, at first and when the face is lost, and so does the nearest of
 //! the renders that the map was learned from where it is nearer than the last frame's. No frame waits for another. Source: ours.
 
+use super::album::Album;
 use super::crops::Crops;
 use super::loss::Prior;
 use super::model::{from_table, latent_tensor, Model};
-use super::newton::{Aim, Album, Effort, Newton, Strange, STRANGE};
+use super::newton::{Aim, Effort, Newton, Strange, STRANGE};
 use super::place::Misplaced;
 use super::search::UNSURE;
 use super::start::{self, Start};

@@ -2,13 +2,14 @@
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
 //! (sensitivities) -> `start` (first guess) -> `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
-//! (the weights that `tune` moves), `crops`, `loss`, `model` and `rows` serve them. `live` takes the short way of a call:
+//! (the weights that `tune` moves), `album`, `crops`, `loss`, `model` and `rows` serve them. `live` takes the short way of a call:
 //! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!
 //! `residual` looks at what the numbers missed, once they are coded.
 //!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
+mod album;
 #[cfg(feature = "encode")]
 pub mod align;
 mod channels;
@@ -236,8 +237,8 @@ pub struct Enrolled {
 
 /// Most frames that a person is enrolled from: more would hardly be seen by the tuning, and would fill the memory.
 pub const MOST_ENROLLED: usize = 500;
-/// Frames on either side of one in which the face was but seen, within which it must have been followed.
-const MOMENT: usize = 2;
+/// Most frames in a row in which the face was but seen that a person is enrolled from.
+const MOMENT: usize = 3;
 /// Rows of the enrolled frames that the identity remembers.
 const ANCHORS: usize = 16;
 /// Truncation of our own encoder's codes: real people lie outside of what it was trained on. Published encoders need none.
@@ -314,16 +315,22 @@ impl Bench {
     }
 }
 
-/// Indices of the frames that a person is best enrolled from: those in which the face was followed, and those few between them in which it was
+/// Indices of the frames that a person is best enrolled from: those in which the face was followed, and up to three in a row between them in which it was
 /// but seen, as when it turns fast; at most [`MOST_ENROLLED`], spread evenly. Without any, all are as good.
 pub fn worth_enrolling(tracks: &[Track]) -> Vec<usize> {
     let sure = |track: &Track| track.confidence >= UNSURE;
-    let between = |i: usize| {
-        let same = |track: &&Track| track.shot == tracks[i].shot;
-        let before = tracks[i.saturating_sub(MOMENT)..i].iter().filter(same).any(sure);
-        tracks[i].confidence > 0.0 && before && tracks[i + 1..].iter().take(MOMENT).filter(same).any(sure)
-    };
-    let mut picks: Vec<usize> = (0..tracks.len()).filter(|i| sure(&tracks[*i]) || between(*i)).collect();
+    let mut picks = Vec::new();
+    let mut first = 0;
+    for run in tracks.chunk_by(|a, b| sure(a) == sure(b) && a.shot == b.shot) {
+        let end = first + run.len();
+        let followed = |beside: Option<&Track>| beside.is_some_and(|track| sure(track) && track.shot == run[0].shot);
+        let around = followed(first.checked_sub(1).map(|before| &tracks[before])) && followed(tracks.get(end));
+        let glimpsed = run.len() <= MOMENT && run.iter().all(|track| track.confidence > 0.0);
+        if sure(&run[0]) || around && glimpsed {
+            picks.extend(first..end);
+        }
+        first = end;
+    }
     if picks.is_empty() {
         picks = (0..tracks.len()).collect();
     }

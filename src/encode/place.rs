@@ -69,7 +69,7 @@ pub(super) fn misplaced(
 
 /// By how much one crop seems to sit beside its render, as far as the numbers cannot make up for it: shift along x and y, log scale and angle.
 pub(super) fn beside(newton: &Newton, aim: &Aim) -> Result<[f32; 4]> {
-    let picture = aim.picture();
+    let picture = &aim.picture;
     let place = from_vec(&slopes(&to_vec(picture)?), &[4, picture.size()[1]], picture.device())?;
     let found = newton.others(aim, &place)?;
     Ok([found[0], found[1], found[2], found[3]])

@@ -4,10 +4,10 @@
 //! generator, and a ridge regression from a summary of the picture back to the numbers is solved in closed form. No footage needed. The renders are
 //! kept as an album: where a search that is lost may begin anew.
 
+use super::album::Album;
 use super::crops::Crops;
 use super::loss::Judge;
 use super::model::{to_table, Model, COLUMNS};
-use super::newton::Album;
 use crate::bitstream::Identity;
 use crate::error::Result;
 use crate::net::ops::{from_vec, Calc};

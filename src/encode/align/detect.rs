@@ -1,7 +1,7 @@
 //! Faces and eyes by OpenCV's cascades: where the crop goes on the first frame, and whether it still sits there.
 //!
 //! Input: grey camera frames. Output: face boxes and eye centres, camera pixels. Detections wobble by pixels from frame to frame, so
-//! they are only ever used as medians over several frames; frame to frame motion is the business of `register`.
+//! they are used as medians over several frames, and one by one only where a face has been lost; frame to frame motion is the business of `register`.
 
 use std::path::{Path, PathBuf};
 

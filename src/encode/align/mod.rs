@@ -5,8 +5,8 @@
 //! face that are known already), `shot` (cuts), `again` (the crop moved), `warp` (the crop).
 //!
 //! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
-//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. After a cut, or where
-//! the face was lost, all faces in sight are compared with the keys, so that it sits in the crop as before. Eye detections only
+//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. One that has turned too fast for that
+//! becomes a key where the detector sees it, once it goes on like a face. After a cut, or where the face was lost, all faces in sight are compared with the keys, so that it sits in the crop as before. Eye detections only
 //! watch over slow drift.
 
 mod again;
@@ -50,13 +50,17 @@ const MOST_MOTION: f64 = 0.35;
 /// Key frames that are remembered to follow by, the first and the latest, and those by which a face is recognised later.
 const KEYS: usize = 4;
 const MOST_SEEN: usize = 12;
-/// A face that is detected where it was, but does not match its keys, is taken anew from the detector after this many frames: most hands go
-/// away sooner.
-const PATIENCE: u32 = 12;
-/// One that goes on looking as it does there becomes a key after this many further frames, if the detector sees it no farther from where it
-/// has moved than this, crop units.
-const GLIMPSES: u32 = 2;
+/// A face that is detected where it was, but does not match its keys, has turned fast if this share of it goes on from frame to frame, not farther from
+/// where the detector sees it than this (crop units), for so many frames. It is followed from there.
+const GLIMPSED_SHARE: f64 = 0.5;
 const MOST_BESIDE: f64 = 0.1;
+const GLIMPSES: u32 = 2;
+/// Confidence of a frame in which the face is but detected.
+const SEEN: f32 = 0.3;
+/// Any other face there is taken anew from the detector after this many frames: most hands go away sooner.
+const PATIENCE: u32 = 12;
+/// Motion within which a face that is recognised may have moved in one shot, crop units.
+const NEAR_BY: f64 = 0.5 * MOST_MOTION;
 /// On calls the keys are tried in every so many frames.
 const RECOGNISE_EVERY: u32 = 4;
 /// Frames for which a crop that was moved from outside is not watched over.
@@ -155,8 +159,10 @@ pub struct Aligner {
     votes: VecDeque<Similarity>,
     shots: Shots,
     misses: u32,
-    /// Where registration has failed: the face as it was first seen since, and the frames in which it has stayed so.
-    glimpsed: Option<(Arc<Key>, u32)>,
+    /// The face as it was seen last, since registration has failed, and for how many frames it has gone on like one.
+    glimpsed: Option<(Key, u32)>,
+    /// A shot has begun in which no face was seen yet.
+    cut_unseen: bool,
     /// How often the face was placed anew.
     shot: u32,
     /// Frames for which the last [`Aligner::nudge`] still counts.
@@ -200,6 +206,7 @@ impl Aligner {
             shots: Shots::default(),
             misses: 0,
             glimpsed: None,
+            cut_unseen: false,
             shot: 0,
             nudged: 0,
             unsure: false,
@@ -387,6 +394,7 @@ impl Aligner {
         self.nudged = 0;
         self.misses = 0;
         self.glimpsed = None;
+        self.cut_unseen = false;
         Ok(())
     }
 
@@ -443,6 +451,7 @@ impl Aligner {
         self.track = Some(pose);
         self.misses = 0;
         self.glimpsed = None;
+        self.cut_unseen = false;
         Step { key, confidence: (fit.inliers / KEY_INLIERS).min(1.0) as f32 }
     }
 
@@ -460,20 +469,16 @@ impl Aligner {
 
     /// Makes the face at `pose` the current key; the latest take the place of the earlier ones, but the first stays.
     fn add_key(&mut self, grey: &Mat, pose: &CropPose) -> Result<()> {
-        let key = self.register.key(grey, pose)?;
-        self.remember(Arc::new(key));
-        Ok(())
-    }
-
-    fn remember(&mut self, key: Arc<Key>) {
         if self.keys.len() >= KEYS {
             self.keys.remove(1);
         }
+        let key = Arc::new(self.register.key(grey, pose)?);
         if self.seen.len() < MOST_SEEN {
             self.seen.push(key.clone());
         }
         self.keys.push(key);
         self.current = self.keys.len() - 1;
+        Ok(())
     }
 
     /// The detected face that overlaps most with where it was.

@@ -1,6 +1,4 @@
-//! A face that cannot be followed on: after a cut, behind a hand, out of the picture, or known and not yet recognised.
-
-use std::sync::Arc;
+//! A face that cannot be followed on: after a cut, behind a hand, turned too fast, out of the picture, or known and not yet recognised.
 
 use opencv::core::Mat;
 
@@ -8,30 +6,33 @@ use super::detect::{Eyes, FaceBox};
 use super::geometry::{CropPose, Similarity};
 use super::register::Fit;
 use super::{
-    agrees, believable, face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, GLIMPSES, LONG_PATIENCE,
-    MOST_BESIDE, MOST_FACES, MOST_MOTION, PATIENCE, RECOGNISE_EVERY,
+    face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, GLIMPSED_SHARE, GLIMPSES, LONG_PATIENCE, MOST_BESIDE,
+    MOST_FACES, NEAR_BY, PATIENCE, RECOGNISE_EVERY, SEEN,
 };
 use crate::error::Result;
 
 impl Aligner {
-    /// The face in a frame that has little in common with the one before. Recognised close to where it was, it has only moved fast.
+    /// The face in a frame that has little in common with the one before. Recognised close to where it was it may only have moved fast, and no cut is
+    /// told of: whoever is seen is the same person.
     pub(super) fn begin_shot(&mut self, grey: &Mat) -> Result<Step> {
-        let (last, placed) = (self.track.expect("push has started the track"), self.shot);
+        let (last, shot) = (self.track.expect("push has started the track"), self.shot);
         self.velocity = Similarity::IDENTITY;
         let mut step = self.find_again(grey, true)?;
-        let near = self.track.is_some_and(|track| last.motion_to(&track).size() < MOST_MOTION / 2.0);
-        if self.shot != placed || step.confidence <= 0.0 || !near {
+        let near = self.track.is_some_and(|track| last.motion_to(&track).size() < NEAR_BY);
+        if self.shot != shot || step.confidence <= 0.0 || !near {
             self.summary.cuts += 1;
             log::info!("a new shot begins at frame {}", self.summary.frames);
         }
+        self.cut_unseen = step.confidence <= 0.0;
         step.key = true;
         Ok(step)
     }
 
     /// Registration failed (blur, a hand, a cut): asks the detector. A face that resembles a key is placed as it is there. One near by that
-    /// does not moves the crop as its box moves; once it stays as it looks it becomes a key, and after some patience it is taken anew. One
+    /// does not moves the crop as its box moves; it becomes a key once it goes on like a face, and after some patience it is taken anew. One
     /// elsewhere is taken after more, or at once after a cut. Without any the crop is held.
     pub(super) fn find_again(&mut self, grey: &Mat, cut: bool) -> Result<Step> {
+        let cut = cut || self.cut_unseen;
         let last = self.track.expect("push has started the track");
         self.misses += 1;
         let expected = face_box_of(&last);
@@ -78,27 +79,27 @@ impl Aligner {
     }
 
     /// A face that has changed at once, as by turning between two frames, and is seen at `pose`. If it goes on from there like a face, it
-    /// is the same one and becomes a key.
+    /// is the same one and becomes a key; but nobody is to be recognised by it.
     fn glimpse(&mut self, grey: &Mat, pose: CropPose) -> Result<Step> {
-        if let Some((key, followed)) = self.glimpsed.take() {
+        let mut pose = pose;
+        let mut followed = 0;
+        if let Some((key, before)) = self.glimpsed.take() {
             let fit = self.register.follow(&key, grey, pose)?;
-            if believable(&fit, &pose) && pose.motion_to(&fit.pose).size() < MOST_BESIDE {
-                let key = match agrees(&fit) {
-                    true => key,
-                    false => Arc::new(self.register.key(grey, &fit.pose)?),
-                };
-                if followed + 1 == GLIMPSES {
-                    self.remember(key);
+            if fit.inliers >= GLIMPSED_SHARE && pose.motion_to(&fit.pose).size() < MOST_BESIDE {
+                if before + 1 == GLIMPSES {
+                    let seen = self.seen.len();
+                    self.add_key(grey, &fit.pose)?;
+                    self.seen.truncate(seen);
+                    // Known crops tell the place better than the detector.
+                    self.unsure = !self.references.is_empty();
                     return Ok(self.accept(fit.pose, &fit, true));
                 }
-                self.glimpsed = Some((key, followed + 1));
-                self.track = Some(fit.pose);
-                return Ok(Step { key: false, confidence: 0.4 });
+                (pose, followed) = (fit.pose, before + 1);
             }
         }
-        self.glimpsed = Some((Arc::new(self.register.key(grey, &pose)?), 0));
+        self.glimpsed = Some((self.register.key(grey, &pose)?, followed));
         self.track = Some(pose);
-        Ok(Step { key: false, confidence: 0.3 })
+        Ok(Step { key: false, confidence: SEEN })
     }
 
     /// Where the detector sees a crop of this face.
@@ -133,6 +134,7 @@ impl Aligner {
             log::warn!("face lost at frame {}: the last placement is held until it is found again", self.summary.frames);
         }
         self.summary.lost += 1;
+        self.glimpsed = None;
         Step { key: false, confidence: 0.0 }
     }
 
