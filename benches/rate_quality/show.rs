@@ -144,8 +144,13 @@ fn series(rows: &[&Row], figure: fn(&Figures) -> f64) -> Vec<Series> {
         out.push(Series { name: "best still".into(), colour: 6, stroke: Stroke::Dashed, marks: false, points });
     }
     // What comes per frame, with and without a residual, and the same with the identity spread over a call.
-    let (rich, plain): (Vec<&Row>, Vec<&Row>) =
-        rows.iter().filter(|row| row.key.codec == NAME).partition(|row| has_residual(row));
+    let own = |bytes: Option<f64>| -> Vec<&Row> {
+        rows.iter().copied().filter(|row| row.key.codec == NAME && residual(row) == bytes).collect()
+    };
+    let plain = own(None);
+    let mut sizes: Vec<f64> = rows.iter().filter_map(|row| residual(row)).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
     let line = |rows: &[&Row], bytes: &dyn Fn(&Row) -> f64| {
         let mut points: Vec<(f64, f64)> = rows.iter().map(|row| (bytes(row), figure(&row.figures))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -157,7 +162,9 @@ fn series(rows: &[&Row], figure: fn(&Figures) -> f64) -> Vec<Series> {
         }
     };
     ours(NAME.into(), 1, Stroke::Solid, true, line(&plain, &Row::per_frame));
-    ours(format!("{NAME}, residual"), 3, Stroke::Solid, true, line(&rich, &Row::per_frame));
+    for (bytes, stroke) in sizes.into_iter().zip([Stroke::Solid, Stroke::Dashed, Stroke::Dotted]) {
+        ours(format!("{NAME}, residual of {bytes} B"), 3, stroke, true, line(&own(Some(bytes)), &Row::per_frame));
+    }
     for ((seconds, call), stroke) in CALLS.iter().rev().zip([Stroke::Dashed, Stroke::Dotted]) {
         let points = line(&plain, &|row| row.spread_over(seconds * row.rate));
         ours(format!("{NAME} + identity / {call}"), 1, stroke, false, points);
@@ -165,9 +172,9 @@ fn series(rows: &[&Row], figure: fn(&Figures) -> f64) -> Vec<Series> {
     out
 }
 
-/// Whether one of our rows is of a stream with a residual.
-fn has_residual(row: &Row) -> bool {
-    coding(row).split(' ').any(|word| word.strip_prefix('r').is_some_and(|bytes| bytes.parse::<f64>().is_ok()))
+/// Bytes a frame of the residual that the stream of one of our rows was asked to have.
+fn residual(row: &Row) -> Option<f64> {
+    coding(row).split(' ').find_map(|word| word.strip_prefix('r')?.parse().ok())
 }
 
 /// Coding and quality of one of our rows, without the hash that ends its setting.
