@@ -435,7 +435,6 @@ fn a_hand_before_the_face_moves_the_crop_hardly_and_not_for_good() {
         let off =
             |range: std::ops::Range<usize>| crops[range].iter().map(|c| error(&crops[0], STILL, c, STILL)).fold(0.0, f64::max);
         println!("behind the hand {:.2} px, after it {:.2} px, quick {quick}", off(6..14), off(15..20));
-        println!("{:?}", crops.iter().map(|c| c.confidence).collect::<Vec<_>>());
         assert!(off(6..14) < 8.0 && off(15..20) < 1.5);
         assert!(crops.iter().all(|c| c.shot == 0));
     }

@@ -2,7 +2,7 @@
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
 //! (sensitivities) -> `start` (first guess) -> `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
-//! (the weights that `tune` moves), `album`, `crops`, `loss`, `model` and `rows` serve them. `live` takes the short way of a call:
+//! (the weights that `tune` moves), `album`, `crops`, `loss`, `model`, `rows` and `strange` serve them. `live` takes the short way of a call:
 //! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!
 //! `residual` looks at what the numbers missed, once they are coded.
@@ -27,6 +27,7 @@ mod residual;
 pub(crate) mod rows;
 mod search;
 mod start;
+mod strange;
 pub(crate) mod tune;
 mod unfinished;
 

@@ -9,6 +9,7 @@ use super::album::{coarse, Album};
 use super::crops::Crops;
 use super::loss::Judge;
 use super::model::{from_table, COLUMNS};
+use super::strange::Recognition;
 use crate::decode::Renderer;
 use crate::error::{Error, Result};
 use crate::net::ops::{from_vec, to_vec, Calc};
@@ -28,47 +29,6 @@ const OTHERS_PRIOR: f64 = 1e-3;
 /// Share of the curvature that is added to each number's own, at first and after a step that did not help.
 const DAMPING: f64 = 0.01;
 const MORE_DAMPING: f64 = 10.0;
-
-/// When a face is somebody else's: both its error (mean square of samples in [-1, 1], weighed by place) and how unlike it is ([`Newton::unlike`], to which
-/// neither background nor light matter) are beyond these. Tuned people have up to 0.02 and 0.08, in much dimmer light 0.05 and 0.16; others
-/// 0.07 and 0.33 at least.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Strange {
-    pub error: f64,
-    pub unlike: f64,
-}
-
-pub(super) const STRANGE: Strange = Strange { error: 0.05, unlike: 0.25 };
-
-impl Strange {
-    /// The same where less can be expected of the search.
-    pub(super) const fn doubtful(self) -> Strange {
-        Strange { error: 2.0 * self.error, unlike: 1.2 * self.unlike }
-    }
-
-    pub(super) fn is(&self, error: f64, unlike: f64) -> bool {
-        error > self.error && unlike > self.unlike
-    }
-}
-
-/// How faces are told from others.
-#[derive(Debug)]
-pub(super) struct Recognition<'a> {
-    pub limit: Strange,
-    /// Weights `[1, 1, h, w]` of the face.
-    pub face: &'a Tensor,
-    /// Frames in which the face was not surely followed: whether the crop shows it at all is to be proved.
-    pub unsure: &'a [bool],
-}
-
-impl Recognition<'_> {
-    fn knows(&self, frame: usize, error: f64, unlike: f64) -> bool {
-        match self.unsure.get(frame) {
-            Some(true) => error <= self.limit.error && unlike <= self.limit.unlike,
-            _ => !self.limit.is(error, unlike),
-        }
-    }
-}
 
 /// How much may be rendered for a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,6 +11,7 @@ use super::model::{from_table, latent_tensor, to_table, Model};
 use super::newton::{self, Newton};
 use super::place::{self, Misplaced};
 use super::start::{self, Start};
+use super::strange::{Recognition, STRANGE};
 use super::{channels, expression, invert, AlignedFrame, Bench, EncodeOptions, Plan, Preset};
 use crate::bitstream::Identity;
 use crate::decode::tuned_generator;
@@ -346,15 +347,14 @@ impl<'a> Full<'a> {
         let crops = self.crops(frames.iter().copied())?;
         let table = self.begin(&crops, start, &mut stage.shown, progress)?;
         stage.show(progress);
-        let previous = self.last.map(|last| to_table(&[last], self.bench.device)).transpose()?;
-        if let Some(previous) = &previous {
-            self.newton.stand_at(previous)?;
+        if let Some(last) = self.last {
+            self.newton.stand_at(&to_table(&[last], self.bench.device)?)?;
         }
         let judge = self.bench.judge(self.pack)?;
         let half = Half { inner: progress, before: stage.done };
         let face = Prior::face(self.model.sight / 2, self.bench.device)?;
         let unsure: Vec<bool> = frames.iter().map(|frame| frame.confidence < UNSURE).collect();
-        let recognition = newton::Recognition { limit: newton::STRANGE, face: &face, unsure: &unsure };
+        let recognition = Recognition { limit: STRANGE, face: &face, unsure: &unsure };
         let recognition = (!self.identity.tuned.is_empty()).then_some(recognition);
         let (table, like) = newton::search(&mut self.newton, &judge, (&crops, recognition), &table, &self.plan.newton, &half)?;
         let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();

@@ -5,9 +5,9 @@
 //! face that are known already), `shot` (cuts), `again` (the crop moved), `warp` (the crop).
 //!
 //! The crop is placed FFHQ-style once; from then on each frame is registered to a key frame. When the face no longer agrees with its
-//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. One that has turned too fast for that
-//! becomes a key where the detector sees it, once it goes on like a face. After a cut, or where the face was lost, all faces in sight are compared with the keys, so that it sits in the crop as before. Eye detections only
-//! watch over slow drift.
+//! key (it has turned), an earlier key is tried, and else the frame becomes a key itself, at the pose found so far. One that has turned
+//! too fast for that becomes a key where the detector sees it, once it goes on like a face. After a cut, or where the face was lost, all
+//! faces in sight are compared with the keys, so that it sits in the crop as before. Eye detections only watch over slow drift.
 
 mod again;
 mod detect;
@@ -50,27 +50,10 @@ const MOST_MOTION: f64 = 0.35;
 /// Key frames that are remembered to follow by, the first and the latest, and those by which a face is recognised later.
 const KEYS: usize = 4;
 const MOST_SEEN: usize = 12;
-/// A face that is detected where it was, but does not match its keys, has turned fast if this share of it goes on from frame to frame, not farther from
-/// where the detector sees it than this (crop units), for so many frames. It is followed from there.
-const GLIMPSED_SHARE: f64 = 0.5;
-const MOST_BESIDE: f64 = 0.1;
-const GLIMPSES: u32 = 2;
-/// Confidence of a frame in which the face is but detected.
-const SEEN: f32 = 0.3;
-/// Any other face there is taken anew from the detector after this many frames: most hands go away sooner.
-const PATIENCE: u32 = 12;
-/// Motion within which a face that is recognised may have moved in one shot, crop units.
-const NEAR_BY: f64 = 0.5 * MOST_MOTION;
-/// On calls the keys are tried in every so many frames.
-const RECOGNISE_EVERY: u32 = 4;
 /// Frames for which a crop that was moved from outside is not watched over.
 const NUDGE_LASTS: u32 = 25;
-/// A face that is detected elsewhere, but resembles no key, is taken after this many frames: somebody else may be in sight.
-const LONG_PATIENCE: u32 = 25;
 /// Overlap of two boxes of a face at different times.
 const SAME_FACE: f64 = 0.1;
-/// Faces that are compared with the keys.
-const MOST_FACES: usize = 4;
 /// Frames in which a known picture is looked for when the first ones resemble none, and the share of the face that must agree there.
 const BACKWARD_LOOKS: usize = 12;
 const BACKWARD_SHARE: f64 = 0.5;
@@ -308,7 +291,6 @@ impl Aligner {
         let said = CropPose::placed(&placement, roll);
         let frame = warp::cut(&timed.frame, &said, self.options.resolution, self.options.blur_outside)?;
         let Step { key, confidence } = step;
-        log::debug!("frame {}: confidence {confidence:.2}{}", self.summary.frames - 1, if key { ", a key" } else { "" });
         Ok(AlignedFrame { pts: timed.pts, frame, roll, placement, key, shot: self.shot, confidence })
     }
 

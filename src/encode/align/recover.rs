@@ -5,11 +5,26 @@ use opencv::core::Mat;
 use super::detect::{Eyes, FaceBox};
 use super::geometry::{CropPose, Similarity};
 use super::register::Fit;
-use super::{
-    face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, GLIMPSED_SHARE, GLIMPSES, LONG_PATIENCE, MOST_BESIDE,
-    MOST_FACES, NEAR_BY, PATIENCE, RECOGNISE_EVERY, SEEN,
-};
+use super::{face_box_of, largest, pose_from_votes, refer, shifted, Aligner, Step, MOST_MOTION};
 use crate::error::Result;
+
+/// A face that is detected where it was, but does not match its keys, has turned fast if this share of it goes on from frame to frame, not farther from
+/// where the detector sees it than this (crop units), for so many frames. It is followed from there.
+const GLIMPSED_SHARE: f64 = 0.5;
+const MOST_BESIDE: f64 = 0.1;
+const GLIMPSES: u32 = 2;
+/// Confidence of a frame in which the face is but detected.
+const GLIMPSED: f32 = 0.3;
+/// Any other face there is taken anew from the detector after this many frames: most hands go away sooner.
+const PATIENCE: u32 = 12;
+/// A face that is detected elsewhere, but resembles no key, is taken after this many frames: somebody else may be in sight.
+const LONG_PATIENCE: u32 = 25;
+/// Motion within which a face that is recognised may have moved in one shot, crop units.
+const NEAR_BY: f64 = 0.5 * MOST_MOTION;
+/// On calls the keys are tried in every so many frames.
+const RECOGNISE_EVERY: u32 = 4;
+/// Faces that are compared with the keys.
+const MOST_FACES: usize = 4;
 
 impl Aligner {
     /// The face in a frame that has little in common with the one before. Recognised close to where it was it may only have moved fast, and no cut is
@@ -80,8 +95,7 @@ impl Aligner {
 
     /// A face that has changed at once, as by turning between two frames, and is seen at `pose`. If it goes on from there like a face, it
     /// is the same one and becomes a key; but nobody is to be recognised by it.
-    fn glimpse(&mut self, grey: &Mat, pose: CropPose) -> Result<Step> {
-        let mut pose = pose;
+    fn glimpse(&mut self, grey: &Mat, mut pose: CropPose) -> Result<Step> {
         let mut followed = 0;
         if let Some((key, before)) = self.glimpsed.take() {
             let fit = self.register.follow(&key, grey, pose)?;
@@ -99,7 +113,7 @@ impl Aligner {
         }
         self.glimpsed = Some((self.register.key(grey, &pose)?, followed));
         self.track = Some(pose);
-        Ok(Step { key: false, confidence: SEEN })
+        Ok(Step { key: false, confidence: GLIMPSED })
     }
 
     /// Where the detector sees a crop of this face.
