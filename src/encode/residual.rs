@@ -11,8 +11,9 @@ use crate::params::FrameParams;
 use crate::progress::{check, Progress};
 use crate::residual::{CallResidual, ResidualMaker, ResidualOptions};
 
-/// Least gain, dB, for which a residual is sent.
-const WORTH: f64 = 0.1;
+/// Least gain, dB, for each byte a frame that a residual takes; beyond so many bytes it need not be more. The numbers' own last bytes give two or three times as much.
+const WORTH: f64 = 0.05;
+const WORTH_BYTES: f64 = 6.0;
 /// Crops drawn together.
 const BATCH: usize = 16;
 /// A call looks at every so many frames: to draw them all would cost as much as to find their numbers.
@@ -20,7 +21,7 @@ const LOOK: u64 = 4;
 /// Looks without the person after which what was sent is let go of: a hand may pass.
 const GONE: u32 = 3;
 
-/// The records of a clip, none if they would gain next to nothing: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a batch of frames at a time.
+/// The records of a clip, none if they would gain too little for their bytes: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a batch of frames at a time.
 ///
 /// # Errors
 /// Misuse for crops of another size or options out of range; whatever `crops` fails with; device; cancelled.
@@ -50,11 +51,12 @@ pub fn residuals(
     out.extend(rest);
     progress.end();
     let gain = worth.decibels();
-    if gain < WORTH {
-        log::info!("a residual would gain {gain:.2} dB: none is sent");
+    let spent = worth.bytes / params.len().max(1) as f64;
+    if gain < WORTH * spent.min(WORTH_BYTES) {
+        log::info!("a residual of {spent:.1} bytes a frame would gain {gain:.2} dB: none is sent");
         return Ok(Vec::new());
     }
-    log::info!("the residual gains {gain:.2} dB");
+    log::info!("the residual gains {gain:.2} dB for {spent:.1} bytes a frame");
     Ok(out)
 }
 
@@ -101,5 +103,40 @@ impl LiveResidual {
     /// A record that needs no other is to come: a receiver joins, or has lost one.
     pub fn want_intra(&mut self) {
         self.call.want_intra();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::fixture;
+    use crate::progress::Silent;
+
+    #[test]
+    fn a_residual_is_sent_where_it_gains_enough_for_its_bytes() {
+        let pack = fixture::tiny(1).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap();
+        let decoding = DecodeOptions { threads: Some(1), ..DecodeOptions::default() };
+        let params = vec![identity.rest; 40];
+        let drawn = Decoder::new(&pack, &identity, &decoding).unwrap().render(&identity.rest).unwrap();
+        // Noise that is another one in each frame, and a faint cast of colour above it.
+        let records = |cast: i16| {
+            let mut chance = 1u32;
+            let mut noise = || {
+                chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (chance >> 28) as i16 - 8
+            };
+            let crops: Vec<_> = params
+                .iter()
+                .map(|_| {
+                    let mut crop = drawn.clone();
+                    crop.data.iter_mut().for_each(|byte| *byte = (i16::from(*byte) + noise() + cast).clamp(0, 255) as u8);
+                    Ok(crop)
+                })
+                .collect();
+            residuals(&pack, &identity, &params, crops, (&ResidualOptions::of(6.0), &decoding), &Silent).unwrap()
+        };
+        assert_eq!(records(0), []);
+        assert!(!records(6).is_empty());
     }
 }

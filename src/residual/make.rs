@@ -4,7 +4,7 @@
 //! straight, so a key is what fits the differences of the frames on both sides best, in least squares, given the key before as it was sent and as if
 //! none would follow; the frames behind it count the less the nearer they are to the next one.
 
-use super::key::{leave_face, Keys, ResidualOptions, Spot};
+use super::key::{leave_face, Keys, ResidualOptions, Spot, RECORD_BYTES};
 use crate::bitstream::ResidualRecord;
 use crate::error::Result;
 use crate::frame::Frame;
@@ -57,13 +57,15 @@ impl Stretch {
     }
 }
 
-/// Squared errors of a clip, summed over frames, pixels and colours at the residual's size.
+/// Squared errors of a clip, summed over frames, pixels and colours at the residual's size, and what it costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Worth {
     /// Without the residual.
     pub plain: f64,
     /// With it.
     pub better: f64,
+    /// Bytes of its records, at most.
+    pub bytes: f64,
 }
 
 impl Worth {
@@ -158,6 +160,7 @@ impl ResidualMaker {
         self.next += u64::from(before.frames);
         let last = self.keys.sent.clone();
         let record = self.keys.send(&wanted, spot)?;
+        self.worth.bytes += record.iter().map(|record| record.levels.len() as f64 + RECORD_BYTES).sum::<f64>();
         self.worth.plain += before.energy;
         self.worth.better += before.error(&last, &self.keys.sent);
         self.done = (behind.frames > 0).then_some(behind);
@@ -167,7 +170,6 @@ impl ResidualMaker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::RECORD_BYTES;
     use super::super::Residual;
     use super::*;
     use crate::bitstream::MAX_RECORD_BYTES;
@@ -227,7 +229,7 @@ mod tests {
             let options = ResidualOptions { bytes_per_frame: bytes, every, intra: 500, frames: Some(50) };
             let (records, worth) = records(&clip, options);
             let spent: usize = records.iter().map(|r| r.levels.len() + RECORD_BYTES as usize).sum();
-            assert!(spent as f64 <= bytes * 50.0, "{spent} bytes");
+            assert!(spent as f64 <= bytes * 50.0 && worth.bytes == spent as f64, "{spent} bytes");
             let (plain, better) = shown(&clip, &records);
             assert!(better < 0.1 * plain, "every {every}: {plain} -> {better}");
             // What the maker thinks it is: the sums here are means over pixels, of rounded pictures.

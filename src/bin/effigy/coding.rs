@@ -40,8 +40,8 @@ pub struct CodingArgs {
     /// Frames in a packet: fewer come sooner, more cost less [default: 25; raw16: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PACKET_FRAMES as i64))]
     frames_per_packet: Option<u16>,
-    /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average; 0: nothing [default: 6, of a --bitrate at most a third;
-    /// raw16 and with --plate: 0]
+    /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average, if it gains enough for them;
+    /// 0: nothing [default: 6, of a --bitrate at most a third; raw16 and with --plate: 0]
     #[arg(long, value_name = "BYTES", value_parser = parse_residual)]
     residual: Option<f64>,
 }
@@ -87,6 +87,11 @@ impl CodingArgs {
         // Of few bits the numbers need most.
         let rate = self.bitrate.map_or(f64::INFINITY, |kilobits| kilobits * 1000.0 / 8.0 * seconds(header) / 3.0);
         self.residual.unwrap_or(usual.min(rate))
+    }
+
+    /// Whether numbers and residual share a bit rate.
+    pub fn has_bitrate(&self) -> bool {
+        self.bitrate.is_some()
     }
 
     /// Prepares the header for these frames, beside which a residual takes `residual` bytes each.

@@ -129,11 +129,15 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let bytes = encoded.identity.to_bytes()?;
     let mut header = header(&pack, &clip.camera, &clip.tracks, &encoded.identity);
     let records = records(&clip.tracks, &encoded.params);
-    let residual = args.coding.residual(plate.is_some(), &header);
-    let packets = args.coding.prepare(&mut header, &encoded.identity, &records, residual)?;
+    let kept = args.coding.residual(plate.is_some(), &header);
+    let mut packets = args.coding.prepare(&mut header, &encoded.identity, &records, kept)?;
     let crops = || clip.crops();
     let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
-    let residual = written.residual(&pack, crops, (residual, encoded.seen.as_deref()), &args.device, reporter)?;
+    let residual = written.residual(&pack, crops, (kept, encoded.seen.as_deref()), &args.device, reporter)?;
+    if kept > 0.0 && residual.is_empty() && args.coding.has_bitrate() {
+        // The numbers get what was kept for it.
+        packets = args.coding.prepare(&mut header, &encoded.identity, &records, 0.0)?;
+    }
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
