@@ -8,15 +8,15 @@
 use super::album::Album;
 use super::crops::Crops;
 use super::loss::Prior;
-use super::model::{from_table, latent_tensor, Model};
-use super::newton::{Aim, Effort, Newton};
+use super::model::from_table;
+use super::newton::{self, Aim, Effort, Newton};
 use super::place::Misplaced;
 use super::search::UNSURE;
 use super::start::{self, Start};
 use super::strange::{Strange, STRANGE};
 use super::{AlignedFrame, Bench, EncodeOptions};
 use crate::bitstream::{FrameRecord, Identity};
-use crate::decode::{tuned_generator, DecodeOptions, Decoder, DeviceChoice, Precision};
+use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision, Renderer};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::Analysis;
@@ -193,19 +193,19 @@ impl LiveReader {
             return Err(Error::Misuse(format!("smoothing {smoothing}: 0 to less than 1 allowed")));
         }
         let bench = Bench::new(pack, options)?;
-        let model: Model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
-        let latent = latent_tensor(&identity.latent, bench.device)?;
+        let mut renderer = bench.renderer(pack, identity)?;
         let mut rng = Rng::new(options.seed);
         let anchors = start::known(identity, pack, bench.device, &mut rng)?;
-        let start = Start::learn(&model, &bench.net, &latent, &anchors, &mut rng, progress)?;
-        LiveReader::assemble(pack, identity, bench, start, (smoothing, steps))
+        let draw = &mut |rows: &Tensor| newton::drawn(&mut renderer, bench.sight(pack), rows);
+        let start = Start::learn(draw, (&bench.net, bench.kind), &anchors, &mut rng, progress)?;
+        LiveReader::assemble(pack, identity, (bench, renderer), start, (smoothing, steps))
     }
 
     /// From what was learned already.
     pub(super) fn assemble(
         pack: &Pack,
         identity: &Identity,
-        bench: Bench,
+        (bench, renderer): (Bench, Renderer),
         start: Start,
         (smoothing, steps): (f32, u32),
     ) -> Result<Self> {
@@ -214,7 +214,7 @@ impl LiveReader {
             0 => None,
             steps => {
                 let (low, high) = start.bounds()?;
-                let newton = Newton::new(bench.renderer(pack, identity)?, sight, start.centre())?.bounded(&low, &high);
+                let newton = Newton::new(renderer, sight, start.centre())?.bounded(&low, &high);
                 let side = sight / 2;
                 let weights = Prior::new(side, bench.device)?.weights()?;
                 let face = Prior::face(side, bench.device)?;

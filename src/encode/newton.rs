@@ -149,6 +149,11 @@ impl Newton {
         self
     }
 
+    /// Pictures `[n, 3, R, R]` of rows `[n, 34]`, R the side at which it draws.
+    pub(super) fn draw(&mut self, rows: &Tensor) -> Result<Tensor> {
+        drawn(&mut self.renderer, self.sight, rows)
+    }
+
     /// Goes back to where it began, with the derivatives known there.
     pub(super) fn restart(&mut self) {
         self.state = self.home.again();
@@ -311,11 +316,21 @@ impl Newton {
     }
 }
 
+/// Pictures of rows `[n, 34]`, as many at a time as suit the renderer, as `each` makes them of `[m, 3, sight, sight]`.
+fn drawn_as(renderer: &mut Renderer, sight: i64, rows: &Tensor, each: fn(Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let params = from_table(rows, std::iter::repeat(0.0))?;
+    let parts = params.chunks(renderer.good_batch(sight as u32)).map(|part| each(renderer.pictures(part, sight)?));
+    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// Pictures `[n, 3, sight, sight]` of rows `[n, 34]`.
+pub(super) fn drawn(renderer: &mut Renderer, sight: i64, rows: &Tensor) -> Result<Tensor> {
+    drawn_as(renderer, sight, rows, Ok)
+}
+
 /// Pictures of rows `[n, 34]`, drawn at `sight`, as `[n, P]`.
 fn pictures(renderer: &mut Renderer, sight: i64, rows: &Tensor) -> Result<Tensor> {
-    let params = from_table(rows, std::iter::repeat(0.0))?;
-    let parts = params.chunks(renderer.good_batch(sight as u32)).map(|part| small(&renderer.pictures(part, sight)?));
-    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    drawn_as(renderer, sight, rows, |images| small(&images))
 }
 
 /// Frames that are looked at together by the parser.

@@ -278,13 +278,15 @@ impl<'a> Full<'a> {
         }
         let mut rng = Rng::new(self.plan.seed);
         let anchors = start::known(self.identity, self.pack, self.bench.device, &mut rng)?;
-        let start = Start::learn(&self.model, &self.bench.net, &self.latent, &anchors, &mut rng, progress)?;
+        let draw = &mut |rows: &Tensor| self.newton.draw(rows);
+        let start = Start::learn(draw, (&self.bench.net, self.bench.kind), &anchors, &mut rng, progress)?;
         Ok(self.start.insert(start).again())
     }
 
     fn reader(&mut self, progress: &dyn Progress) -> Result<LiveReader> {
         let start = self.learned(progress)?;
-        LiveReader::assemble(self.pack, self.identity, self.bench.again(self.pack)?, start, (0.0, LIVE_STEPS))
+        let renderer = self.bench.renderer(self.pack, self.identity)?;
+        LiveReader::assemble(self.pack, self.identity, (self.bench.again(self.pack)?, renderer), start, (0.0, LIVE_STEPS))
     }
 
     fn misplaced(

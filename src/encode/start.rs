@@ -19,6 +19,8 @@ use tch::{no_grad, Device, Kind, Tensor};
 
 /// Rendered mixtures.
 const SAMPLES: usize = 384;
+/// Of them drawn and read together.
+const BATCH: usize = 16;
 /// Ridge term, relative to the features' mean square.
 const RIDGE: f64 = 0.02;
 
@@ -35,11 +37,10 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Learns the map for the person of `latent`, from anchors `[n, 34]`.
+    /// Learns the map for the person whom `draw` draws, rows `[n, 34]` as pictures `[n, 3, R, R]`, from anchors `[n, 34]`.
     pub(super) fn learn(
-        model: &Model,
-        net: &Analysis,
-        latent: &Tensor,
+        draw: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        (net, kind): (&Analysis, Kind),
         anchors: &Tensor,
         rng: &mut Rng,
         progress: &dyn Progress,
@@ -47,17 +48,16 @@ impl Start {
         progress.begin("learn the start", SAMPLES as u64);
         let rows = mixtures(anchors, rng)?;
         let (mut seen, mut pages) = (Vec::new(), Vec::new());
-        let batch = 2 * super::batch(model.sight) as i64;
-        for first in (0..SAMPLES as i64).step_by(batch as usize) {
+        for first in (0..SAMPLES).step_by(BATCH) {
             check(progress)?;
-            let part = rows.f_slice(0, first, first + batch, 1)?;
+            let part = rows.f_slice(0, first as i64, (first + BATCH) as i64, 1)?;
             let (summary, page) = no_grad(|| -> Result<_> {
-                let images = model.render(latent, &part)?;
-                Ok((hidden(net, model.kind, &images)?, Album::page(&images)?))
+                let images = draw(&part)?;
+                Ok((hidden(net, kind, &images)?, Album::page(&images)?))
             })?;
             seen.push(summary);
             pages.push(page);
-            progress.advance((first + batch) as u64, "");
+            progress.advance((first + BATCH) as u64, "");
         }
         progress.end();
         let centre = rows.f_mean_dim([0i64].as_slice(), true, Kind::Float)?;
@@ -122,7 +122,8 @@ pub(super) fn guess(
     rng: &mut Rng,
     progress: &dyn Progress,
 ) -> Result<Tensor> {
-    Start::learn(model, judge.net, latent, anchors, rng, progress)?.read_all(judge, crops)
+    let draw = &mut |rows: &Tensor| model.render(latent, rows);
+    Start::learn(draw, (judge.net, judge.kind), anchors, rng, progress)?.read_all(judge, crops)
 }
 
 /// Features with a column of ones.

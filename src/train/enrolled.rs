@@ -1,7 +1,7 @@
-//! Figures of a pack with people enrolled: parametric heads that no training draws, tuned on some frames of a clip of each and decoded.
+//! Figures of a pack with people enrolled: parametric heads that no training draws, tuned on some frames of a clip of each, with maps as `encode` does, and decoded.
 //!
-//! In: a pack of our own trainer, steps of tuning. Out: how near tuned and other frames come, and whether each face is still told from all
-//! others by the pack's identity embedding.
+//! In: a pack of our own trainer, steps of tuning. Out: how near tuned and other frames come, and whether each face is still told from those of a crowd
+//! by the pack's identity embedding.
 
 use super::card::is_nearest;
 use super::heads::{self, head_at, ClipSpec};
@@ -23,19 +23,23 @@ const FIRST: u64 = 7_000;
 const FRAMES: u64 = 16;
 const RATE: (u32, u32) = (5, 1);
 const HELD_OUT: usize = 4;
+/// People among whom a decoded face is looked for, at least.
+const CROWD: usize = 50;
 
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Enrolled {
-    /// People.
+    /// People who were enrolled.
     pub persons: usize,
+    /// People among whom they were looked for.
+    pub crowd: usize,
     /// Mean PSNR of the frames that were tuned on, dB.
     pub tuned: f64,
     /// Mean PSNR of the frames in between, whose numbers were searched, dB.
     pub others: f64,
     /// Least PSNR of a person's tuned frames, dB.
     pub worst: f64,
-    /// Share of people whose decoded other frames are nearer to their own source than to anybody else's.
+    /// Share of the enrolled people whose decoded other frames are nearer to their own source than to anybody else's of the crowd.
     pub found: f64,
 }
 
@@ -53,10 +57,15 @@ impl Progress for Quiet<'_> {
 /// # Errors
 /// `Unsupported` for packs without an identity embedding; `Misuse` for fewer than two persons; cancelled; device.
 pub fn measure_enrolled(pack: &Pack, persons: usize, steps: u64, progress: &dyn Progress) -> Result<Enrolled> {
-    measure(pack, persons, (steps, FRAMES), progress)
+    measure(pack, (persons, persons.max(CROWD)), (steps, FRAMES), progress)
 }
 
-fn measure(pack: &Pack, persons: usize, (steps, count): (u64, u64), progress: &dyn Progress) -> Result<Enrolled> {
+fn measure(
+    pack: &Pack,
+    (persons, crowd): (usize, usize),
+    (steps, count): (u64, u64),
+    progress: &dyn Progress,
+) -> Result<Enrolled> {
     if !(2..=MAX_FRAMES_TRAINED / FRAMES as usize).contains(&persons) {
         return Err(Error::Misuse(format!("{persons} persons: from 2 to {}", MAX_FRAMES_TRAINED / FRAMES as usize)));
     }
@@ -66,6 +75,7 @@ fn measure(pack: &Pack, persons: usize, (steps, count): (u64, u64), progress: &d
         tune_steps: Some(steps),
         device: DeviceChoice::Cpu,
         precision: Precision::Auto,
+        maps: true,
         ..EncodeOptions::default()
     };
     let (mut tuned, mut others, mut worst) = (0.0, 0.0, f64::MAX);
@@ -73,12 +83,17 @@ fn measure(pack: &Pack, persons: usize, (steps, count): (u64, u64), progress: &d
     // Before the work: whether there is an embedding.
     embedding(&net, std::iter::once(&Frame::filled(64, 64, [128; 3])?))?;
     progress.begin("enroll people", persons as u64);
+    let side = pack.config().generator.resolution as u32;
+    let frame = |person: u64, i: u64| {
+        let spec = ClipSpec { seed: FIRST + person, frames: count, fps: RATE, camera: None };
+        AlignedFrame::whole(i as i64, heads::render(&head_at(&spec, i), side).frame, i == 0)
+    };
+    let held_out = |i: &u64| *i as usize % HELD_OUT == HELD_OUT - 1;
     for person in 0..persons as u64 {
         check(progress)?;
-        let spec = ClipSpec { seed: FIRST + person, frames: count, fps: RATE, camera: None };
-        let side = pack.config().generator.resolution as u32;
-        let frame = |i| AlignedFrame::whole(i as i64, heads::render(&head_at(&spec, i), side).frame, i == 0);
-        let (held, seen): (Vec<_>, Vec<_>) = (0..count).map(frame).partition(|f| f.pts as usize % HELD_OUT == HELD_OUT - 1);
+        let frames = |of: &[u64]| of.iter().map(|i| frame(person, *i)).collect::<Vec<_>>();
+        let (held, seen): (Vec<u64>, Vec<u64>) = (0..count).partition(held_out);
+        let (held, seen) = (frames(&held), frames(&seen));
         let quiet = Quiet(progress);
         let enrolled = enroll(pack, &seen, &options, &quiet)?;
         let mut searcher = Searcher::new(pack, &enrolled.identity, &options, 0, &quiet)?;
@@ -98,9 +113,14 @@ fn measure(pack: &Pack, persons: usize, (steps, count): (u64, u64), progress: &d
         progress.advance(done, &format!("{:.2} dB, other frames {:.2} dB", tuned / done as f64, others / done as f64));
     }
     progress.end();
+    for person in persons as u64..crowd as u64 {
+        check(progress)?;
+        let frames: Vec<_> = (0..count).filter(held_out).map(|i| frame(person, i).frame).collect();
+        sources.push(embedding(&net, frames.iter())?);
+    }
     let all = persons as f64;
     let found = (0..persons).filter(|i| is_nearest(&decoded[*i], *i, &sources)).count() as f64;
-    Ok(Enrolled { persons, tuned: tuned / all, others: others / all, worst, found: found / all })
+    Ok(Enrolled { persons, crowd, tuned: tuned / all, others: others / all, worst, found: found / all })
 }
 
 /// The mean embedding of pictures of one person.
@@ -121,12 +141,12 @@ mod tests {
     #[test]
     fn enrolled_people_are_decoded_and_compared() {
         let pack = fixture::tiny(1).unwrap();
-        let e = measure(&pack, 2, (1, 4), &Silent).unwrap();
+        let e = measure(&pack, (2, 5), (1, 4), &Silent).unwrap();
         let grey = Frame::filled(32, 32, [128; 3]).unwrap();
         let spec = ClipSpec { seed: FIRST, frames: 4, fps: RATE, camera: None };
         let flat = psnr(&heads::render(&head_at(&spec, 0), 32).frame, &grey).unwrap();
         assert!(e.tuned > flat && e.worst <= e.tuned && (e.others - e.tuned).abs() < 3.0, "{e:?}");
-        assert!([0.0, 0.5, 1.0].contains(&e.found) && e.persons == 2);
+        assert!([0.0, 0.5, 1.0].contains(&e.found) && (e.persons, e.crowd) == (2, 5));
         assert!(matches!(measure_enrolled(&pack, 1, 1, &Silent), Err(Error::Misuse(_))));
     }
 }

@@ -93,8 +93,8 @@ pub struct MeasureArgs {
     /// People drawn, two pictures each [default: 200; with --enroll 50]
     #[arg(long, value_name = "N")]
     persons: Option<usize>,
-    /// Enroll them on 12 frames each in so many steps of tuning (about ten a second on one core, a minute or two per person beside), and
-    /// measure how near they come and whether they are told apart, instead of the pack's networks
+    /// Enroll them on 12 frames each in so many steps of tuning (three to five a second on one core, a minute or two per person beside), and
+    /// measure how near they come and whether they are told from those of a crowd of 50, instead of the pack's networks
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     enroll: Option<u64>,
     /// Processor threads [default: all cores]
@@ -175,12 +175,13 @@ fn run_verify(args: &VerifyArgs, reporter: &Reporter) -> Result<()> {
 fn print_enrolled(args: &MeasureArgs, pack: &Pack, steps: u64, reporter: &Reporter) -> Result<()> {
     let e = effigy::train::enrolled::measure_enrolled(pack, args.persons.unwrap_or(50), steps, reporter)?;
     print(&format!(
-        "{}: pack {}, {}, {} people, {steps} steps each\n\n| tuned frames dB | the worst person's | other frames dB | told from all others |\n\
+        "{}: pack {}, {}, {} people, {steps} steps each\n\n| tuned frames dB | the worst person's | other frames dB | told from {} others |\n\
          |---|---|---|---|\n| {:.2} | {:.2} | {:.2} | {:.0} % |",
         args.pack.display(),
         pack.config().name,
         short(&pack.hash()),
         e.persons,
+        e.crowd - 1,
         e.tuned,
         e.worst,
         e.others,
