@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::detect::median;
 use super::geometry::{CropPose, Similarity};
-use super::register::{Key, Register};
+use super::register::{Care, Key, Register};
 use super::warp;
 use crate::error::Result;
 use crate::frame::Frame;
@@ -73,13 +73,13 @@ impl References {
     pub(super) fn find(&self, register: &mut Register, grey: &Mat, pose: &CropPose, turn: Turn) -> Result<Option<Similarity>> {
         let (keys, round) = self.chosen(turn);
         let start = pose.moved(&Similarity { scale: SCALES[round % SCALES.len()], ..Similarity::IDENTITY });
-        let Some((rough, _)) = best(keys, register, grey, &start, SEEN)? else { return Ok(None) };
-        Ok(best(keys, register, grey, &rough, FOUND)?.map(|(found, _)| pose.motion_to(&found)))
+        let Some((rough, _)) = best(keys, (register, Care::Rough), grey, &start, SEEN)? else { return Ok(None) };
+        Ok(best(keys, (register, Care::Full), grey, &rough, FOUND)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
     /// Motion from `pose` to where the face lies on the references, if it surely is like one of them.
     pub(super) fn watch(&self, register: &mut Register, grey: &Mat, pose: &CropPose, turn: Turn) -> Result<Option<Similarity>> {
-        Ok(best(self.chosen(turn).0, register, grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
+        Ok(best(self.chosen(turn).0, (register, Care::Full), grey, pose, SURE)?.map(|(found, _)| pose.motion_to(&found)))
     }
 
     /// The references to look at, and how often all of them have been looked at before.
@@ -99,14 +99,14 @@ pub(super) fn place(keys: &[Arc<Key>], register: &mut Register, guesses: &[(&Mat
     for (grey, guess) in &looks {
         for scale in SCALES {
             let start = guess.moved(&Similarity { scale, ..Similarity::IDENTITY });
-            let found = best(keys, register, grey, &start, SEEN)?;
+            let found = best(keys, (register, Care::Rough), grey, &start, SEEN)?;
             rough.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
         }
     }
     let Some(rough) = middle(rough) else { return Ok(None) };
     let mut fine = Vec::new();
     for (grey, guess) in &looks {
-        let found = best(keys, register, grey, &guess.moved(&rough), AGREES)?;
+        let found = best(keys, (register, Care::Full), grey, &guess.moved(&rough), AGREES)?;
         fine.extend(found.map(|(pose, sure)| (guess.motion_to(&pose), sure)));
     }
     let share = fine.iter().map(|(_, sure)| *sure).fold(0.0, f64::max);
@@ -114,10 +114,16 @@ pub(super) fn place(keys: &[Arc<Key>], register: &mut Register, guesses: &[(&Mat
 }
 
 /// Where the face lies on the one of `keys` that it is most like, if at least `share` of it agrees, and how much does.
-fn best(keys: &[Arc<Key>], register: &mut Register, grey: &Mat, start: &CropPose, share: f64) -> Result<Option<(CropPose, f64)>> {
+fn best(
+    keys: &[Arc<Key>],
+    (register, care): (&mut Register, Care),
+    grey: &Mat,
+    start: &CropPose,
+    share: f64,
+) -> Result<Option<(CropPose, f64)>> {
     let mut best: Option<(CropPose, f64)> = None;
     for key in keys {
-        let fit = register.follow(key, grey, *start)?;
+        let fit = register.find(key, grey, *start, care)?;
         let near = start.motion_to(&fit.pose).size() < MOST_ERROR;
         if fit.inliers >= share && near && best.is_none_or(|(_, sure)| fit.inliers > sure) {
             best = Some((fit.pose, fit.inliers));

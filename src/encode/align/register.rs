@@ -58,9 +58,18 @@ pub(super) struct Fit {
     pub residual: f64,
 }
 
-/// The flow algorithm and the weights of the face's regions.
+/// How exactly a face is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Care {
+    /// To a few pixels of the working crop, in a fraction of the time.
+    Rough,
+    Full,
+}
+
+/// The flow algorithms and the weights of the face's regions.
 pub(super) struct Register {
-    flow: Ptr<DISOpticalFlow>,
+    rough: Ptr<DISOpticalFlow>,
+    full: Ptr<DISOpticalFlow>,
     region: Vec<f32>,
 }
 
@@ -69,7 +78,8 @@ impl Register {
     pub(super) fn new(quick: bool) -> Result<Self> {
         let at = |i: usize| (i as f64 + 0.5) / WORK as f64 - 0.5;
         let region = (0..WORK * WORK).map(|i| face_weight((at(i % WORK), at(i / WORK))) as f32).collect();
-        Ok(Register { flow: cv(DISOpticalFlow::create(if quick { FAST } else { MEDIUM }))?, region })
+        let flow = |preset| cv(DISOpticalFlow::create(preset));
+        Ok(Register { rough: flow(FAST)?, full: flow(if quick { FAST } else { MEDIUM })?, region })
     }
 
     /// Makes the face at `pose` a key.
@@ -102,17 +112,26 @@ impl Register {
 
     /// Finds the key's face in `grey`, beginning at `guess`.
     pub(super) fn follow(&mut self, key: &Key, grey: &Mat, guess: CropPose) -> Result<Fit> {
+        self.find(key, grey, guess, Care::Full)
+    }
+
+    /// The same with so much care.
+    pub(super) fn find(&mut self, key: &Key, grey: &Mat, guess: CropPose, care: Care) -> Result<Fit> {
+        let by = if care == Care::Rough { &mut self.rough } else { &mut self.full };
         let mut fit = Fit { pose: guess, inliers: 0.0, residual: f64::INFINITY };
         let mut crop = cut_grey(grey, &guess, WORK as u32)?;
         for _ in 0..2 {
             let mut flow = Mat::default();
-            cv(self.flow.calc(&key.grey, &crop, &mut flow))?;
+            cv(by.calc(&key.grey, &crop, &mut flow))?;
             let (motion, inliers, residual) = fit_flow(key, cv(flow.data_typed::<Vec2f>())?);
             fit = Fit { pose: fit.pose.moved(&motion), inliers, residual };
             crop = cut_grey(grey, &fit.pose, WORK as u32)?;
             if motion.size() < SMALL_MOTION {
                 break;
             }
+        }
+        if care == Care::Rough {
+            return Ok(fit);
         }
         if let Some(motion) = match_brightness(key, &smoothed(&crop)?) {
             fit.pose = fit.pose.moved(&motion);
