@@ -26,6 +26,7 @@ mod place;
 mod residual;
 pub(crate) mod rows;
 mod search;
+mod sequence;
 mod start;
 mod strange;
 pub(crate) mod tune;

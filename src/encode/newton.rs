@@ -6,14 +6,10 @@
 //! derivatives are kept from frame to frame, since neighbours are alike, and measured anew as far as the time allows.
 
 use super::album::{coarse, Album};
-use super::crops::Crops;
-use super::loss::Judge;
 use super::model::{from_table, COLUMNS};
-use super::strange::Recognition;
 use crate::decode::Renderer;
 use crate::error::{Error, Result};
 use crate::net::ops::{from_vec, to_vec, Calc};
-use crate::progress::{check, Progress};
 use tch::{Device, Kind, Tensor};
 
 /// Side at which pictures are compared: finer detail tells little about where 34 numbers should go, and makes the valley narrow.
@@ -30,12 +26,15 @@ const OTHERS_PRIOR: f64 = 1e-3;
 const DAMPING: f64 = 0.01;
 const MORE_DAMPING: f64 = 10.0;
 
+/// What a step adds to how far a derivative is out of date whether or not its number moves, as a share of what the mean number adds.
+const WAITING: f64 = 3.0;
+
 /// How much may be rendered for a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Effort {
     /// Most steps.
     pub steps: u64,
-    /// Derivatives that are measured anew in each step, in turn.
+    /// Derivatives that are measured anew in each step.
     pub columns: i64,
     /// The error that is small enough to stop at.
     pub enough: f64,
@@ -99,14 +98,14 @@ struct State {
     seen: Tensor,
     /// Derivatives of the picture `[34, P]`, never changed in place.
     slopes: Tensor,
-    /// The next derivative to be measured in turn.
-    next: i64,
+    /// How much the picture has changed by each number since its derivative was measured, `[34]`, never changed in place.
+    stale: Tensor,
 }
 
 impl State {
     fn again(&self) -> State {
-        let State { row, seen, slopes, next } = self;
-        State { row: row.shallow_clone(), seen: seen.shallow_clone(), slopes: slopes.shallow_clone(), next: *next }
+        let [row, seen, slopes, stale] = [&self.row, &self.seen, &self.slopes, &self.stale].map(Tensor::shallow_clone);
+        State { row, seen, slopes, stale }
     }
 }
 
@@ -126,7 +125,7 @@ impl Newton {
             row: centre.copy(),
             slopes: Tensor::f_zeros([COLUMNS, seen.size()[1]], (Kind::Float, device))?,
             seen,
-            next: 0,
+            stale: Tensor::f_zeros([COLUMNS], (Kind::Float, device))?,
         };
         let mut newton = Newton {
             renderer,
@@ -152,6 +151,11 @@ impl Newton {
     /// Pictures `[n, 3, R, R]` of rows `[n, 34]`, R the side at which it draws.
     pub(super) fn draw(&mut self, rows: &Tensor) -> Result<Tensor> {
         drawn(&mut self.renderer, self.sight, rows)
+    }
+
+    #[cfg(test)]
+    pub(super) fn slopes(&self) -> Tensor {
+        self.state.slopes.copy()
     }
 
     /// Goes back to where it began, with the derivatives known there.
@@ -199,7 +203,7 @@ impl Newton {
         let rows = self.moved(&self.state.row, &picks)?;
         let around = pictures(&mut self.renderer, self.sight, &rows)?;
         self.state.slopes = around.minus(&self.state.seen)?.over(&self.offsets.f_unsqueeze(1)?)?;
-        self.state.next = 0;
+        self.state.stale = self.state.stale.f_zeros_like()?;
         Ok(())
     }
 
@@ -233,10 +237,8 @@ impl Newton {
                 row = row.f_maximum(low)?.f_minimum(high)?;
             }
             let change = row.minus(&self.state.row)?;
-            // The picture there, and with it the derivatives whose turn it is.
-            let picks: Vec<i64> = (0..effort.columns).map(|k| (self.state.next + k) % COLUMNS).collect();
-            self.state.next = (self.state.next + effort.columns) % COLUMNS;
-            let picks = Tensor::f_from_slice(&picks)?.f_to_device(self.renderer.device())?;
+            // The picture there, and with it the derivatives that are most out of date.
+            let picks = self.outdated(&change, effort.columns)?;
             let rows = Tensor::f_cat(&[&row, &self.moved(&row, &picks)?], 0)?;
             let seen = pictures(&mut self.renderer, self.sight, &rows)?;
             let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + effort.columns, 1)?);
@@ -261,6 +263,17 @@ impl Newton {
             }
         }
         Ok(error)
+    }
+
+    /// So many derivatives that are to be measured after `change` `[1, 34]`: of numbers that have changed the picture most since they were, and by and by all others.
+    fn outdated(&mut self, change: &Tensor, columns: i64) -> Result<Tensor> {
+        let energy = self.state.slopes.f_square()?.f_mean_dim([1i64].as_slice(), false, Kind::Float)?.f_sqrt()?;
+        let by = change.f_abs()?.f_view([COLUMNS])?.times(&energy)?;
+        let by = by.plus(&by.f_mean(Kind::Float)?.scale(WAITING)?.shift(1e-9)?)?;
+        let stale = self.state.stale.plus(&by)?;
+        let (_, picks) = stale.f_topk(columns, 0, true, true)?;
+        self.state.stale = stale.f_index_fill(0, &picks, 0.0)?;
+        Ok(picks)
     }
 
     /// The change `[1, 34]` that should bring the picture nearest to the aim.
@@ -333,95 +346,15 @@ fn pictures(renderer: &mut Renderer, sight: i64, rows: &Tensor) -> Result<Tensor
     drawn_as(renderer, sight, rows, |images| small(&images))
 }
 
-/// Frames that are looked at together by the parser.
-const BATCH: usize = 8;
-
-/// Share of a frame's own error under which the numbers of the next one are worth a new search.
-const MUCH_BETTER: f64 = 0.95;
-
-/// Searches all frames in their order and back again; `table` `[frames, 34]` is where each may begin, if its predecessor's end is no better. All
-/// derivatives are measured anew at each frame; with [`Effort::columns`] but some in each step, where the frame before showed the person. On the
-/// way back a frame is searched again if the end of the next one explains it much better than its own, or if it did not show the person: a search
-/// that was lost stays lost until a frame finds the way out, which then leads backwards, too. No way leads back beyond these frames. Returns the rows, and which frames show the person and nobody else, where there is a way to tell.
-pub(super) fn search(
-    newton: &mut Newton,
-    judge: &Judge,
-    (crops, recognition): (&Crops, Option<Recognition>),
-    table: &Tensor,
-    effort: &Effort,
-    progress: &dyn Progress,
-) -> Result<(Tensor, Vec<bool>)> {
-    let (mut aims, mut faces) = (Vec::with_capacity(crops.len()), Vec::new());
-    for picks in crops.chunks(BATCH) {
-        check(progress)?;
-        let images = crops.pick(&picks)?;
-        let target = judge.target(&images)?;
-        for i in 0..picks.len() as i64 {
-            let image = images.f_slice(0, i, i + 1, 1)?;
-            aims.push(Aim::new(&image, &target.weights(i)?)?);
-            if let Some(recognition) = &recognition {
-                faces.push(Aim::new(&image, recognition.face)?);
-            }
-        }
-    }
-    let knows = |newton: &Newton, frame: usize, error: f64| match &recognition {
-        Some(recognition) => Ok(recognition.knows(frame, error, newton.unlike(&faces[frame])?)),
-        None => Ok(true),
-    };
-    there_and_back(newton, &aims, table, effort, &knows, progress)
-}
-
-/// [`search`] for these aims; `knows` tells whether where the search of a frame ended, with an error, is the person.
-fn there_and_back(
-    newton: &mut Newton,
-    aims: &[Aim],
-    table: &Tensor,
-    effort: &Effort,
-    knows: &dyn Fn(&Newton, usize, f64) -> Result<bool>,
-    progress: &dyn Progress,
-) -> Result<(Tensor, Vec<bool>)> {
-    let frames = aims.len();
-    let mut rows = table.f_split(1, 0)?;
-    let (mut shown, mut left) = (vec![false; frames], vec![f64::INFINITY; frames]);
-    let back = (0..frames.saturating_sub(1)).rev();
-    for (turn, frame) in (0..frames).chain(back).enumerate() {
-        check(progress)?;
-        let aim = &aims[frame];
-        let before = newton.row().copy();
-        let again = turn >= frames;
-        if !again || newton.error(aim)? <= MUCH_BETTER * left[frame] {
-            if !shown[frame] {
-                newton.consider(aim, &rows[frame])?;
-            }
-            let carried = effort.columns > 0 && !again && frame > 0 && shown[frame - 1];
-            if !carried {
-                newton.measure()?;
-            }
-            let error = newton.approach(aim, effort)?;
-            if knows(newton, frame, error)? {
-                (rows[frame], shown[frame], left[frame]) = (newton.row().copy(), true, error);
-            }
-        }
-        // Nobody is to become somebody else bit by bit.
-        let ends = if shown[frame] { &rows[frame] } else { &before };
-        if !newton.row().f_equal(ends)? {
-            newton.stand_at(&ends.copy())?;
-        }
-        // Each way counts half.
-        progress.advance((turn as u64 + 2) / 2, "");
-    }
-    Ok((Tensor::f_cat(&rows, 0)?, shown))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::album::ALBUM_SIDE;
     use super::*;
     use crate::decode::GridOptions;
     use crate::pack::fixture;
 
     /// A search on the tiny rule-made face from calm numbers, and one that stands where the numbers follow a rule.
-    fn bench() -> (Newton, Newton) {
+    pub(in super::super) fn bench() -> (Newton, Newton) {
         let pack = fixture::tiny(1).unwrap();
         let identity = fixture::identity(&pack, 1).unwrap();
         let renderer = || Renderer::new(&pack, &identity, Device::Cpu, Kind::Float, &GridOptions::default()).unwrap();
@@ -431,7 +364,7 @@ mod tests {
         (Newton::new(renderer(), 32, &goal.zeros_like()).unwrap(), Newton::new(renderer(), 32, &goal).unwrap())
     }
 
-    fn aim(at: &Newton) -> Aim {
+    pub(in super::super) fn aim(at: &Newton) -> Aim {
         Aim { picture: at.state.seen.copy(), weights: at.state.seen.ones_like() }
     }
 
@@ -460,86 +393,18 @@ mod tests {
         assert_eq!(newton.error(&aim).unwrap(), before);
     }
 
-    /// Without steps a frame can but take what its neighbours or the table offer.
-    fn taken(newton: &mut Newton, goal: &Newton, table: [&Tensor; 4], stranger: Option<usize>) -> (Vec<Tensor>, Vec<bool>) {
-        let aims: Vec<Aim> = (0..4).map(|_| aim(goal)).collect();
-        let knows = |_: &Newton, frame: usize, _: f64| Ok(Some(frame) != stranger);
-        let table = Tensor::cat(&table, 0);
-        let effort = Effort { steps: 0, columns: 0, enough: 0.0 };
-        let (rows, shown) = there_and_back(newton, &aims, &table, &effort, &knows, &crate::progress::Silent).unwrap();
-        (rows.split(1, 0), shown)
-    }
-
     #[test]
-    fn a_way_out_that_a_frame_finds_leads_backwards() {
-        let (mut newton, goal) = bench();
-        let far = goal.row() * -1.0;
-        let (rows, shown) = taken(&mut newton, &goal, [&far, &far, &far, goal.row()], None);
-        assert!(rows.iter().all(|row| row.equal(goal.row())) && shown == [true; 4]);
-    }
-
-    #[test]
-    fn what_a_stranger_was_taken_for_leads_nowhere() {
-        let (mut newton, goal) = bench();
-        let (start, far, near) = (newton.row().copy(), goal.row() * -1.0, goal.row() * 0.5);
-        let (rows, shown) = taken(&mut newton, &goal, [&far, &near, &far, &far], Some(1));
-        assert_eq!(shown, [true, false, true, true]);
-        assert!([0, 2, 3].iter().all(|frame| rows[*frame].equal(&start)));
-        // Were it the person, all others would go there.
-        let (rows, _) = taken(&mut newton, &goal, [&far, &near, &far, &far], None);
-        assert!(rows.iter().all(|row| row.equal(&near)));
-    }
-
-    #[test]
-    fn a_frame_is_searched_again_only_where_the_next_one_ends_much_nearer() {
-        for (share, leads) in [(0.505, false), (0.7, true)] {
-            let (mut newton, goal) = bench();
-            let (own, next) = (goal.row() * 0.5, goal.row() * share);
-            let far = goal.row() * -1.0;
-            let (rows, _) = taken(&mut newton, &goal, [&far, &own, &next, &far], None);
-            assert!(rows[1].equal(if leads { &next } else { &own }), "{share}");
-        }
-    }
-
-    #[test]
-    fn frames_are_followed_with_derivatives_carried_along() {
-        let (mut newton, mut goal) = bench();
-        let end = goal.row().copy();
-        let mut aims = Vec::new();
-        for n in 1..=6 {
-            goal.stand_at(&(&end * (f64::from(n) / 6.0))).unwrap();
-            aims.push(aim(&goal));
-        }
-        let table = newton.row().repeat([6, 1]);
-        let before = newton.error(&aims[5]).unwrap();
-        let effort = Effort { steps: 3, columns: 6, enough: 0.0 };
-        let silent = crate::progress::Silent;
-        let _ = there_and_back(&mut newton, &aims[..1], &table, &effort, &|_, _, _| Ok(true), &silent).unwrap();
-        assert_eq!(newton.state.next, 18);
-        let (rows, _) = there_and_back(&mut newton, &aims, &table, &effort, &|_, _, _| Ok(true), &silent).unwrap();
-        assert_eq!(newton.state.next, 6 * 18 % COLUMNS, "measured at the first frame alone");
-        newton.stand_at(&rows.get(5).unsqueeze(0)).unwrap();
-        let left = newton.error(&aims[5]).unwrap();
-        assert!(left < 0.03 * before, "{left} of {before}");
-    }
-
-    #[test]
-    fn a_frame_that_showed_nobody_gets_a_second_chance() {
-        let (mut newton, goal) = bench();
-        let aims: Vec<Aim> = (0..3).map(|_| aim(&goal)).collect();
-        let table = newton.row().repeat([3, 1]);
-        let asked = std::cell::Cell::new(0);
-        let knows = |_: &Newton, frame: usize, _: f64| {
-            asked.set(asked.get() + u64::from(frame == 1));
-            Ok(frame != 1 || asked.get() > 1)
-        };
-        let effort = Effort { steps: 2, columns: 0, enough: 0.0 };
-        let (rows, shown) = there_and_back(&mut newton, &aims, &table, &effort, &knows, &crate::progress::Silent).unwrap();
-        assert_eq!((asked.get(), shown), (2, vec![true; 3]));
-        newton.stand_at(&rows.get(1).unsqueeze(0)).unwrap();
-        let left = newton.error(&aims[1]).unwrap();
-        newton.restart();
-        assert!(left < 0.1 * newton.error(&aims[1]).unwrap());
+    fn derivatives_of_what_moves_are_measured_first_and_no_other_is_forgotten() {
+        let (mut newton, _) = bench();
+        let change = newton.row().zeros_like();
+        let _ = change.narrow(1, 7, 1).fill_(0.2);
+        let turns = (0..12).map(|_| newton.outdated(&change, 4).unwrap());
+        let picks: Vec<Vec<i64>> = turns.map(|picks| Vec::try_from(picks).unwrap()).collect();
+        assert_eq!(picks[0][0], 7);
+        let seen: std::collections::BTreeSet<i64> = picks.iter().flatten().copied().collect();
+        assert_eq!(seen.len() as i64, COLUMNS, "{picks:?}");
+        let often = |k: i64| picks.iter().flatten().filter(|pick| **pick == k).count();
+        assert!(often(7) > 2 && (0..COLUMNS).all(|k| often(k) <= often(7)), "{picks:?}");
     }
 
     #[test]

@@ -36,12 +36,13 @@ impl Misplaced {
     }
 }
 
-/// Medians over all crops, and the rows `[frames, 34]` found for them; `table` `[frames, 34]` says where each search may begin.
+/// Medians over all crops, and the rows `[frames, 34]` found for them; `table` `[frames, 34]` says where each search may begin. `near`: that is where an earlier look
+/// at nearly the same crops ended, so that derivatives measured there will do.
 pub(super) fn misplaced(
     newton: &mut Newton,
     judge: &Judge,
     crops: &Crops,
-    table: &Tensor,
+    (table, near): (&Tensor, bool),
     progress: &dyn Progress,
 ) -> Result<(Misplaced, Tensor)> {
     let effort = Effort { steps: STEPS, columns: 0, enough: 0.0 };
@@ -55,7 +56,9 @@ pub(super) fn misplaced(
         newton.measure()?;
         error += newton.approach(&aim, &effort)? / crops.len() as f64;
         rows.push(newton.row().copy());
-        newton.measure()?;
+        if !near {
+            newton.measure()?;
+        }
         for (list, value) in found.iter_mut().zip(beside(newton, &aim)?) {
             list.push(value);
         }

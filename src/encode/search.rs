@@ -1,6 +1,6 @@
 //! The search: frames of an identity whose weights stand still to their numbers, a segment at a time, so that no clip is too long.
 //!
-//! Input: aligned crops in order. Output: one [`FrameParams`] per frame. Each segment goes through `start`, `newton` and `expression`, and begins
+//! Input: aligned crops in order. Output: one [`FrameParams`] per frame. Each segment goes through `start`, `sequence` (with `newton`) and `expression`, and begins
 //! where the last frame of the one before ended: cut elsewhere, or begun again there, a clip has no seam. Where the face is lost
 //! there is nothing to search for: the numbers stay.
 
@@ -8,8 +8,9 @@ use super::crops::Crops;
 use super::live::{LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use super::loss::Prior;
 use super::model::{from_table, latent_tensor, to_table, Model};
-use super::newton::{self, Newton};
+use super::newton::Newton;
 use super::place::{self, Misplaced};
+use super::sequence;
 use super::start::{self, Start};
 use super::strange::{Recognition, STRANGE};
 use super::{channels, expression, invert, AlignedFrame, Bench, EncodeOptions, Plan, Preset};
@@ -300,7 +301,8 @@ impl<'a> Full<'a> {
         // The background moves with the crop, and the identity does not know how.
         let judge = self.bench.judge(self.pack)?.only_head(true);
         self.newton.restart();
-        let (found, table) = place::misplaced(&mut self.newton, &judge, &crops, &table, progress)?;
+        let near = !start.is_empty() && start.iter().all(Option::is_some);
+        let (found, table) = place::misplaced(&mut self.newton, &judge, &crops, (&table, near), progress)?;
         self.newton.restart();
         Ok((found, from_table(&table, frames.iter().map(|f| f.roll))?))
     }
@@ -358,7 +360,7 @@ impl<'a> Full<'a> {
         let unsure: Vec<bool> = frames.iter().map(|frame| frame.confidence < UNSURE).collect();
         let recognition = Recognition { limit: STRANGE, face: &face, unsure: &unsure };
         let recognition = (!self.identity.tuned.is_empty()).then_some(recognition);
-        let (table, like) = newton::search(&mut self.newton, &judge, (&crops, recognition), &table, &self.plan.newton, &half)?;
+        let (table, like) = sequence::search(&mut self.newton, &judge, (&crops, recognition), &table, &self.plan.newton, &half)?;
         let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();
         let mut out = vec![None; frames.len()];
         if like.is_empty() {
