@@ -61,12 +61,12 @@ fn recode(stream: &Path, quality: f32, (residual, request, args): (f64, &Request
     let mut header = StreamHeader { coding: Coding::Coded, ..source.header };
     set_quality(&mut header, quality, &source.identity, &source.records)?;
     header.metadata.insert("quality".into(), quality.to_string());
-    if residual > 0.0 {
-        header.metadata.insert("residual".into(), residual.to_string());
-    }
     let options = PacketOptions::of(Coding::Coded);
     let identity = StreamIdentity::inline(source.identity_bytes);
-    let write = |residuals: &[ResidualRecord]| -> Result<Vec<u8>> {
+    let mut write = |residuals: &[ResidualRecord]| -> Result<Vec<u8>> {
+        if !residuals.is_empty() {
+            header.metadata.insert("residual".into(), residual.to_string());
+        }
         let mut writer = StreamWriter::with_options(Vec::new(), header.clone(), &identity, options)?;
         residuals.iter().try_for_each(|residual| writer.write_residual(residual))?;
         source.records.iter().try_for_each(|record| writer.write_frame(record))?;

@@ -1,7 +1,7 @@
 //! Encoder: aligned crops to an identity and 35 numbers per frame.
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
-//! (sensitivities) -> `start` (first guess) -> `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
+//! (sensitivities) -> `start` (first guess) -> `sequence` and `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
 //! (the weights that `tune` moves), `album`, `crops`, `loss`, `model`, `rows` and `strange` serve them. `live` takes the short way of a call:
 //! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!

@@ -26,15 +26,12 @@ const OTHERS_PRIOR: f64 = 1e-3;
 const DAMPING: f64 = 0.01;
 const MORE_DAMPING: f64 = 10.0;
 
-/// What a step adds to how far a derivative is out of date whether or not its number moves, as a share of what the mean number adds.
-const WAITING: f64 = 3.0;
-
 /// How much may be rendered for a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Effort {
     /// Most steps.
     pub steps: u64,
-    /// Derivatives that are measured anew in each step.
+    /// Derivatives that are measured anew in each step, in turn.
     pub columns: i64,
     /// The error that is small enough to stop at.
     pub enough: f64,
@@ -98,14 +95,14 @@ struct State {
     seen: Tensor,
     /// Derivatives of the picture `[34, P]`, never changed in place.
     slopes: Tensor,
-    /// How much the picture has changed by each number since its derivative was measured, `[34]`, never changed in place.
-    stale: Tensor,
+    /// The next derivative to be measured in turn.
+    next: i64,
 }
 
 impl State {
     fn again(&self) -> State {
-        let [row, seen, slopes, stale] = [&self.row, &self.seen, &self.slopes, &self.stale].map(Tensor::shallow_clone);
-        State { row, seen, slopes, stale }
+        let State { row, seen, slopes, next } = self;
+        State { row: row.shallow_clone(), seen: seen.shallow_clone(), slopes: slopes.shallow_clone(), next: *next }
     }
 }
 
@@ -125,7 +122,7 @@ impl Newton {
             row: centre.copy(),
             slopes: Tensor::f_zeros([COLUMNS, seen.size()[1]], (Kind::Float, device))?,
             seen,
-            stale: Tensor::f_zeros([COLUMNS], (Kind::Float, device))?,
+            next: 0,
         };
         let mut newton = Newton {
             renderer,
@@ -203,7 +200,7 @@ impl Newton {
         let rows = self.moved(&self.state.row, &picks)?;
         let around = pictures(&mut self.renderer, self.sight, &rows)?;
         self.state.slopes = around.minus(&self.state.seen)?.over(&self.offsets.f_unsqueeze(1)?)?;
-        self.state.stale = self.state.stale.f_zeros_like()?;
+        self.state.next = 0;
         Ok(())
     }
 
@@ -237,8 +234,10 @@ impl Newton {
                 row = row.f_maximum(low)?.f_minimum(high)?;
             }
             let change = row.minus(&self.state.row)?;
-            // The picture there, and with it the derivatives that are most out of date.
-            let picks = self.outdated(&change, effort.columns)?;
+            // The picture there, and with it the derivatives whose turn it is.
+            let picks: Vec<i64> = (0..effort.columns).map(|k| (self.state.next + k) % COLUMNS).collect();
+            self.state.next = (self.state.next + effort.columns) % COLUMNS;
+            let picks = Tensor::f_from_slice(&picks)?.f_to_device(self.renderer.device())?;
             let rows = Tensor::f_cat(&[&row, &self.moved(&row, &picks)?], 0)?;
             let seen = pictures(&mut self.renderer, self.sight, &rows)?;
             let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + effort.columns, 1)?);
@@ -263,17 +262,6 @@ impl Newton {
             }
         }
         Ok(error)
-    }
-
-    /// So many derivatives that are to be measured after `change` `[1, 34]`: of numbers that have changed the picture most since they were, and by and by all others.
-    fn outdated(&mut self, change: &Tensor, columns: i64) -> Result<Tensor> {
-        let energy = self.state.slopes.f_square()?.f_mean_dim([1i64].as_slice(), false, Kind::Float)?.f_sqrt()?;
-        let by = change.f_abs()?.f_view([COLUMNS])?.times(&energy)?;
-        let by = by.plus(&by.f_mean(Kind::Float)?.scale(WAITING)?.shift(1e-9)?)?;
-        let stale = self.state.stale.plus(&by)?;
-        let (_, picks) = stale.f_topk(columns, 0, true, true)?;
-        self.state.stale = stale.f_index_fill(0, &picks, 0.0)?;
-        Ok(picks)
     }
 
     /// The change `[1, 34]` that should bring the picture nearest to the aim.
@@ -391,20 +379,6 @@ pub(super) mod tests {
         assert!(left < 0.03 * before, "{left} of {before}");
         newton.restart();
         assert_eq!(newton.error(&aim).unwrap(), before);
-    }
-
-    #[test]
-    fn derivatives_of_what_moves_are_measured_first_and_no_other_is_forgotten() {
-        let (mut newton, _) = bench();
-        let change = newton.row().zeros_like();
-        let _ = change.narrow(1, 7, 1).fill_(0.2);
-        let turns = (0..12).map(|_| newton.outdated(&change, 4).unwrap());
-        let picks: Vec<Vec<i64>> = turns.map(|picks| Vec::try_from(picks).unwrap()).collect();
-        assert_eq!(picks[0][0], 7);
-        let seen: std::collections::BTreeSet<i64> = picks.iter().flatten().copied().collect();
-        assert_eq!(seen.len() as i64, COLUMNS, "{picks:?}");
-        let often = |k: i64| picks.iter().flatten().filter(|pick| **pick == k).count();
-        assert!(often(7) > 2 && (0..COLUMNS).all(|k| often(k) <= often(7)), "{picks:?}");
     }
 
     #[test]

@@ -168,20 +168,23 @@ mod tests {
         let states: Vec<FrameParams> =
             (0..3).map(|t| FrameParams { yaw: 4.0 * t as f32, pitch: 2.0 - t as f32, ..FrameParams::default() }).collect();
         let options = EncodeOptions { device, precision, ..EncodeOptions::default() };
-        let mut look = |by: [f32; 4]| {
+        let mut look = |by: [f32; 4], known: bool| {
             let renders = decoder.render_batch(&states).unwrap();
             let crops: Vec<AlignedFrame> =
                 renders.iter().enumerate().map(|(i, f)| AlignedFrame::whole(i as i64, warped(f, by), i == 0)).collect();
-            let start: Vec<Option<FrameParams>> = states.iter().copied().map(Some).collect();
+            let start: Vec<Option<FrameParams>> = states.iter().map(|state| known.then_some(*state)).collect();
             let mut searcher = Searcher::new(&pack, &identity, &options, 0, &Silent).unwrap();
             searcher.misplaced(&crops, &start, &Silent).unwrap()
         };
         // What brings a crop back is what it was moved by, the other way round.
-        let (found, rows) = look([0.02, -0.012, 0.0, 0.0]);
-        assert_eq!(rows.len(), 3);
-        assert!((found.shift.0 + 0.02).abs() < 0.006 && (found.shift.1 - 0.012).abs() < 0.006, "{found:?}");
+        for known in [false, true] {
+            let (found, rows) = look([0.02, -0.012, 0.0, 0.0], known);
+            assert_eq!(rows.len(), 3);
+            assert!((found.shift.0 + 0.02).abs() < 0.006 && (found.shift.1 - 0.012).abs() < 0.006, "{known}: {found:?}");
+        }
+        let (found, _) = look([0.02, -0.012, 0.0, 0.0], true);
         assert!((found.scale - 1.0).abs() < 0.012 && found.angle.abs() < 0.012, "{found:?}");
-        let (none, _) = look([0.0; 4]);
+        let (none, _) = look([0.0; 4], true);
         assert!(none.shift.0.abs() < 0.002 && none.shift.1.abs() < 0.002 && none.error < 0.1 * found.error, "{none:?} {found:?}");
     }
 }

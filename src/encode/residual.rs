@@ -52,12 +52,17 @@ pub fn residuals(
     progress.end();
     let gain = worth.decibels();
     let spent = worth.bytes / params.len().max(1) as f64;
-    if gain < WORTH * spent.min(WORTH_BYTES) {
+    if out.is_empty() || !worth_sending(gain, spent) {
         log::info!("a residual of {spent:.1} bytes a frame would gain {gain:.2} dB: none is sent");
         return Ok(Vec::new());
     }
     log::info!("the residual gains {gain:.2} dB for {spent:.1} bytes a frame");
     Ok(out)
+}
+
+/// Whether a residual that takes so many bytes a frame gains enough, dB.
+fn worth_sending(gain: f64, bytes: f64) -> bool {
+    gain >= WORTH * bytes.min(WORTH_BYTES)
 }
 
 /// The records of a call, made frame by frame.
@@ -136,6 +141,9 @@ mod tests {
                 .collect();
             residuals(&pack, &identity, &params, crops, (&ResidualOptions::of(6.0), &decoding), &Silent).unwrap()
         };
+        let judged =
+            [(0.2, 5.5), (0.29, 30.0), (0.1, 1.9), (0.28, 5.5), (0.31, 30.0)].map(|(gain, bytes)| worth_sending(gain, bytes));
+        assert_eq!(judged, [false, false, true, true, true]);
         assert_eq!(records(0), []);
         assert!(!records(6).is_empty());
     }

@@ -89,6 +89,15 @@ impl CodingArgs {
         self.residual.unwrap_or(usual.min(rate))
     }
 
+    /// Tells the reader what the header was prepared for at last.
+    pub fn tell(&self, header: &StreamHeader) {
+        let Some(quality) = header.metadata.get("quality") else { return };
+        log::info!("quality {quality}");
+        if self.bitrate.is_some() && quality == "0" {
+            log::warn!("the lowest quality may take more than the bit rate that was asked for");
+        }
+    }
+
     /// Whether numbers and residual share a bit rate.
     pub fn has_bitrate(&self) -> bool {
         self.bitrate.is_some()
@@ -128,10 +137,6 @@ impl CodingArgs {
                     quality
                 }
             };
-            log::info!("quality {quality}");
-            if self.bitrate.is_some() && quality == 0.0 {
-                log::warn!("the lowest quality may take more than the bit rate that was asked for");
-            }
             header.metadata.insert("quality".into(), quality.to_string());
         }
         Ok(options)

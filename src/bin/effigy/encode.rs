@@ -129,15 +129,10 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let bytes = encoded.identity.to_bytes()?;
     let mut header = header(&pack, &clip.camera, &clip.tracks, &encoded.identity);
     let records = records(&clip.tracks, &encoded.params);
-    let kept = args.coding.residual(plate.is_some(), &header);
-    let mut packets = args.coding.prepare(&mut header, &encoded.identity, &records, kept)?;
-    let crops = || clip.crops();
-    let written = Written { header: &header, identity: &encoded.identity, records: &records, packets };
-    let residual = written.residual(&pack, crops, (kept, encoded.seen.as_deref()), &args.device, reporter)?;
-    if kept > 0.0 && residual.is_empty() && args.coding.has_bitrate() {
-        // The numbers get what was kept for it.
-        packets = args.coding.prepare(&mut header, &encoded.identity, &records, 0.0)?;
-    }
+    let (packets, residual) =
+        code_frames(&args.coding, &mut header, (&encoded.identity, &records), plate.is_some(), |written, bytes_per_frame| {
+            written.residual(&pack, || clip.crops(), (bytes_per_frame, encoded.seen.as_deref()), &args.device, reporter)
+        })?;
     let reference = StreamIdentity::inline(bytes.clone());
     let reference = if args.detached { StreamIdentity::by_hash(reference.hash) } else { reference };
     header.metadata.extend(sound.iter().map(|(_, codec)| ("sound".to_string(), codec.clone())));
@@ -429,6 +424,25 @@ fn usual_ticks(tracks: &[Track]) -> u32 {
 pub fn records(tracks: &[Track], params: &[FrameParams]) -> Vec<FrameRecord> {
     let pairs = tracks.iter().zip(params);
     pairs.map(|(track, params)| FrameRecord { pts: track.pts, params: *params, placement: Some(track.placement) }).collect()
+}
+
+/// Prepares the header for these frames and makes their residual by `residual`, which is told its bytes a frame; where none is worth sending, the numbers get its share of a bit
+/// rate. `none`: where none is sent unless it is asked for.
+pub fn code_frames(
+    coding: &CodingArgs,
+    header: &mut StreamHeader,
+    (identity, records): (&Identity, &[FrameRecord]),
+    none: bool,
+    residual: impl FnOnce(Written, f64) -> Result<Vec<ResidualRecord>>,
+) -> Result<(PacketOptions, Vec<ResidualRecord>)> {
+    let kept = coding.residual(none, header);
+    let mut packets = coding.prepare(header, identity, records, kept)?;
+    let residual = residual(Written { header, identity, records, packets }, kept)?;
+    if kept > 0.0 && residual.is_empty() && coding.has_bitrate() {
+        packets = coding.prepare(header, identity, records, 0.0)?;
+    }
+    coding.tell(header);
+    Ok((packets, residual))
 }
 
 /// What a stream will say of its frames.

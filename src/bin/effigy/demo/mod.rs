@@ -26,7 +26,7 @@ use crate::clip::{self, Camera, ClipArgs};
 use crate::coding::CodingArgs;
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
 use crate::decode::Mapping;
-use crate::encode::{header, records, write_stream, Beside, Written};
+use crate::encode::{code_frames, header, records, write_stream, Beside};
 use crate::output::{print, Staged};
 use crate::progress::{duration, Reporter};
 use page::{Page, Player};
@@ -171,11 +171,11 @@ fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<O
     let tracks: Vec<Track> = clip.frames.iter().map(AlignedFrame::track).collect();
     let mut header = header(pack, &clip.camera, &tracks, &identity);
     let records = records(&tracks, &params);
-    let residual = args.coding.residual(false, &header);
-    let packets = args.coding.prepare(&mut header, &identity, &records, residual)?;
-    let written = Written { header: &header, identity: &identity, records: &records, packets };
     let crops = || Ok(clip.frames.iter().cloned().map(Ok));
-    let residual = written.residual(pack, crops, (residual, None), &args.device, reporter)?;
+    let (packets, residual) =
+        code_frames(&args.coding, &mut header, (&identity, &records), false, |written, bytes_per_frame| {
+            written.residual(pack, crops, (bytes_per_frame, None), &args.device, reporter)
+        })?;
     let beside = Beside { residual: &residual, ..Beside::default() };
     let (staged, info) = write_stream(Staged::create(&path)?, header, &reference, &records, packets, &beside)?;
     staged.commit()?;
