@@ -196,8 +196,9 @@ impl LiveReader {
         let mut renderer = bench.renderer(pack, identity)?;
         let mut rng = Rng::new(options.seed);
         let anchors = start::known(identity, pack, bench.device, &mut rng)?;
-        let draw = &mut |rows: &Tensor| newton::drawn(&mut renderer, bench.sight(pack), rows);
-        let start = Start::learn(draw, (&bench.net, bench.kind), &anchors, &mut rng, progress)?;
+        let sight = bench.sight(pack);
+        let draw = &mut |rows: &Tensor| newton::drawn(&mut renderer, sight, rows);
+        let start = Start::learn(draw, sight, (&bench.net, bench.kind), &anchors, &mut rng, progress)?;
         LiveReader::assemble(pack, identity, (bench, renderer), start, (smoothing, steps))
     }
 

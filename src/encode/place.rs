@@ -177,12 +177,12 @@ mod tests {
             searcher.misplaced(&crops, &start, &Silent).unwrap()
         };
         // What brings a crop back is what it was moved by, the other way round.
-        for known in [false, true] {
+        let [_, found] = [false, true].map(|known| {
             let (found, rows) = look([0.02, -0.012, 0.0, 0.0], known);
             assert_eq!(rows.len(), 3);
             assert!((found.shift.0 + 0.02).abs() < 0.006 && (found.shift.1 - 0.012).abs() < 0.006, "{known}: {found:?}");
-        }
-        let (found, _) = look([0.02, -0.012, 0.0, 0.0], true);
+            found
+        });
         assert!((found.scale - 1.0).abs() < 0.012 && found.angle.abs() < 0.012, "{found:?}");
         let (none, _) = look([0.0; 4], true);
         assert!(none.shift.0.abs() < 0.002 && none.shift.1.abs() < 0.002 && none.error < 0.1 * found.error, "{none:?} {found:?}");

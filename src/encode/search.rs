@@ -280,7 +280,7 @@ impl<'a> Full<'a> {
         let mut rng = Rng::new(self.plan.seed);
         let anchors = start::known(self.identity, self.pack, self.bench.device, &mut rng)?;
         let draw = &mut |rows: &Tensor| self.newton.draw(rows);
-        let start = Start::learn(draw, (&self.bench.net, self.bench.kind), &anchors, &mut rng, progress)?;
+        let start = Start::learn(draw, self.model.sight, (&self.bench.net, self.bench.kind), &anchors, &mut rng, progress)?;
         Ok(self.start.insert(start).again())
     }
 

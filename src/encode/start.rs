@@ -19,8 +19,6 @@ use tch::{no_grad, Device, Kind, Tensor};
 
 /// Rendered mixtures.
 const SAMPLES: usize = 384;
-/// Of them drawn and read together.
-const BATCH: usize = 16;
 /// Ridge term, relative to the features' mean square.
 const RIDGE: f64 = 0.02;
 
@@ -37,9 +35,10 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Learns the map for the person whom `draw` draws, rows `[n, 34]` as pictures `[n, 3, R, R]`, from anchors `[n, 34]`.
+    /// Learns the map for the person whom `draw` draws, rows `[n, 34]` as pictures `[n, 3, side, side]`, from anchors `[n, 34]`.
     pub(super) fn learn(
         draw: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        side: i64,
         (net, kind): (&Analysis, Kind),
         anchors: &Tensor,
         rng: &mut Rng,
@@ -48,16 +47,17 @@ impl Start {
         progress.begin("learn the start", SAMPLES as u64);
         let rows = mixtures(anchors, rng)?;
         let (mut seen, mut pages) = (Vec::new(), Vec::new());
-        for first in (0..SAMPLES).step_by(BATCH) {
+        let batch = 2 * super::batch(side);
+        for first in (0..SAMPLES).step_by(batch) {
             check(progress)?;
-            let part = rows.f_slice(0, first as i64, (first + BATCH) as i64, 1)?;
+            let part = rows.f_slice(0, first as i64, (first + batch) as i64, 1)?;
             let (summary, page) = no_grad(|| -> Result<_> {
                 let images = draw(&part)?;
                 Ok((hidden(net, kind, &images)?, Album::page(&images)?))
             })?;
             seen.push(summary);
             pages.push(page);
-            progress.advance((first + BATCH) as u64, "");
+            progress.advance((first + batch) as u64, "");
         }
         progress.end();
         let centre = rows.f_mean_dim([0i64].as_slice(), true, Kind::Float)?;
@@ -123,7 +123,7 @@ pub(super) fn guess(
     progress: &dyn Progress,
 ) -> Result<Tensor> {
     let draw = &mut |rows: &Tensor| model.render(latent, rows);
-    Start::learn(draw, (judge.net, judge.kind), anchors, rng, progress)?.read_all(judge, crops)
+    Start::learn(draw, model.sight, (judge.net, judge.kind), anchors, rng, progress)?.read_all(judge, crops)
 }
 
 /// Features with a column of ones.

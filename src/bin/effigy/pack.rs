@@ -93,7 +93,7 @@ pub struct MeasureArgs {
     /// People drawn, two pictures each [default: 200; with --enroll 50]
     #[arg(long, value_name = "N")]
     persons: Option<usize>,
-    /// Enroll them on 12 frames each in so many steps of tuning (three to five a second on one core, a minute or two per person beside), and
+    /// Enroll them on 12 frames each in so many steps of tuning (two or three a second on one core, a minute or two per person beside), and
     /// measure how near they come and whether they are told from those of a crowd of at least 50, instead of the pack's networks
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     enroll: Option<u64>,

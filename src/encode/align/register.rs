@@ -119,13 +119,12 @@ impl Register {
     pub(super) fn find(&mut self, key: &Key, grey: &Mat, guess: CropPose, care: Care) -> Result<Fit> {
         let by = if care == Care::Rough { &mut self.rough } else { &mut self.full };
         let mut fit = Fit { pose: guess, inliers: 0.0, residual: f64::INFINITY };
-        let mut crop = cut_grey(grey, &guess, WORK as u32)?;
         for _ in 0..2 {
+            let crop = cut_grey(grey, &fit.pose, WORK as u32)?;
             let mut flow = Mat::default();
             cv(by.calc(&key.grey, &crop, &mut flow))?;
             let (motion, inliers, residual) = fit_flow(key, cv(flow.data_typed::<Vec2f>())?);
             fit = Fit { pose: fit.pose.moved(&motion), inliers, residual };
-            crop = cut_grey(grey, &fit.pose, WORK as u32)?;
             if motion.size() < SMALL_MOTION {
                 break;
             }
@@ -133,6 +132,7 @@ impl Register {
         if care == Care::Rough {
             return Ok(fit);
         }
+        let crop = cut_grey(grey, &fit.pose, WORK as u32)?;
         if let Some(motion) = match_brightness(key, &smoothed(&crop)?) {
             fit.pose = fit.pose.moved(&motion);
         }
