@@ -50,6 +50,7 @@ fn options(tuning: Tuning) -> EncodeOptions {
     EncodeOptions {
         preset: Preset::Fast,
         tuning,
+        tune_steps: (tuning == Tuning::None).then_some(20),
         device: DeviceChoice::Cpu,
         precision: Precision::Single,
         threads: Some(1),
@@ -94,7 +95,7 @@ fn error(pack: &Pack, identity: &Identity, params: &[FrameParams], crops: &[Alig
 fn enrolling_and_searching_bring_the_renders_nearer_to_the_crops() {
     let pack = fixture::tiny(1).unwrap();
     let seen = crops(&pack, 10);
-    let options = options(Tuning::Joint);
+    let options = EncodeOptions { tune_steps: Some(600), ..options(Tuning::Joint) };
     let enrolled = enroll(&pack, &seen, &options, &Silent).unwrap();
     let identity = &enrolled.identity;
     assert_eq!((identity.name.as_str(), identity.resolution, identity.pack), ("Ada", 32, pack.hash()));
@@ -153,7 +154,7 @@ fn layers_beyond_what_the_search_sees_are_tuned_too() {
 fn directions_are_learned_if_the_pack_says_so_and_maps_with_them_if_asked_for() {
     for (directions, maps) in [(true, false), (true, true), (false, true)] {
         let pack = fixture::pack(&fixture::Shape { directions, ..fixture::Shape::tiny() }, 1).unwrap();
-        let options = EncodeOptions { maps, tune_steps: Some(240), ..options(Tuning::Joint) };
+        let options = EncodeOptions { maps, tune_steps: Some(60), ..options(Tuning::Joint) };
         let identity = enroll(&pack, &crops(&pack, 4), &options, &Silent).unwrap().identity;
         let tuned = |part: &str| identity.tuned.iter().any(|t| t.name.ends_with(part));
         assert!(tuned(".conv.weight"));

@@ -153,7 +153,7 @@ pub struct EncodeOptions {
     pub preset: Preset,
     /// What is tuned; only for [`enroll`].
     pub tuning: Tuning,
-    /// Steps of the tuning instead of the preset's; the rate falls over as many.
+    /// Steps of the tuning instead of the preset's; the rate falls over as many. The first fit of the latent takes no more steps either.
     pub tune_steps: Option<u64>,
     /// Where to compute.
     pub device: DeviceChoice,
@@ -215,7 +215,7 @@ impl EncodeOptions {
         let usual = finer * if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
         let tune_steps = self.tune_steps.unwrap_or(usual);
         Plan {
-            fit_steps: fit_steps * finer.div_ceil(2),
+            fit_steps: (fit_steps * finer.div_ceil(2)).min(self.tune_steps.unwrap_or(u64::MAX)),
             tune_steps,
             free_steps: tune_steps / 2,
             newton,

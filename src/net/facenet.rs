@@ -37,6 +37,10 @@ pub struct FaceNetConfig {
     /// parser has a plainer path and whose predictor reads the trunk's last level: that one hardly sees lips and lids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_down: Vec<i64>,
+    /// Channels of a second such path, which the parser has for itself; `top_down` then ends at the predictor's level. Empty: there is but
+    /// one path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parser_down: Vec<i64>,
     /// Whether the encoder reads the trunk's last level and the picture's colours, 8 x 8, instead of the shared hidden layer: that one
     /// keeps little but what the predictor and the identity embedding need, and colours are what both learn to disregard.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -59,6 +63,8 @@ impl FaceNetConfig {
                 true => small(self.parser_width),
                 false => self.top_down.len() == self.widths.len() && self.top_down.iter().all(|w| small(*w)),
             }
+            && (self.parser_down.is_empty()
+                || self.parser_down.len() == self.top_down.len() && self.parser_down.iter().all(|w| small(*w)))
             && self.last_side() >= 1
             // Levels are joined by doubling: every one must halve exactly.
             && self.last_side() << (self.widths.len() - 1) == self.input;
@@ -103,14 +109,18 @@ impl FaceNetConfig {
             add("parser.out".into(), vec![self.classes, self.parser_width, 1, 1]);
             return out;
         };
-        for (level, width) in self.top_down.iter().enumerate() {
-            add(format!("top_down.{level}.side"), vec![*width, self.widths[level], 1, 1]);
-            if let Some(above) = self.top_down.get(level + 1) {
-                add(format!("top_down.{level}.up"), vec![*width, *above, 1, 1]);
-                add(format!("top_down.{level}.mix"), vec![*width, *width, 3, 3]);
+        // With a path for the parser the other one is needed no further down than the predictor looks.
+        let end = if self.parser_down.is_empty() { 0 } else { self.numbers_level().unwrap_or(0) };
+        for (path, widths, end) in [(SHARED, &self.top_down, end), (OWN, &self.parser_down, 0)] {
+            for (level, width) in widths.iter().enumerate().skip(end) {
+                add(format!("{path}.{level}.side"), vec![*width, self.widths[level], 1, 1]);
+                if let Some(above) = widths.get(level + 1) {
+                    add(format!("{path}.{level}.up"), vec![*width, *above, 1, 1]);
+                    add(format!("{path}.{level}.mix"), vec![*width, *width, 3, 3]);
+                }
             }
         }
-        add("regions".into(), vec![self.classes, *finest, 1, 1]);
+        add("regions".into(), vec![self.classes, *self.parser_down.first().unwrap_or(finest), 1, 1]);
         out
     }
 
@@ -120,6 +130,11 @@ impl FaceNetConfig {
         Some((0..levels).rev().find(|level| self.input >> level >= NUMBERS_SIDE).unwrap_or(0))
     }
 }
+
+/// Name of the top-down path that the predictor reads.
+pub(crate) const SHARED: &str = "top_down";
+/// Name of that of the parser alone.
+pub(crate) const OWN: &str = "parser_down";
 
 /// Side of the small picture that the encoder takes colours from.
 const COLOUR_SIDE: i64 = 8;
@@ -234,19 +249,24 @@ impl FaceNet {
         if let Some(made) = features.upper.get() {
             return Ok(made);
         }
-        let last = self.cfg.widths.len() - 1;
-        let top = self.conv(&format!("top_down.{last}.side"), &features.levels[last], 1, true)?;
-        let made = (level..last).rev().try_fold(top, |x, level| self.descend(features, x, level))?;
+        let made = self.descend(features, SHARED, level)?;
         Ok(features.upper.get_or_init(|| made))
     }
 
+    /// A path from the coarsest level down to `level`.
+    fn descend(&self, features: &Features, path: &str, level: usize) -> Result<Tensor> {
+        let last = self.cfg.widths.len() - 1;
+        let top = self.conv(&format!("{path}.{last}.side"), &features.levels[last], 1, true)?;
+        (level..last).rev().try_fold(top, |x, level| self.step_down(features, path, x, level))
+    }
+
     /// One level down: what comes from above, doubled, plus what the trunk sees here, mixed with its neighbours.
-    fn descend(&self, features: &Features, above: Tensor, level: usize) -> Result<Tensor> {
+    fn step_down(&self, features: &Features, path: &str, above: Tensor, level: usize) -> Result<Tensor> {
         let side = self.cfg.input >> level;
-        let above = self.conv(&format!("top_down.{level}.up"), &above, 1, false)?;
-        let here = self.conv(&format!("top_down.{level}.side"), &features.levels[level], 1, false)?;
+        let above = self.conv(&format!("{path}.{level}.up"), &above, 1, false)?;
+        let here = self.conv(&format!("{path}.{level}.side"), &features.levels[level], 1, false)?;
         let x = leaky_from_scaled(&above.f_upsample_nearest2d([side, side], None, None)?.plus(&here)?.scale(LEAKY_SCALE)?)?;
-        self.conv(&format!("top_down.{level}.mix"), &x, 1, true)
+        self.conv(&format!("{path}.{level}.mix"), &x, 1, true)
     }
 
     /// Yaw and pitch in degrees `[B, 2]` and expression `[B, 32]` in the units of the parametric heads.
@@ -283,8 +303,13 @@ impl FaceNet {
     /// Region logits `[B, classes, input, input]`; half that side in older packs.
     pub fn parse(&self, features: &Features) -> Result<Tensor> {
         if let Some(level) = self.cfg.numbers_level() {
-            let upper = self.upper(features, level)?.shallow_clone();
-            let x = (0..level).rev().try_fold(upper, |x, level| self.descend(features, x, level))?;
+            let x = match self.cfg.parser_down.is_empty() {
+                true => {
+                    let upper = self.upper(features, level)?.shallow_clone();
+                    (0..level).rev().try_fold(upper, |x, level| self.step_down(features, SHARED, x, level))?
+                }
+                false => self.descend(features, OWN, 0)?,
+            };
             return Ok(self.conv("regions", &x, 1, false)?.f_to_kind(Kind::Float)?);
         }
         let last = self.cfg.widths.len() - 1;

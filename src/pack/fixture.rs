@@ -203,6 +203,7 @@ fn analysis(shape: &Shape, resolution: i64) -> Option<super::AnalysisConfig> {
         classes: 12,
         parser_width: 0,
         top_down: vec![6, 8, 8, 10],
+        parser_down: Vec::new(),
         encoder_sees_trunk: false,
     };
     shape.analysis.then_some(super::AnalysisConfig::Built(net))

@@ -8,18 +8,16 @@ use super::pack::Run;
 use super::state::{restore, schedule, Pace, StageState};
 use crate::error::{Error, Result};
 use crate::net::adam::Adam;
-use crate::net::facenet::FaceNet;
+use crate::net::facenet::{self, FaceNet};
 use crate::net::flow::{PITCH_UNIT, YAW_UNIT};
 use crate::net::ops::{from_vec, Calc};
 use tch::{Kind, Tensor};
 
-/// Pictures per step.
-const BATCH: i64 = 32;
 /// Weights of the losses: pose, expression, identity, regions. Expressions have small squares, and they are what the encoder starts
 /// from; the identity numbers can be seen only in part, and their loss must not drown the others.
 const SHARES: [f64; 4] = [6.0, 30.0, 0.5, 1.0];
-/// How much the parser's classes count, in the order of `heads::LABEL_NAMES`: small ones more, but not by so much that they spread over
-/// their neighbours.
+/// How much the parser's classes count while the trunk learns, in the order of `heads::LABEL_NAMES`: small ones more, but not by so much
+/// that they spread over their neighbours.
 const CLASSES: [f32; 12] = [0.7, 0.8, 0.9, 1.0, 1.5, 1.5, 2.0, 1.5, 1.8, 0.9, 0.8, 2.0];
 /// How much the overlap of regions counts against the cross entropy of pixels.
 const OVERLAP: f64 = 1.0;
@@ -34,6 +32,12 @@ pub(super) struct Course<'a> {
     pub rate: f64,
     /// Part of the time limit.
     pub part: f64,
+    /// Pictures per step.
+    pub batch: i64,
+    /// How much each of the parser's classes counts.
+    pub classes: &'a [f32],
+    /// Whether regions are all that is judged; two of four batches are then as they were drawn, but for the mirror.
+    pub regions_alone: bool,
     /// Footage of people whose identity numbers are unknown: every second batch, if there is any.
     pub footage: Option<&'a HeadSet>,
 }
@@ -44,19 +48,37 @@ pub(super) const FROM_NOTHING: Course = Course {
     moves: |name| !name.starts_with("encoder."),
     rate: 2e-3,
     part: super::pack::ANALYSIS_TIME,
+    batch: 32,
+    classes: &CLASSES,
+    regions_alone: false,
+    footage: None,
+};
+
+/// The parser's own path alone. All classes count the same by now: what counts more spreads over its neighbours.
+pub(super) const PARSER: Course = Course {
+    name: "parser",
+    moves: |name| name.starts_with(facenet::OWN) || name.starts_with("regions."),
+    rate: 2e-3,
+    part: 1.0,
+    batch: 16,
+    classes: &[1.0; 12],
+    regions_alone: true,
     footage: None,
 };
 
 /// The batch of a step as footage would show it, and whether its identity numbers are still true.
-fn seen(heads: &HeadSet, net: &FaceNet, step: u64, run: &Run) -> Result<(Batch, bool)> {
+fn seen(heads: &HeadSet, net: &FaceNet, (count, clean): (i64, bool), step: u64, run: &Run) -> Result<(Batch, bool)> {
     let seed = run.options.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     // The disturbances of a step depend on nothing but the step, so that a resumed run goes on as if it never stopped.
     tch::manual_seed(seed as i64);
-    let picks = heads.draw(step, run.options.seed ^ 0xA11, BATCH)?;
+    let picks = heads.draw(step, run.options.seed ^ 0xA11, count)?;
     let mut batch = heads.pick(&picks, net.config().input.min(heads.side), run.device)?;
     let mirror = Rng::new(seed).bits().is_multiple_of(2);
     if mirror {
         batch = mirrored(batch)?;
+    }
+    if clean {
+        return Ok((batch, !mirror));
     }
     batch = shaken(elsewhere(batch)?)?;
     // The camera model costs as much as the network's own step: every second batch goes through it.
@@ -70,16 +92,17 @@ fn seen(heads: &HeadSet, net: &FaceNet, step: u64, run: &Run) -> Result<(Batch, 
 /// Loss of region logits `[B, classes, h, h]` against labels `[B, L, L]`: weighed cross entropy, and one minus the soft Dice overlap averaged
 /// over the classes that occur (Milletari et al. 2016, with Sudre et al. 2017's sums over the batch), which small regions move as
 /// much as large ones.
-fn parsing(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+fn parsing(logits: &Tensor, labels: &Tensor, weights: &[f32]) -> Result<Tensor> {
     let (classes, cells) = (logits.size()[1], labels.size()[1]);
     let logits = match logits.size()[2] > cells {
         true => logits.f_adaptive_avg_pool2d([cells; 2])?,
         false => logits.f_upsample_bilinear2d([cells; 2], false, None, None)?,
-    };
-    let weights = Tensor::f_from_slice(&CLASSES)?.f_to_device(logits.device())?;
+    }
+    .f_contiguous()?;
+    let weights = Tensor::f_from_slice(weights)?.f_to_device(logits.device())?;
     let entropy = logits.f_cross_entropy_loss(labels, Some(&weights), tch::Reduction::Mean, -100, 0.0)?;
     let found = logits.f_softmax(1, Kind::Float)?;
-    let truth = labels.f_one_hot(classes)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
+    let truth = labels.f_one_hot(classes)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.f_contiguous()?;
     let sum = |t: &Tensor| t.f_sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Float);
     let (both, size) = (sum(&found.times(&truth)?)?, sum(&truth)?);
     let dice = both.scale(2.0)?.shift(1.0)?.over(&sum(&found)?.plus(&size)?.shift(1.0)?)?;
@@ -88,19 +111,28 @@ fn parsing(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     entropy.plus(&overlap.scale(-1.0)?.shift(1.0)?.scale(OVERLAP)?)
 }
 
-/// Losses of one batch: total and the parts for the log (pose, expression, identity, regions).
-fn losses(net: &FaceNet, batch: &Batch, known: bool, kind: Kind) -> Result<(Tensor, [Tensor; 4])> {
+/// Losses of one batch: the total, and its parts by name.
+fn losses(
+    net: &FaceNet,
+    batch: &Batch,
+    known: bool,
+    course: &Course,
+    kind: Kind,
+) -> Result<(Tensor, Vec<(&'static str, Tensor)>)> {
     let features = net.features(&batch.images, kind)?;
+    let regions = parsing(&net.parse(&features)?, &batch.labels, course.classes)?;
+    if course.regions_alone {
+        return Ok((regions.shallow_clone(), vec![("regions", regions)]));
+    }
     let (angles, expression) = net.predict(&features)?;
     let units = from_vec(&[1.0 / YAW_UNIT as f32, 1.0 / PITCH_UNIT as f32], &[1, 2], angles.device())?;
     let pose = angles.minus(&batch.angles)?.times(&units)?.f_square()?.average()?;
     let expression = expression.minus(&batch.expression)?.f_square()?.average()?;
     let truth = batch.condition.f_slice(1, 0, IDENTITY as i64, 1)?;
     let identity = net.identity(&features)?.minus(&truth)?.f_square()?.average()?;
-    let regions = parsing(&net.parse(&features)?, &batch.labels)?;
     let total = pose.scale(SHARES[0])?.plus(&expression.scale(SHARES[1])?)?.plus(&regions.scale(SHARES[3])?)?;
     let total = if known { total.plus(&identity.scale(SHARES[2])?)? } else { total };
-    Ok((total, [pose, expression, identity, regions]))
+    Ok((total, vec![("pose", pose), ("expression", expression), ("identity", identity), ("regions", regions)]))
 }
 
 /// Runs the stage from its saved state to the end.
@@ -119,7 +151,7 @@ pub(super) fn train(net: &FaceNet, heads: &HeadSet, course: &Course, run: &Run) 
         (step, before) = (saved.step, saved.spent);
     }
     let pace = Pace::new(steps, run.limit(course.part), before);
-    run.progress.begin("train the analysis network", steps);
+    run.progress.begin(&format!("train the {} network", course.name), steps);
     while step < steps && pace.share(step) < 1.0 {
         if run.progress.cancelled() {
             state.save(step, pace.spent(), net.weights(), &adam)?;
@@ -127,19 +159,18 @@ pub(super) fn train(net: &FaceNet, heads: &HeadSet, course: &Course, run: &Run) 
         }
         // Two steps on each set in turn: of both, one goes through the camera model.
         let (batch, known) = match course.footage {
-            Some(footage) if step & 2 != 0 => (seen(footage, net, step, run)?.0, false),
-            _ => seen(heads, net, step, run)?,
+            Some(footage) if step & 2 != 0 => (seen(footage, net, (course.batch, false), step, run)?.0, false),
+            _ => seen(heads, net, (course.batch, course.regions_alone && step & 2 != 0), step, run)?,
         };
-        let (loss, parts) = losses(net, &batch, known, run.kind)?;
+        let (loss, parts) = losses(net, &batch, known, course, run.kind)?;
         adam.step(&loss, course.rate * schedule(step, pace.share(step)))?;
         step += 1;
         if step % 20 == 0 {
-            let parts: Vec<f64> = parts.iter().map(Calc::value).collect::<Result<_>>()?;
-            run.progress.advance(
-                step,
-                &format!("pose {:.4} expression {:.4} identity {:.3} regions {:.3}", parts[0], parts[1], parts[2], parts[3]),
-            );
-            state.log("pose,expression,identity,regions", step, &parts)?;
+            let values: Vec<f64> = parts.iter().map(|(_, part)| part.value()).collect::<Result<_>>()?;
+            let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+            let said: Vec<String> = names.iter().zip(&values).map(|(name, value)| format!("{name} {value:.4}")).collect();
+            run.progress.advance(step, &said.join(" "));
+            state.log(&names.join(","), step, &values)?;
         }
         if step % 100 == 0 {
             state.save(step, pace.spent(), net.weights(), &adam)?;
@@ -164,7 +195,7 @@ mod tests {
         let loss = |said: &[i64]| {
             let said = Tensor::f_from_slice(said).unwrap().f_view([1, 8, 8]).unwrap();
             let logits = said.f_one_hot(12).unwrap().f_permute([0, 3, 1, 2]).unwrap().f_to_kind(Kind::Float).unwrap();
-            to_vec(&parsing(&logits.scale(8.0).unwrap(), &labels).unwrap()).unwrap()[0]
+            to_vec(&parsing(&logits.scale(8.0).unwrap(), &labels, &CLASSES).unwrap()).unwrap()[0]
         };
         let (mut blind, mut sloppy) = (truth.clone(), truth.clone());
         (blind[27], blind[28]) = (0, 1);
@@ -175,6 +206,6 @@ mod tests {
         let fine =
             labels.f_one_hot(12).unwrap().f_permute([0, 3, 1, 2]).unwrap().f_to_kind(Kind::Float).unwrap().scale(8.0).unwrap();
         let fine = fine.f_upsample_nearest2d([16, 16], None, None).unwrap();
-        assert!((parsing(&fine, &labels).unwrap().value().unwrap() - f64::from(right)).abs() < 1e-6);
+        assert!((parsing(&fine, &labels, &CLASSES).unwrap().value().unwrap() - f64::from(right)).abs() < 1e-6);
     }
 }

@@ -10,10 +10,12 @@ use super::heads::{self, slot, EXPRESSION_NAMES, LABEL_NAMES};
 use crate::error::{Error, Result};
 use crate::evaluate::metrics::correlation;
 use crate::limits::MAX_FRAMES_TRAINED;
-use crate::net::ops::{to_vec, Calc};
+use crate::net::facenet::FaceNet;
+use crate::net::ops::{to_tensor, to_vec, Calc};
 use crate::net::{Analysis, PoseFlow};
 use crate::pack::Pack;
 use crate::progress::{check, Progress};
+use rayon::prelude::*;
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Seeds of the heads: trainings use seeds below 2^47.
@@ -22,6 +24,8 @@ const UNSEEN: u64 = 1 << 50;
 const STEP: i64 = 8;
 /// Persons among whom each must be found again.
 const AMONG: usize = 50;
+/// Side of the pictures whose regions are compared, pixels.
+const PARSED: u32 = 256;
 /// Third of a normal distribution.
 const THIRD: f32 = 0.4307;
 
@@ -30,7 +34,7 @@ const THIRD: f32 = 0.4307;
 pub struct Card {
     /// Persons, two pictures each.
     pub persons: usize,
-    /// Intersection over union of each region that occurs, pixels of all pictures together.
+    /// Intersection over union of each region that occurs, pixels of all pictures together, at 256 x 256: there the logits are interpolated.
     pub regions: Vec<(String, f64)>,
     /// Correlation of the predictor's yaw and pitch with the truth, and root mean square error in degrees.
     pub angles: [(f64, f64); 2],
@@ -91,6 +95,7 @@ pub fn measure(pack: &Pack, persons: usize, progress: &dyn Progress) -> Result<C
         let who: Vec<i64> = (first..(first + STEP).min(persons as i64)).collect();
         let [sources, targets] = [0, 1].map(|k| set.pick(&who.iter().map(|i| 2 * i + k).collect::<Vec<_>>(), set.side, device));
         no_grad(|| look(&model, &sources?, &targets?, &mut seen))?;
+        no_grad(|| parse(&net, &who, &mut seen))?;
         progress.advance(first as u64 + who.len() as u64, "");
     }
     progress.end();
@@ -120,12 +125,20 @@ fn look(model: &Model, sources: &Batch, targets: &Batch, seen: &mut Seen) -> Res
     let error = drawn.minus(&targets.images)?.f_square()?.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?;
     // The range is 2.
     seen.psnr.extend(to_vec(&error)?.iter().map(|e| 10.0 * (4.0 / f64::from(*e).max(1e-10)).log10()));
-    let classes = LABEL_NAMES.len() as i64;
-    let half = targets.labels.size()[1];
-    let found = model.net.parse(&after)?.f_upsample_bilinear2d([half; 2], false, None, None)?.f_argmax(1, false)?;
-    let cells = targets.labels.scale(classes as f64)?.plus(&found)?.f_to_kind(Kind::Int64)?;
-    for person in 0..cells.size()[0] {
-        let counts = cells.f_select(0, person)?.f_flatten(0, -1)?.f_bincount::<Tensor>(None, classes * classes)?;
+    Ok(())
+}
+
+/// Compares the regions found in the second pictures of `persons` with the true ones.
+fn parse(net: &FaceNet, persons: &[i64], seen: &mut Seen) -> Result<()> {
+    let draw = |i: &i64| heads::render(&heads::pair(UNSEEN + *i as u64).1, PARSED);
+    let drawn: Vec<_> = persons.par_iter().map(draw).collect();
+    let (side, classes) = (i64::from(PARSED), LABEL_NAMES.len() as i64);
+    for picture in &drawn {
+        let logits = net.parse(&net.features(&to_tensor(&[&picture.frame], Device::Cpu)?, Kind::Float)?)?;
+        let found = logits.f_upsample_bilinear2d([side; 2], false, None, None)?.f_argmax(1, false)?.f_flatten(0, -1)?;
+        let truth = Tensor::f_from_slice(&picture.labels)?.f_to_kind(Kind::Int64)?;
+        let cells = truth.scale(classes as f64)?.plus(&found)?.f_to_kind(Kind::Int64)?;
+        let counts = cells.f_bincount::<Tensor>(None, classes * classes)?;
         seen.confusion.push(Vec::<i64>::try_from(counts.f_contiguous()?)?);
     }
     Ok(())

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn enrolled_people_are_decoded_and_compared() {
         let pack = fixture::tiny(1).unwrap();
-        let e = measure(&pack, (2, 5), (1, 4), &Silent).unwrap();
+        let e = measure(&pack, (2, 5), (40, 4), &Silent).unwrap();
         let grey = Frame::filled(32, 32, [128; 3]).unwrap();
         let spec = ClipSpec { seed: FIRST, frames: 4, fps: RATE, camera: None };
         let flat = psnr(&heads::render(&head_at(&spec, 0), 32).frame, &grey).unwrap();

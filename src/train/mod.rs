@@ -2,7 +2,7 @@
 //!
 //! Order: [`heads`] (the renderer) -> [`data`] (pictures rendered ahead, kept by `store`) -> [`analysis`] (analysis network, on pictures
 //! made worse by `augment`) -> [`generator`] (generator, pose flow and encoder, with `critic` as adversary) -> [`channels`]
-//! (sensitivities) -> [`pack`] (all of it, resumable). `personal` goes on with footage of real people,
+//! (sensitivities) -> [`pack`] (all of it, resumable). `parser` goes on with the region parser alone, `personal` with footage of real people,
 //! [`card`] measures a pack, [`enrolled`] what people come to that are enrolled with it.
 
 pub mod analysis;
@@ -16,9 +16,11 @@ pub mod generator;
 pub mod heads;
 pub mod init;
 pub mod pack;
+mod parser;
 mod personal;
 mod state;
 mod store;
 
 pub use pack::{train_pack, TrainOptions};
+pub use parser::train_parser;
 pub use personal::train_personal;

@@ -129,6 +129,7 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
         classes: LABEL_NAMES.len() as i64,
         parser_width: 0,
         top_down: [16, 32, 48, 64, 96, 128][..levels].to_vec(),
+        parser_down: [24, 32, 48, 64, 96, 128][..levels].to_vec(),
         encoder_sees_trunk: true,
     };
     (generator, flow, analysis)

@@ -86,6 +86,7 @@ pub fn train_personal(options: &TrainOptions, clips: &[Vec<Frame>], progress: &d
         rate: PREDICTOR_RATE,
         part: PREDICTOR_TIME,
         footage: Some(&footage),
+        ..analysis::FROM_NOTHING
     };
     analysis::train(&net, &heads, &predictor, &run)?;
     let mean = mean_latent(&model, &heads, &run)?;

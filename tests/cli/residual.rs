@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{clip, json, Room, DECODE, FRAMES, QUICK};
+use crate::{clip, json, Room, DECODE, FRAMES, QUICK, UNTUNED};
 
 #[test]
 fn a_residual_shows_what_the_numbers_miss_of_its_own_person_alone() {
@@ -21,9 +21,7 @@ fn a_residual_shows_what_the_numbers_miss_of_its_own_person_alone() {
     let psnr = |name: &str| json(&room.ok(&format!("evaluate crops.mkv {name} --json --quiet")))["psnr"].as_f64().unwrap();
     assert!(psnr("rich.mkv") > psnr("plain.mkv") + 3.0, "{} {}", psnr("plain.mkv"), psnr("rich.mkv"));
     // The same identity by its file is the same person; another one is not.
-    room.ok(&format!(
-        "enroll crops.mkv --aligned-input --frames 2 --pack pack.safetensors --tuning none -o ada.identity {QUICK}"
-    ));
+    room.ok(&format!("enroll crops.mkv --aligned-input --frames 2 --pack pack.safetensors -o ada.identity {UNTUNED} {QUICK}"));
     for (identity, same) in [("me", true), ("ada", false)] {
         let decode = |stream: &str, out: &str| {
             room.ok(&format!("decode {stream} --pack pack.safetensors --identity {identity}.identity -o {out} {DECODE}"));

@@ -6,7 +6,7 @@ use super::*;
 fn a_run_that_was_interrupted_and_resumed_writes_the_same_stream() {
     let room = Room::new("resume");
     let line = |output: &str, extra: &str| {
-        format!("encode crops.mkv --aligned-input --pack pack.safetensors -o {output} {QUICK} --tune-steps 450 {extra}")
+        format!("encode crops.mkv --aligned-input --pack pack.safetensors -o {output} {QUICK} --tune-steps 200 {extra}")
     };
     room.ok(&line("whole.effigy", ""));
     let kept = room.path("a.effigy.unfinished");
@@ -33,7 +33,7 @@ fn a_run_that_was_interrupted_and_resumed_writes_the_same_stream() {
 fn a_search_that_was_interrupted_goes_on_behind_the_segments_it_has_done() {
     let room = Room::new("segments");
     room.encode("-o first.effigy --save-identity me.identity");
-    room.clip("long.mkv", SIDE, 150);
+    room.clip("long.mkv", SIDE, 90);
     let line = |output: &str, extra: &str| {
         format!(
             "encode long.mkv --aligned-input --identity me.identity --pack pack.safetensors -o {output} {} {extra}",
@@ -55,7 +55,7 @@ fn a_search_that_was_interrupted_goes_on_behind_the_segments_it_has_done() {
     fs::rename(room.path("long.mkv"), room.path("mine.mkv")).unwrap();
     let (base, options) = (TimeBase { num: 1, den: 30000 }, WriteOptions::default());
     let mut writer = ClipWriter::create(room.path("long.mkv"), SIDE, SIDE, base, &options).unwrap();
-    for i in 0..150 {
+    for i in 0..90 {
         writer.write(i * TICKS, &Frame::filled(SIDE, SIDE, [i as u8; 3]).unwrap()).unwrap();
     }
     writer.finish().unwrap();

@@ -202,6 +202,7 @@ fn imported_checkpoints_become_a_pack_that_encodes_and_decodes() {
     let options = EncodeOptions {
         preset: Preset::Fast,
         tuning: Tuning::None,
+        tune_steps: Some(40),
         device: DeviceChoice::Cpu,
         precision: Precision::Single,
         threads: Some(1),

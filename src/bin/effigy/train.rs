@@ -8,7 +8,7 @@ use effigy::frame::{Frame, TimeBase};
 use effigy::media::{sheet, write_png, ClipWriter, WriteOptions};
 use effigy::progress::{check, Progress};
 use effigy::train::heads::{head_at, render, render_camera, sample, Camera, ClipSpec, Framing, Head, EXPRESSION_NAMES};
-use effigy::train::{train_pack, train_personal, TrainOptions};
+use effigy::train::{train_pack, train_parser, train_personal, TrainOptions};
 use effigy::{Error, Result};
 
 use crate::clip::{self, ClipArgs};
@@ -31,6 +31,7 @@ shift and scale as fractions of the picture, and the expression channels (0 to 1
 pub enum Command {
     Heads(HeadsArgs),
     Pack(PackArgs),
+    Parser(ParserArgs),
     Personal(PersonalArgs),
 }
 
@@ -107,6 +108,7 @@ pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
     match command {
         Command::Heads(args) => heads(args, reporter),
         Command::Pack(args) => pack(args, reporter),
+        Command::Parser(args) => parser(args, reporter),
         Command::Personal(args) => personal(args, reporter),
     }
 }
@@ -238,7 +240,6 @@ pub struct PackArgs {
     device: crate::common::DeviceArgs,
 }
 
-/// What all trainings have in common.
 /// An argument of the command line as a pack records it: folders stay private, for a pack may be passed on.
 fn bare(arg: &str) -> String {
     let path = Path::new(arg);
@@ -248,6 +249,7 @@ fn bare(arg: &str) -> String {
     }
 }
 
+/// What all trainings have in common.
 fn common(output: &Path, state: Option<&PathBuf>, device: &crate::common::DeviceArgs) -> Result<TrainOptions> {
     check_writable(output)?;
     if let Some(n) = device.threads {
@@ -281,6 +283,64 @@ fn pack(args: &PackArgs, reporter: &Reporter) -> Result<()> {
         ..common(&args.output, args.state.as_ref(), &args.device)?
     };
     train_pack(&options, reporter)?;
+    reporter.say(&format!("{}: done", args.output.display()));
+    Ok(())
+}
+
+const PARSER_EXAMPLES: &str = "\
+Examples:
+  effigy train parser --init pack.safetensors -o sharper.safetensors
+  effigy train parser --init pack.safetensors -o sharper.safetensors --images 12288 --steps 10000
+
+Training can be stopped and started again with the same arguments: it goes on from the state folder.";
+
+/// Go on with a pack's region parser alone: all other networks stay as they are
+#[derive(clap::Args)]
+#[command(after_help = PARSER_EXAMPLES)]
+pub struct ParserArgs {
+    /// Pack to start from
+    #[arg(long, value_name = "PACK")]
+    init: PathBuf,
+    /// Pack to write
+    #[arg(short, long, value_name = "PACK")]
+    output: PathBuf,
+    /// Folder of resumable state and loss log [default: the pack's name with .state]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Side of the heads, pixels: a power of two. Twice what the parser looks at tells on which side of an edge a pixel is
+    #[arg(long, value_name = "PIXELS", default_value_t = 256)]
+    size: i64,
+    /// Heads rendered ahead
+    #[arg(long, value_name = "N", default_value_t = 6144)]
+    images: usize,
+    /// Start of all randomness
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().seed, value_parser = clap::value_parser!(u64).range(..1 << 15))]
+    seed: u64,
+    /// Steps, 16 pictures each
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    steps: u64,
+    /// Minutes for the steps; the rate then falls in time [default: no limit]
+    #[arg(long, value_name = "MINUTES", value_parser = parse_minutes)]
+    minutes: Option<f64>,
+    /// Faults of cameras in a quarter of the pictures: 0 none, 1 all
+    #[arg(long, value_name = "0..1", default_value_t = TrainOptions::default().film, value_parser = parse_share)]
+    film: f32,
+    #[command(flatten)]
+    device: crate::common::DeviceArgs,
+}
+
+fn parser(args: &ParserArgs, reporter: &Reporter) -> Result<()> {
+    let options = TrainOptions {
+        init: Some(args.init.clone()),
+        size: args.size,
+        images: args.images,
+        seed: args.seed,
+        analysis_steps: args.steps,
+        minutes: args.minutes,
+        film: args.film,
+        ..common(&args.output, args.state.as_ref(), &args.device)?
+    };
+    train_parser(&options, reporter)?;
     reporter.say(&format!("{}: done", args.output.display()));
     Ok(())
 }
