@@ -106,7 +106,7 @@ mod tests {
         train("before.safetensors", "first.safetensors", 2).unwrap();
         train("first.safetensors", "second.safetensors", 2).unwrap();
         let look = |name: &str| {
-            let pack = Pack::load(&at(name)).unwrap();
+            let pack = Pack::load(at(name)).unwrap();
             let head = super::super::heads::render(&super::super::heads::sample(5), 32).frame;
             let Analysis::Built(net) = pack.analysis(Device::Cpu).unwrap() else { panic!("built") };
             let features = net.features(&to_tensor(&[&head], Device::Cpu).unwrap(), Kind::Float).unwrap();

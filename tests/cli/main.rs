@@ -322,6 +322,23 @@ fn what_each_number_does_is_drawn_and_listed() {
 }
 
 #[test]
+fn the_regions_of_crops_are_drawn_below_them() {
+    let room = Room::new("regions");
+    room.ok("pack regions pack.safetensors crops.mkv -o r.png --columns 3 --device cpu --quiet");
+    let drawn = effigy::media::read_png(room.path("r.png")).unwrap();
+    let crops = clip(&room.path("crops.mkv"));
+    let tile = |x: u32, y: u32| -> Vec<[u8; 3]> { (0..SIDE * SIDE).map(|i| drawn.pixel(x + i % SIDE, y + i / SIDE)).collect() };
+    let whole = |frame: &Frame| -> Vec<[u8; 3]> { (0..SIDE * SIDE).map(|i| frame.pixel(i % SIDE, i / SIDE)).collect() };
+    let places: Vec<_> = (0..3).map(|i| 2 + i * (SIDE + 2)).collect();
+    for (x, frame) in places.iter().zip([0, 1, 3]) {
+        assert_eq!(tile(*x, 2), whole(&crops[frame].1), "frame {frame}");
+        assert_ne!(tile(*x, SIDE + 4), whole(&crops[frame].1), "its regions");
+    }
+    Frame::filled(40, 30, [9; 3]).and_then(|wide| effigy::media::write_png(room.path("wide.png"), &wide, false)).unwrap();
+    room.fails("pack regions pack.safetensors wide.png -o out.png", 2, "aligned crops are square");
+}
+
+#[test]
 fn another_identity_is_driven_by_the_stream() {
     let room = Room::new("driven");
     room.encode("-o a.effigy");
@@ -595,7 +612,20 @@ fn the_demo_ends_with_the_path_of_a_page_that_holds_everything() {
 #[test]
 fn every_subcommand_teaches_by_example() {
     let room = Room::new("help");
-    for name in ["encode", "enroll", "decode", "inspect", "join", "align", "evaluate", "demo", "train heads", "train pack"] {
+    for name in [
+        "encode",
+        "enroll",
+        "decode",
+        "inspect",
+        "join",
+        "align",
+        "evaluate",
+        "demo",
+        "train heads",
+        "train pack",
+        "train parser",
+        "pack regions",
+    ] {
         let help = room.ok(&format!("{name} --help"));
         assert!(help.contains("Examples:") && help.contains(&format!("effigy {name}")), "{name}: {help}");
     }

@@ -21,6 +21,7 @@ mod join;
 mod output;
 mod pack;
 mod progress;
+mod regions;
 mod train;
 mod unfinished;
 

@@ -18,6 +18,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Measure(MeasureArgs),
     Channels(crate::channels::Args),
+    Regions(crate::regions::Args),
 }
 
 const IMPORT_EXAMPLES: &str = "\
@@ -108,6 +109,7 @@ pub fn run(command: &Command, reporter: &Reporter) -> Result<()> {
         Command::Verify(args) => run_verify(args, reporter),
         Command::Measure(args) => run_measure(args, reporter),
         Command::Channels(args) => crate::channels::run(args, reporter),
+        Command::Regions(args) => crate::regions::run(args, reporter),
     }
 }
 
