@@ -577,7 +577,7 @@ typedef struct {
      */
     int32_t aligned;
     /**
-     * Steps of the tuning; 0: the preset's.
+     * Steps of the tuning; the first fit of the latent takes no more. 0: the preset's.
      */
     uint64_t tune_steps;
     /**

@@ -37,8 +37,8 @@ pub struct FaceNetConfig {
     /// parser has a plainer path and whose predictor reads the trunk's last level: that one hardly sees lips and lids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_down: Vec<i64>,
-    /// Channels of a second such path, which the parser has for itself; `top_down` then ends at the predictor's level. Empty: there is but
-    /// one path.
+    /// Channels of a second such path, as many numbers, which the parser then reads in place of the first; of that one the levels below the predictor's are
+    /// left out. Empty: there is but one path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parser_down: Vec<i64>,
     /// Whether the encoder reads the trunk's last level and the picture's colours, 8 x 8, instead of the shared hidden layer: that one
@@ -378,4 +378,60 @@ fn normalised(x: &Tensor) -> Result<Tensor> {
     let x = x.f_to_kind(Kind::Float)?;
     let norm = x.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?.shift(1e-6)?.f_rsqrt()?;
     x.times(&norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn config() -> FaceNetConfig {
+        FaceNetConfig {
+            input: 128,
+            widths: vec![2, 3, 4, 5, 6, 7],
+            hidden: 8,
+            style_dim: 4,
+            identity_dim: 4,
+            classes: 5,
+            parser_width: 0,
+            top_down: vec![2, 3, 4, 5, 6, 7],
+            parser_down: vec![6, 3, 4, 5, 6, 7],
+            encoder_sees_trunk: false,
+        }
+    }
+
+    #[test]
+    fn with_a_path_for_the_parser_the_other_ends_where_the_predictor_reads() {
+        let random = |shape: &[i64]| Tensor::f_randn(shape, (Kind::Float, Device::Cpu)).unwrap();
+        let tensors: Vec<_> = config().tensors().into_iter().map(|(name, shape)| (name, random(&shape))).collect();
+        // 32 x 32 is level 2 of 128.
+        let has = |path: &str| tensors.iter().any(|(name, _)| *name == format!("{path}.side.weight"));
+        assert!(has("top_down.2") && !has("top_down.1") && !has("top_down.0") && has("parser_down.0"));
+        let images = random(&[2, 3, 128, 128]);
+        let see = |doubled: &str| {
+            let mut weights = Weights::new();
+            for (name, tensor) in &tensors {
+                weights.insert(name.clone(), tensor.scale(if name == doubled { 0.6 } else { 0.3 }).unwrap());
+            }
+            let net = FaceNet::new(config(), weights).unwrap();
+            let features = net.features(&images, Kind::Float).unwrap();
+            (net.predict(&features).unwrap().0, net.parse(&features).unwrap())
+        };
+        let (angles, regions) = see("");
+        assert_eq!((angles.size(), regions.size()), (vec![2, 2], vec![2, 5, 128, 128]));
+        // Each path moves what reads it, and nothing else.
+        for (name, predictor) in [("top_down.3.mix.weight", true), ("parser_down.3.mix.weight", false)] {
+            let (a, r) = see(name);
+            assert_eq!((a != angles, r != regions), (predictor, !predictor), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_that_do_not_fit_are_refused() {
+        assert!(config().check().is_ok());
+        let bad = |parser_down: &[i64]| FaceNetConfig { parser_down: parser_down.into(), ..config() }.check().is_err();
+        assert!(bad(&[2; 5]) && bad(&[2; 7]) && bad(&[2, 3, 0, 5, 6, 7]) && bad(&[2, 3, 5000, 5, 6, 7]));
+        let alone = FaceNetConfig { top_down: Vec::new(), parser_width: 4, ..config() };
+        assert!(alone.check().is_err(), "without the path of the predictor");
+    }
 }

@@ -3,8 +3,8 @@
 //! A crop follows the face, so the background moves in it, and 35 numbers cannot say how. Where the camera stands still, one picture of the
 //! background, the plate, is sent once, and the receiver lays the head over it.
 //!
-//! `regions` (which part of the face a pixel belongs to, by the pack's parser), `matte` (which part of a crop is the person), `estimate` (the plate, from a clip and its crops), `still` (the
-//! plate as bytes and back). Laying over: [`crate::decode::paste()`].
+//! `regions` (which part of the face a pixel belongs to, by the pack's parser), `matte` (which part of a crop is the person), `estimate`
+//! (the plate, from a clip and its crops), `still` (the plate as bytes and back). Laying over: [`crate::decode::paste()`].
 
 mod estimate;
 mod matte;
@@ -13,5 +13,5 @@ mod still;
 
 pub use estimate::{Estimate, PlateMaker};
 pub use matte::Matter;
-pub use regions::regions;
+pub use regions::Parser;
 pub use still::{compress, cover, decompress};

@@ -24,7 +24,7 @@ const OVERLAP: f64 = 1.0;
 
 /// What a stage of the analysis network trains, and on what.
 pub(super) struct Course<'a> {
-    /// Name of its files.
+    /// Name of its files, and of the network to people.
     pub name: &'static str,
     /// Which tensors move.
     pub moves: fn(&str) -> bool,
@@ -36,8 +36,10 @@ pub(super) struct Course<'a> {
     pub batch: i64,
     /// How much each of the parser's classes counts.
     pub classes: &'a [f32],
-    /// Whether regions are all that is judged; two of four batches are then as they were drawn, but for the mirror.
+    /// Whether regions are all that is judged.
     pub regions_alone: bool,
+    /// Whether two of four batches are as they were drawn, but for the mirror.
+    pub clean: bool,
     /// Footage of people whose identity numbers are unknown: every second batch, if there is any.
     pub footage: Option<&'a HeadSet>,
 }
@@ -51,6 +53,7 @@ pub(super) const FROM_NOTHING: Course = Course {
     batch: 32,
     classes: &CLASSES,
     regions_alone: false,
+    clean: false,
     footage: None,
 };
 
@@ -63,6 +66,7 @@ pub(super) const PARSER: Course = Course {
     batch: 16,
     classes: &[1.0; 12],
     regions_alone: true,
+    clean: true,
     footage: None,
 };
 
@@ -160,7 +164,7 @@ pub(super) fn train(net: &FaceNet, heads: &HeadSet, course: &Course, run: &Run) 
         // Two steps on each set in turn: of both, one goes through the camera model.
         let (batch, known) = match course.footage {
             Some(footage) if step & 2 != 0 => (seen(footage, net, (course.batch, false), step, run)?.0, false),
-            _ => seen(heads, net, (course.batch, course.regions_alone && step & 2 != 0), step, run)?,
+            _ => seen(heads, net, (course.batch, course.clean && step & 2 != 0), step, run)?,
         };
         let (loss, parts) = losses(net, &batch, known, course, run.kind)?;
         adam.step(&loss, course.rate * schedule(step, pace.share(step)))?;

@@ -4,7 +4,7 @@
 //! skin tones and ages. A pair of heads is one person twice: the encoder reads the first, the generator draws the second with its
 //! true numbers, nothing is tuned.
 
-use super::data::{Batch, HeadSet};
+use super::data::{head, Batch, HeadSet};
 use super::generator::Model;
 use super::heads::{self, slot, EXPRESSION_NAMES, LABEL_NAMES};
 use crate::error::{Error, Result};
@@ -130,7 +130,7 @@ fn look(model: &Model, sources: &Batch, targets: &Batch, seen: &mut Seen) -> Res
 
 /// Compares the regions found in the second pictures of `persons` with the true ones.
 fn parse(net: &FaceNet, persons: &[i64], seen: &mut Seen) -> Result<()> {
-    let draw = |i: &i64| heads::render(&heads::pair(UNSEEN + *i as u64).1, PARSED);
+    let draw = |i: &i64| heads::render(&head(UNSEEN, 2 * *i as usize + 1), PARSED);
     let drawn: Vec<_> = persons.par_iter().map(draw).collect();
     let (side, classes) = (i64::from(PARSED), LABEL_NAMES.len() as i64);
     for picture in &drawn {
@@ -249,5 +249,19 @@ mod tests {
         let source = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![0.8, 0.6]];
         let seen = Seen { drawn: vec![vec![0.9, 0.1], vec![0.7, 0.7], vec![0.8, 0.6]], source, ..Seen::default() };
         assert_eq!([0, 1, 2].map(|i| is_found(i, &seen)), [true, false, true]);
+    }
+
+    #[test]
+    fn every_pixel_of_the_second_pictures_is_counted_once_by_its_true_class() {
+        let pack = crate::pack::fixture::tiny(1).unwrap();
+        let Analysis::Built(net) = pack.analysis(Device::Cpu).unwrap() else { panic!("built") };
+        let mut seen = Seen::default();
+        no_grad(|| parse(&net, &[0, 3], &mut seen)).unwrap();
+        let n = LABEL_NAMES.len();
+        for (person, table) in [0, 3].into_iter().zip(&seen.confusion) {
+            let labels = heads::render(&heads::pair(UNSEEN + person).1, PARSED).labels;
+            let count = |class: usize| labels.iter().filter(|l| usize::from(**l) == class).count() as i64;
+            assert!((0..n).all(|class| table[class * n..(class + 1) * n].iter().sum::<i64>() == count(class)), "{person}");
+        }
     }
 }

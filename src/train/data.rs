@@ -200,7 +200,7 @@ pub fn film(images: &Tensor, seed: u64, strength: f32) -> Result<Tensor> {
 
 /// Of each four neighbours the label that most of them have; between two that have two each the first in an order that turns round from
 /// cell to cell, so that no region is moved or grows.
-fn shrink_labels(labels: &[u8], half: usize) -> Vec<u8> {
+pub(super) fn shrink_labels(labels: &[u8], half: usize) -> Vec<u8> {
     let side = 2 * half;
     let vote = |i: usize| {
         let (y, x) = (i / half, i % half);

@@ -38,7 +38,7 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Pictures per step of the generator; half as many above 128 pixels.
     pub batch: i64,
-    /// Steps of the analysis network, 32 pictures each.
+    /// Steps of the analysis network, 32 pictures each; of its parser alone, 16 each.
     pub analysis_steps: u64,
     /// Steps of generator, pose flow and encoder.
     pub generator_steps: u64,
@@ -129,10 +129,20 @@ fn configs(size: i64) -> (GeneratorConfig, RowFlowConfig, FaceNetConfig) {
         classes: LABEL_NAMES.len() as i64,
         parser_width: 0,
         top_down: [16, 32, 48, 64, 96, 128][..levels].to_vec(),
-        parser_down: [24, 32, 48, 64, 96, 128][..levels].to_vec(),
+        parser_down: Vec::new(),
         encoder_sees_trunk: true,
     };
-    (generator, flow, analysis)
+    (generator, flow, FaceNetConfig { parser_down: parser_path(&analysis), ..analysis })
+}
+
+/// Least channels of the finest level of the parser's own path: edges are found there.
+const FINEST: i64 = 24;
+
+/// Channels of a path that the parser of such a network has for itself.
+pub(super) fn parser_path(net: &FaceNetConfig) -> Vec<i64> {
+    let mut widths = net.top_down.clone();
+    widths.iter_mut().take(1).for_each(|finest| *finest = FINEST.max(*finest));
+    widths
 }
 
 /// Trains and writes a pack; continues from `options.state` if it holds an unfinished run with the same options.
@@ -255,7 +265,7 @@ struct Kept {
 /// The networks before the first step.
 fn begin(options: &TrainOptions) -> Result<Begin> {
     let device = options.device;
-    let (cfg, flow_cfg, net_cfg) = configs(options.size);
+    let (cfg, flow_cfg, mut net_cfg) = configs(options.size);
     let Some(path) = &options.init else {
         let table = channels::reserve(&cfg);
         let mut net = init::facenet(&net_cfg, device)?;
@@ -269,6 +279,10 @@ fn begin(options: &TrainOptions) -> Result<Begin> {
         return Err(Error::Unsupported(format!("pack {}: training goes on only from packs that it made", config.name)));
     };
     let old = pack.generator(device)?;
+    if old_net.config().parser_down.is_empty() {
+        // Its parser is worth more than a path for it alone that begins at random; `parser` adds one later.
+        net_cfg.parser_down.clear();
+    }
     if options.grow {
         return grown(options, &pack, &old, old_flow, old_net);
     }

@@ -3,7 +3,7 @@
 //! Input: a folder, the side and the first seed of the heads. Files: `heads.key` (side, seed and a hash of what the renderer
 //! draws now), `heads.pictures` and `heads.labels` (bytes, one head after the other). Another key begins anew.
 
-use super::data::head;
+use super::data::{head, shrink_labels};
 use super::heads;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -115,13 +115,13 @@ impl Store {
     }
 }
 
-/// Side, seed, and a hash of a few heads as the renderer draws them now: pictures of another renderer must not be mixed in.
+/// Side, seed, and a hash of a few heads as they are drawn, and their labels made small, now: others must not be mixed in.
 fn key(side: i64, seed: u64) -> String {
     let mut hash = Sha256::new();
     for i in 0..WITNESSES {
         let picture = heads::render(&head(seed, i), WITNESS_SIDE);
         hash.update(&picture.frame.data);
-        hash.update(&picture.labels);
+        hash.update(shrink_labels(&picture.labels, WITNESS_SIDE as usize / 2));
     }
     let hash: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
     format!("side {side} seed {seed} renderer {hash}\n")

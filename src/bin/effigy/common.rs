@@ -160,7 +160,8 @@ pub struct FitArgs {
     /// What of the generator is fitted to the person; the fitted weights are part of the identity
     #[arg(long, value_enum, value_name = "TUNING", default_value = "joint")]
     pub tuning: TuningArg,
-    /// Steps of the tuning, and most of the first fit of the latent [default: the preset's: 1200, 3000 or 18000; with --tuning pivotal at most 1050]
+    /// Steps of the tuning; the first fit of the latent, also with --tuning none, takes no more [default: the preset's: 1200, 3000 or 18000; with --tuning pivotal
+    /// at most 1050]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     pub tune_steps: Option<u64>,
     /// Most bytes of the identity; fewer cost likeness [default: 150000]

@@ -6,7 +6,7 @@ use effigy::frame::Frame;
 use effigy::media::{draw_text, sheet, write_png, ClipReader, ReadOptions};
 use effigy::pack::Pack;
 use effigy::progress::{check, Progress};
-use effigy::scene::regions;
+use effigy::scene::Parser;
 use effigy::{Error, Result};
 
 use crate::common::DeviceArgs;
@@ -41,8 +41,8 @@ pub struct Args {
 
 /// Height of the row that names the colours, pixels.
 const LEGEND: u32 = 13;
-/// Share of a region's colour, of 256.
-const COVER: u32 = 140;
+/// Opacity of a region's colour, of 256.
+const OPACITY: u32 = 140;
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let inputs: Vec<&Path> = std::iter::once(&args.pack).chain(&args.crops).map(PathBuf::as_path).collect();
@@ -52,14 +52,14 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
         tch::set_num_threads(i32::from(n));
     }
     let pack = Pack::load(&args.pack)?;
-    let mut rows = Vec::new();
+    let parser = Parser::new(&pack, args.device.device, args.device.precision.into())?;
+    let mut rows: Vec<Vec<Frame>> = Vec::new();
     reporter.begin("find regions", args.crops.len() as u64);
     for (i, path) in args.crops.iter().enumerate() {
-        check(reporter)?;
-        let crops = spread(path, args.columns)?;
-        let found = regions(&pack, &crops, args.device.device, args.device.precision.into())?;
-        rows.push(crops.clone());
-        rows.push(crops.iter().zip(&found).map(|(crop, classes)| coloured(crop, classes)).collect::<Result<_>>()?);
+        let crops = spread(path, args.columns, reporter)?;
+        let found = parser.regions(&crops)?;
+        let coloured = crops.iter().zip(&found).map(|(crop, classes)| coloured(crop, classes)).collect::<Result<_>>()?;
+        rows.extend([crops, coloured]);
         reporter.advance(i as u64 + 1, "");
     }
     reporter.end();
@@ -72,10 +72,11 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
 }
 
 /// `count` frames spread over the clip, or all of a shorter one; never holds more than thrice as many.
-fn spread(path: &Path, count: u64) -> Result<Vec<Frame>> {
+fn spread(path: &Path, count: u64, progress: &dyn Progress) -> Result<Vec<Frame>> {
     let count = count as usize;
     let (mut kept, mut every): (Vec<Frame>, usize) = (Vec::new(), 1);
     for (i, timed) in ClipReader::open(path, &ReadOptions::default())?.enumerate() {
+        check(progress)?;
         let frame = timed?.frame;
         if frame.width != frame.height {
             let what = format!("{} x {}: aligned crops are square (`effigy align` makes them)", frame.width, frame.height);
@@ -121,7 +122,7 @@ fn colour(class: u8) -> [u8; 3] {
 fn coloured(crop: &Frame, classes: &[u8]) -> Result<Frame> {
     let pixel = |(rgb, class): (&[u8], &u8)| {
         let grey = (u32::from(rgb[0]) + 2 * u32::from(rgb[1]) + u32::from(rgb[2])) / 4;
-        colour(*class).map(|c| ((u32::from(c) * COVER + grey * (256 - COVER)) / 256) as u8)
+        colour(*class).map(|c| ((u32::from(c) * OPACITY + grey * (256 - OPACITY)) / 256) as u8)
     };
     Frame::new(crop.width, crop.height, crop.data.chunks_exact(3).zip(classes).flat_map(pixel).collect())
 }
@@ -139,7 +140,7 @@ fn legend(labels: &[String], width: u32) -> Result<Frame> {
     }
     let mut out = Frame::filled(width, (line + 1) * LEGEND, [48; 3])?;
     for (class, (label, (x, y))) in labels.iter().zip(places).enumerate() {
-        // A box that the font has for signs it does not know, filled.
+        // A square of the class's colour.
         for (dx, dy) in (0..8).flat_map(|dy| (0..8).map(move |dx| (dx, dy))) {
             if x + dx < width {
                 let at = 3 * ((y + 2 + dy) * width + x + dx) as usize;

@@ -307,17 +307,14 @@ pub struct ParserArgs {
     /// Folder of resumable state and loss log [default: the pack's name with .state]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Side of the heads, pixels: a power of two. Twice what the parser looks at tells on which side of an edge a pixel is
-    #[arg(long, value_name = "PIXELS", default_value_t = 256)]
-    size: i64,
-    /// Heads rendered ahead
+    /// Heads rendered ahead, at twice the side that the parser looks at
     #[arg(long, value_name = "N", default_value_t = 6144)]
     images: usize,
     /// Start of all randomness
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().seed, value_parser = clap::value_parser!(u64).range(..1 << 15))]
     seed: u64,
     /// Steps, 16 pictures each
-    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Minutes for the steps; the rate then falls in time [default: no limit]
     #[arg(long, value_name = "MINUTES", value_parser = parse_minutes)]
@@ -332,7 +329,6 @@ pub struct ParserArgs {
 fn parser(args: &ParserArgs, reporter: &Reporter) -> Result<()> {
     let options = TrainOptions {
         init: Some(args.init.clone()),
-        size: args.size,
         images: args.images,
         seed: args.seed,
         analysis_steps: args.steps,

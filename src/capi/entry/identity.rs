@@ -33,7 +33,7 @@ pub struct EnrollerSettings {
     pub preset: i32,
     /// Not 0: pictures are aligned crops already, of exactly the pack's resolution. Usual: 0.
     pub aligned: i32,
-    /// Steps of the tuning; 0: the preset's.
+    /// Steps of the tuning; the first fit of the latent takes no more. 0: the preset's.
     pub tune_steps: u64,
     /// Start of all randomness: same seed, same machine, same result.
     pub seed: u64,
