@@ -547,15 +547,6 @@ fn it_starts_in_an_empty_environment() {
 }
 
 #[test]
-fn the_pack_of_the_environment_is_used() {
-    let room = Room::new("variable");
-    room.encode("-o a.effigy");
-    let line = format!("decode a.effigy -o b.mkv {DECODE}");
-    let out = room.command(&line).env("EFFIGY_PACK", room.path("pack.safetensors")).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-}
-
-#[test]
 fn heads_are_drawn_with_their_ground_truth() {
     let room = Room::new("heads");
     room.ok("train heads -o sheet.png --rows 1 --columns 2 --size 32 --clip head.mkv --frames 3 --truth head.csv --quiet");

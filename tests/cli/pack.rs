@@ -1,4 +1,4 @@
-//! `effigy pack`: what its numbers do and its parser finds, drawn.
+//! Packs: where they are found; what their numbers do and their parser finds, drawn (`effigy pack`).
 
 use super::*;
 
@@ -43,4 +43,13 @@ fn what_each_number_does_is_drawn_and_listed() {
     // 34 cells in rows of four: three tiles and a name each.
     assert_eq!((mean.width, mean.height), (4 * (3 * 33 + 1 + 6) + 6, 9 * (11 + 32 + 3 + 6) + 6));
     assert_ne!(mean, own);
+}
+
+#[test]
+fn the_pack_of_the_environment_is_used() {
+    let room = Room::new("variable");
+    room.encode("-o a.effigy");
+    let line = format!("decode a.effigy -o b.mkv {DECODE}");
+    let out = room.command(&line).env("EFFIGY_PACK", room.path("pack.safetensors")).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
