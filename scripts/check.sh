@@ -51,22 +51,13 @@ lint() {
     done
 }
 
-# What takes minutes and needs networks or the Python decoder, and the documentation's examples, are run in the sets `none` and default alone: the code is
-# the same in those between.
+# All tests are run in the sets `none` and default; in those between, whose code is the same, the library's own.
 tests() {
-    local args target name
+    local args
     read -ra args < <(features "$1"; echo)
     case $1 in
         none | default) ;;
-        *)
-            args+=(--lib)
-            for target in tests/*.rs tests/*/main.rs; do
-                name=${target#tests/}
-                name=${name%/main.rs}
-                name=${name%.rs}
-                case $name in parity | published | reference | stages) ;; *) args+=(--test "$name") ;; esac
-            done
-            ;;
+        *) args+=(--lib) ;;
     esac
     cargo test --no-fail-fast "${args[@]}"
 }

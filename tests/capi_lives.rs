@@ -17,7 +17,7 @@ use room::*;
 
 /// Cycles; EFFIGY_LIVES sets more for a long run by hand.
 fn lives() -> usize {
-    std::env::var("EFFIGY_LIVES").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
+    std::env::var("EFFIGY_LIVES").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
 /// Resident memory of the process, bytes.
@@ -57,8 +57,8 @@ fn handles_that_are_made_and_ended_again_and_again_leave_nothing() {
         }
         unsafe { effigy_decoder_free(decoder) };
     });
-    // One life's pack and decoder hold more than 200 kB: 40 of them that stay would show.
-    assert!(least < 4 << 20, "at least {least} bytes more after each {} lives", lives());
+    // One life's pack and decoder hold more than 200 kB: 20 of them that stay would show.
+    assert!(least < 2 << 20, "at least {least} bytes more after each {} lives", lives());
 }
 
 /// Half as many, since an encoder learns its person first.

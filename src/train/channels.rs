@@ -47,10 +47,14 @@ fn region(name: &str) -> &'static str {
     }
 }
 
+/// Heads that the sensitivities are measured on, unless a step of the training sees fewer.
+const LOOKED_AT: i64 = 8;
+
 /// Gamma by forward differences: the perceptual change per unit of alpha, averaged over rising offsets, identities and poses.
 pub(super) fn measure(channels: &mut [Channel], model: &Model, heads: &HeadSet, run: &Run) -> Result<()> {
     let offsets = [0.0f64, 0.25, 0.5, 0.75, 1.0];
-    let mut batch = heads.pick(&heads.draw(0, run.options.seed ^ 0x5E45, 8)?, run.options.size, run.device)?;
+    let count = run.options.batch.min(LOOKED_AT);
+    let mut batch = heads.pick(&heads.draw(0, run.options.seed ^ 0x5E45, count)?, run.options.size, run.device)?;
     let w_plus = no_grad(|| model.generator.broadcast(&model.w(&batch.images, run.kind)?, None))?;
     let weights = region_weights(&batch.labels)?;
     run.progress.begin("measure index sensitivity", channels.len() as u64);
@@ -60,7 +64,7 @@ pub(super) fn measure(channels: &mut [Channel], model: &Model, heads: &HeadSet, 
             let mut previous = None;
             let mut total = 0.0;
             for offset in offsets {
-                batch.expression = Tensor::f_zeros([8, model.channels.len() as i64], (tch::Kind::Float, run.device))?;
+                batch.expression = Tensor::f_zeros([count, model.channels.len() as i64], (tch::Kind::Float, run.device))?;
                 let _ = batch.expression.f_select(1, i as i64)?.f_fill_(offset)?;
                 let seen = model.net.features(&model.render(&w_plus, &batch, run.options.size, run.kind)?, run.kind)?;
                 if let Some(before) = &previous {

@@ -193,8 +193,10 @@ fn a_clip_keeps_its_sound_in_time_with_its_pictures() {
         assert!(command.arg(name).current_dir(&room.0).status().unwrap().success());
     }
     let frame = TICKS as f64 / 30_000.0;
+    room.encode("-o first.effigy --save-identity me.identity");
+    let quick = QUICK.replace("fast", "live");
     let encode = |clip: &str, rest: &str| {
-        room.ok(&format!("encode {clip} --aligned-input --pack pack.safetensors {QUICK} {UNTUNED} {rest}"));
+        room.ok(&format!("encode {clip} --aligned-input --pack pack.safetensors --identity me.identity {quick} {rest}"));
     };
     // The second one begins with frame 6, at 0.2 s.
     for (clip, rest, begins) in [
