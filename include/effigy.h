@@ -20,7 +20,7 @@
 /**
  * Version of the C interface. It grows when a function is added and its first part when one changes: `major * 1000 + minor`.
  */
-#define EFFIGY_ABI_VERSION 1003
+#define EFFIGY_ABI_VERSION 1004
 
 /**
  * Most bytes of a packet.
@@ -552,6 +552,16 @@ typedef struct {
      * For later versions; 0. Since version 1.3.
      */
     uint32_t reserved_too;
+    /**
+     * Microseconds that `effigy_encoder_send` may take. What is left of them after `search_steps` steps is spent on more of them, up to 16: on a fast machine faces come nearer.
+     * What is found depends on how fast the machine is, then, and it is always busy. About two thirds of the distance of two frames leave room for what else there is to do.
+     * 0: no more steps, as with `search_steps` 0. At most 1000000. Usual: 0. Since version 1.4.
+     */
+    uint32_t frame_budget_us;
+    /**
+     * For later versions; 0. Since version 1.4.
+     */
+    uint32_t reserved_last;
 } effigy_encoder_settings;
 
 /**

@@ -149,6 +149,7 @@ fn both_elements_are_listed_with_their_properties() {
                 "intra-interval",
                 "smoothing",
                 "search-steps",
+                "frame-budget",
                 "inline-identity",
                 "repeat-header",
                 "device",

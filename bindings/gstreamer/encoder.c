@@ -108,6 +108,7 @@ static effigy_status make_encoder(GstEffigyEnc *self)
     settings.inline_identity = self->used.inline_identity;
     settings.smoothing = self->used.smoothing;
     settings.search_steps = self->used.search_steps;
+    settings.frame_budget_us = self->used.frame_budget;
     settings.residual_bytes = self->used.residual_bytes;
     self->base_pts = GST_CLOCK_TIME_NONE;
     self->since_key = 0;

@@ -9,7 +9,7 @@ G_BEGIN_DECLS
 typedef struct {
     gboolean aligned, inline_identity, repeat_header;
     gfloat quality, smoothing, residual_bytes;
-    guint redundancy, frames_per_packet, intra_interval, search_steps;
+    guint redundancy, frames_per_packet, intra_interval, search_steps, frame_budget;
 } effigy_gst_choices;
 
 typedef struct {

@@ -11,6 +11,7 @@ enum {
     PROPERTY_INTRA_INTERVAL,
     PROPERTY_SMOOTHING,
     PROPERTY_SEARCH_STEPS,
+    PROPERTY_FRAME_BUDGET,
     PROPERTY_RESIDUAL_BYTES,
     PROPERTY_INLINE_IDENTITY,
     PROPERTY_REPEAT_HEADER
@@ -70,6 +71,9 @@ static void set_property(GObject *object, guint number, const GValue *value, GPa
     case PROPERTY_SEARCH_STEPS:
         chosen->search_steps = g_value_get_uint(value);
         break;
+    case PROPERTY_FRAME_BUDGET:
+        chosen->frame_budget = g_value_get_uint(value);
+        break;
     case PROPERTY_RESIDUAL_BYTES:
         chosen->residual_bytes = g_value_get_float(value);
         break;
@@ -117,6 +121,9 @@ static void get_property(GObject *object, guint number, GValue *value, GParamSpe
         break;
     case PROPERTY_SEARCH_STEPS:
         g_value_set_uint(value, chosen->search_steps);
+        break;
+    case PROPERTY_FRAME_BUDGET:
+        g_value_set_uint(value, chosen->frame_budget);
         break;
     case PROPERTY_RESIDUAL_BYTES:
         g_value_set_float(value, chosen->residual_bytes);
@@ -175,6 +182,10 @@ static void install_properties(GObjectClass *gobject_class)
                                     g_param_spec_uint("search-steps", "Search steps",
                                                       "Most steps of the search per frame, each of which draws the face four times; 0: read by a network alone",
                                                       0, 16, usual.search_steps, ready));
+    g_object_class_install_property(gobject_class, PROPERTY_FRAME_BUDGET,
+                                    g_param_spec_uint("frame-budget", "Frame budget",
+                                                      "Microseconds that a frame may take: what is left of them is spent on more steps; 0: no more",
+                                                      0, 1000000, usual.frame_budget_us, ready));
     g_object_class_install_property(gobject_class, PROPERTY_RESIDUAL_BYTES,
                                     g_param_spec_float("residual-bytes", "Residual bytes",
                                                        "Bytes a frame, on average, for a slow picture of what the numbers miss; 0: none", 0.0f, 200.0f,
@@ -222,6 +233,7 @@ static void effigy_gst_enc_init(GstEffigyEnc *self)
     self->chosen.quality = usual.quality;
     self->chosen.smoothing = usual.smoothing;
     self->chosen.search_steps = usual.search_steps;
+    self->chosen.frame_budget = usual.frame_budget_us;
     self->chosen.residual_bytes = usual.residual_bytes;
     self->chosen.redundancy = usual.redundancy;
     self->chosen.frames_per_packet = usual.frames_per_packet;

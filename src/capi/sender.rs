@@ -6,6 +6,7 @@ use crate::decode::DecodeOptions;
 use crate::frame::TimedFrame;
 use crate::pack::Pack;
 use crate::Result;
+use std::time::Duration;
 
 /// What a caller chooses.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct SendOptions {
     pub smoothing: f32,
     /// Most steps of the search per frame.
     pub steps: u32,
+    /// What a frame may take in all, if further steps are wanted; else zero.
+    pub budget: Duration,
     /// Bytes a frame of the residual; 0: none.
     pub residual: f32,
     /// Where to compute.
@@ -58,6 +61,7 @@ const MOST_WAITING: usize = 1024;
 mod present {
     use super::*;
     use crate::bitstream::{set_quality, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
+    use crate::encode::pace::Lasting;
     use crate::encode::{AlignedFrame, LiveFrame, LiveOptions, LiveReader, LiveResidual};
     use crate::frame::TimeBase;
     use crate::progress::Progress;
@@ -65,6 +69,7 @@ mod present {
     use std::collections::VecDeque;
     use std::io::Write;
     use std::sync::{Arc, Mutex};
+    use std::time::Instant;
 
     /// What reads the numbers.
     enum Eye {
@@ -77,6 +82,8 @@ mod present {
     pub struct Sender {
         eye: Eye,
         residual: Option<LiveResidual>,
+        /// How long frames take once their numbers are known.
+        after: Lasting,
         /// Frames written.
         frames: u64,
         writer: StreamWriter<Outbox>,
@@ -124,7 +131,19 @@ mod present {
             let residual =
                 residual.map(|bytes| LiveResidual::new(pack, &person.identity, bytes, &options.computing)).transpose()?;
             let (header, packets) = (front, VecDeque::new());
-            Ok(Sender { eye, residual, frames: 0, writer, outbox, header, camera, first: None, last: None, packets })
+            Ok(Sender {
+                eye,
+                residual,
+                after: Lasting::default(),
+                frames: 0,
+                writer,
+                outbox,
+                header,
+                camera,
+                first: None,
+                last: None,
+                packets,
+            })
         }
 
         /// The front of the stream: what a receiver needs once, by a safe way.
@@ -157,7 +176,8 @@ mod present {
             if self.packets.len() >= MOST_WAITING {
                 return Err(Error::Limit(format!("{MOST_WAITING} packets wait: receive them before the next frame")));
             }
-            let seen = self.eye.read(timed)?;
+            let seen = self.eye.read(timed, self.after.time())?;
+            let read = Instant::now();
             self.writer.write_frame(&seen.record)?;
             self.last = Some(seen.record.pts);
             let first = *self.first.get_or_insert(seen.record.pts);
@@ -167,6 +187,7 @@ mod present {
                 // The frame is on its way.
                 log::warn!("no residual for frame {}: {e}", self.frames - 1);
             }
+            self.after.hear(read.elapsed());
             Ok(seen.confidence)
         }
 
@@ -220,6 +241,7 @@ mod present {
             let live = LiveOptions {
                 smoothing: options.smoothing,
                 steps: options.steps,
+                budget: options.budget,
                 device: options.computing.device,
                 precision: options.computing.precision,
                 threads: options.computing.threads,
@@ -234,16 +256,21 @@ mod present {
             Err(Error::Unsupported("this build has no alignment (feature encode): give aligned crops".into()))
         }
 
-        fn read(&mut self, timed: TimedFrame) -> Result<LiveFrame> {
+        /// Reads a frame whose handling takes `aside` after that.
+        fn read(&mut self, timed: TimedFrame, aside: Duration) -> Result<LiveFrame> {
             match self {
                 Eye::Crops(reader) => {
+                    reader.leave(aside);
                     let crop = AlignedFrame::whole(timed.pts, timed.frame, false);
                     let params = reader.read(&crop)?;
                     let record = crate::bitstream::FrameRecord { pts: crop.pts, params, placement: Some(crop.placement) };
                     Ok(LiveFrame { record, confidence: 1.0, seen: reader.seen(), crop: crop.frame })
                 }
                 #[cfg(feature = "encode")]
-                Eye::Camera(encoder) => encoder.push(&timed),
+                Eye::Camera(encoder) => {
+                    encoder.leave(aside);
+                    encoder.push(&timed)
+                }
             }
         }
     }

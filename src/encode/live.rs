@@ -1,19 +1,18 @@
-//! Live encoder: one camera frame in, its numbers and placement out, at once.
+//! Live reader: one aligned crop in, its numbers out, at once.
 //!
-//! Input: camera frames of an enrolled person, in order (or aligned crops, for [`LiveReader`]). Output: yaw, pitch, roll in degrees,
-//! alpha, and the crop's placement in camera pixels. Alignment, then one or a few steps of `newton` from where the last frame ended; one
+//! Input: aligned crops of an enrolled person, in order. Output: yaw, pitch, roll in degrees, and
+//! alpha. One or a few steps of `newton` from where the last frame ended; one
 //! pass of the analysis network and the linear map of `start` say where to begin, at first and when the face is lost, and so does the nearest of
 //! the renders that the map was learned from where it is nearer than the last frame's. No frame waits for another. Source: ours.
 
-use super::album::Album;
 use super::crops::Crops;
-use super::loss::Prior;
+use super::follower::{Follower, MOST_STEPS};
 use super::model::from_table;
-use super::newton::{self, Aim, Effort, Newton};
+use super::newton::{self, Newton};
+use super::pace::Lasting;
 use super::place::Misplaced;
 use super::search::UNSURE;
 use super::start::{self, Start};
-use super::strange::{Strange, STRANGE};
 use super::{AlignedFrame, Bench, EncodeOptions};
 use crate::bitstream::{FrameRecord, Identity};
 use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision, Renderer};
@@ -24,31 +23,13 @@ use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
 use crate::random::Rng;
+use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
 /// Share of the last frame's numbers that the smoother keeps, unless said otherwise.
 pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
 pub const LIVE_STEPS: u32 = 1;
-
-/// Confidence of the alignment from which on a crop is moved by what the reader finds, and the share of it that is made good at once.
-#[cfg(feature = "encode")]
-const SURE: f32 = 0.5;
-#[cfg(feature = "encode")]
-const PLACE_GAIN: f64 = 0.5;
-/// Nothing is gained beyond.
-const MOST_STEPS: u32 = 16;
-/// Derivatives that are measured anew with each step.
-const COLUMNS: i64 = 3;
-/// A picture is near enough when its error is so many times the least of late.
-const NEAR: f64 = 1.15;
-/// Frames after which the linear map is asked again, whether or not the search has lost the face.
-const ASK_AGAIN: u64 = 25;
-/// A face that is less alike ([`Newton::unlike`]) is out of place, or nearly somebody else's: tuned people have up to 0.08, in much dimmer light 0.16.
-const CLEAR: f64 = 0.2;
-/// A picture is lost when its error is so many times the least of late; that floor rises by this share per frame.
-const LOST: f64 = 2.0;
-const FLOOR_RISE: f64 = 1.02;
 
 /// Settings of the live encoder.
 #[derive(Clone, Debug)]
@@ -59,6 +40,9 @@ pub struct LiveOptions {
     /// Most steps of the search per frame, 0 to 16: each draws the face four times. A second one, which only frames that are far off make, helps lively faces. 0: the numbers are read by a network
     /// alone, which costs a few milliseconds and is far less like the person.
     pub steps: u32,
+    /// Time that a frame may take. What is left of it after `steps` steps is spent on more of them, up to 16, whatever they gain: on a fast machine
+    /// faces come nearer, and what is found depends on how fast it is. Zero: no more.
+    pub budget: Duration,
     /// Where to compute.
     pub device: DeviceChoice,
     /// Number format of the convolutions.
@@ -74,6 +58,7 @@ impl Default for LiveOptions {
         LiveOptions {
             smoothing: LIVE_SMOOTHING,
             steps: LIVE_STEPS,
+            budget: Duration::ZERO,
             device: DeviceChoice::default(),
             precision: Precision::default(),
             threads: None,
@@ -109,57 +94,10 @@ pub struct LiveReader {
     rest: FrameParams,
     last: Option<FrameParams>,
     seen: bool,
-}
-
-/// What goes from frame to frame along with the face.
-#[derive(Debug)]
-struct Follower {
-    newton: Newton,
-    weights: Tensor,
-    /// The same for the question where the face sits.
-    face: Tensor,
-    /// By how much the last crop seemed to sit beside its place; asked only where `placing`.
-    beside: Option<Misplaced>,
-    placing: bool,
-    /// Most steps per frame.
-    steps: u64,
-    /// Whether the last crop showed the person where they are drawn.
-    clear: bool,
-    /// When a picture shows somebody else; None for an identity without tuned weights.
-    strange: Option<Strange>,
-    /// The least error of late.
-    floor: f64,
-    frames: u64,
-}
-
-impl Follower {
-    /// The row `[1, 34]` of a crop `[1, 3, R, R]`, if it shows the person; `guess` tells where to begin if that is asked for, and so does `album`.
-    fn follow(&mut self, image: &Tensor, guess: impl FnOnce() -> Result<Tensor>, album: &Album) -> Result<Option<Tensor>> {
-        let aim = Aim::new(image, &self.weights)?;
-        if self.frames.is_multiple_of(ASK_AGAIN) || self.newton.error(&aim)? > LOST * self.floor {
-            self.newton.consider(&aim, &guess()?)?;
-        }
-        self.newton.recall(&aim, album)?;
-        let effort = Effort { steps: self.steps, columns: COLUMNS, enough: NEAR * self.floor };
-        let error = self.newton.approach(&aim, &effort)?;
-        let face = Aim::new(image, &self.face)?;
-        // Without tuned weights nobody is drawn as they are.
-        let unlike = self.strange.map_or(Ok(0.0), |_| self.newton.unlike(&face))?;
-        let like = self.strange.is_none_or(|limit| !limit.is(error, unlike));
-        self.clear = like && unlike < CLEAR;
-        self.beside = match self.placing && like {
-            true => Some(Misplaced::of(super::place::beside(&self.newton, &face)?, error)),
-            false => None,
-        };
-        if !like {
-            // Nobody is to become somebody else bit by bit.
-            self.newton.restart();
-            return Ok(None);
-        }
-        self.floor = if self.frames == 0 { error } else { error.min(self.floor * FLOOR_RISE) };
-        self.frames += 1;
-        Ok(Some(self.newton.row().shallow_clone()))
-    }
+    budget: Duration,
+    /// What a frame takes once its search is over, here and at the caller's.
+    after: Lasting,
+    aside: Duration,
 }
 
 impl LiveReader {
@@ -176,7 +114,8 @@ impl LiveReader {
             seed: options.seed,
             ..EncodeOptions::default()
         };
-        LiveReader::learn(pack, identity, &encoding, (options.smoothing, options.steps), progress)
+        let reader = LiveReader::learn(pack, identity, &encoding, (options.smoothing, options.steps), progress)?;
+        Ok(LiveReader { budget: options.budget, ..reader })
     }
 
     pub(super) fn learn(
@@ -216,22 +155,7 @@ impl LiveReader {
             steps => {
                 let (low, high) = start.bounds()?;
                 let newton = Newton::new(renderer, sight, start.centre())?.bounded(&low, &high);
-                let side = sight / 2;
-                let weights = Prior::new(side, bench.device)?.weights()?;
-                let face = Prior::face(side, bench.device)?;
-                let strange = (!identity.tuned.is_empty()).then_some(STRANGE.doubtful());
-                Some(Follower {
-                    newton,
-                    weights,
-                    face,
-                    beside: None,
-                    placing: false,
-                    steps: steps.into(),
-                    clear: false,
-                    strange,
-                    floor: 0.0,
-                    frames: 0,
-                })
+                Some(Follower::new(newton, sight, (steps, !identity.tuned.is_empty()), bench.device)?)
             }
         };
         Ok(LiveReader {
@@ -245,6 +169,9 @@ impl LiveReader {
             rest: identity.rest,
             last: None,
             seen: false,
+            budget: Duration::ZERO,
+            after: Lasting::default(),
+            aside: Duration::ZERO,
         })
     }
 
@@ -253,6 +180,26 @@ impl LiveReader {
     /// # Errors
     /// Misuse for a crop of another size; device.
     pub fn read(&mut self, crop: &AlignedFrame) -> Result<FrameParams> {
+        self.read_since(crop, Instant::now())
+    }
+
+    /// Leaves so much of a frame's time, [`LiveOptions::budget`], to what the caller does afterwards.
+    pub fn leave(&mut self, aside: Duration) {
+        self.aside = aside;
+    }
+
+    /// The same for a crop whose frame's time began when its alignment did.
+    pub(super) fn read_since(&mut self, crop: &AlignedFrame, begun: Instant) -> Result<FrameParams> {
+        let params = self.read_until(crop, begun)?;
+        if let Some(ended) = self.follower.as_mut().and_then(|follower| follower.ended.take()) {
+            self.after.hear(ended.elapsed());
+        }
+        Ok(params)
+    }
+
+    fn read_until(&mut self, crop: &AlignedFrame, begun: Instant) -> Result<FrameParams> {
+        let search = self.budget.saturating_sub(self.after.time() + self.aside);
+        let end = (!search.is_zero()).then(|| begun + search);
         let crops = Crops::new(std::slice::from_ref(crop), self.sides, self.device)?;
         let image = crops.pick(&[0])?;
         let guess = || self.start.read(&self.net, self.kind, &image);
@@ -262,7 +209,7 @@ impl LiveReader {
                 follower.beside = None;
                 None
             }
-            Some(follower) => follower.follow(&image, guess, self.start.album())?,
+            Some(follower) => follower.follow(&image, guess, self.start.album(), end)?,
             None => Some(guess()?),
         };
         // A network alone takes anybody for the person.
@@ -283,7 +230,7 @@ impl LiveReader {
     pub fn placing(mut self) -> Self {
         if let Some(follower) = &mut self.follower {
             // An untuned face is not the person's, and nor is its place.
-            follower.placing = follower.strange.is_some();
+            follower.placing = follower.knows_the_person();
         }
         self
     }
@@ -303,8 +250,7 @@ impl LiveReader {
     pub fn restart(&mut self) {
         self.last = None;
         if let Some(follower) = &mut self.follower {
-            follower.newton.restart();
-            (follower.floor, follower.frames) = (0.0, 0);
+            follower.restart();
         }
     }
 }
@@ -334,67 +280,10 @@ pub fn draw_enrolled(pack: &Pack, identity: &Identity, options: &DecodeOptions, 
     Ok(out)
 }
 
-/// Codes the camera frames of one enrolled person.
-#[cfg(feature = "encode")]
-pub struct LiveEncoder {
-    aligner: super::align::Aligner,
-    reader: LiveReader,
-}
-
-#[cfg(feature = "encode")]
-impl LiveEncoder {
-    /// Draws the enrolled face for the aligner and learns to read it; seconds.
-    ///
-    /// # Errors
-    /// As [`LiveReader::new`]; device when OpenCV's cascade files are missing.
-    pub fn new(pack: &Pack, identity: &Identity, options: &LiveOptions, progress: &dyn Progress) -> Result<Self> {
-        let decoding = DecodeOptions {
-            device: options.device,
-            precision: options.precision,
-            threads: options.threads,
-            ..DecodeOptions::default()
-        };
-        let align = super::align::AlignOptions {
-            resolution: identity.resolution,
-            lookahead: 1,
-            quick: true,
-            references: draw_enrolled(pack, identity, &decoding, progress)?,
-            ..super::align::AlignOptions::default()
-        };
-        let reader = LiveReader::new(pack, identity, options, progress)?.placing();
-        Ok(LiveEncoder { aligner: super::align::Aligner::new(&align)?, reader })
-    }
-
-    /// Chooses among several faces; before the first frame.
-    pub fn choose(&mut self, face: super::align::FaceChoice) {
-        self.aligner.choose_face(face);
-    }
-
-    /// What became of the frames so far.
-    pub fn summary(&self) -> super::align::AlignSummary {
-        self.aligner.summary()
-    }
-
-    /// The numbers and the placement of the next frame.
-    ///
-    /// # Errors
-    /// No content while no face has been seen yet: go on with the next frame. A face lost later holds its last placement. Device.
-    pub fn push(&mut self, frame: &crate::frame::TimedFrame) -> Result<LiveFrame> {
-        let crop = self.aligner.push(frame)?;
-        let params = self.reader.read(&crop)?;
-        // The face moves on with the crop: half of what is off is made good for the next frame.
-        let off = self.reader.beside().filter(|_| crop.confidence > SURE);
-        if let Some(shift) = off.and_then(|off| super::align::Shift::new(&off)) {
-            self.aligner.nudge(&shift.part(PLACE_GAIN));
-        }
-        let record = FrameRecord { pts: frame.pts, params, placement: Some(crop.placement) };
-        Ok(LiveFrame { record, confidence: crop.confidence, seen: self.reader.seen(), crop: crop.frame })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::album::Album;
     use crate::pack::fixture;
     use crate::params::{Placement, EXPRESSIONS};
     use crate::progress::Silent;
@@ -457,11 +346,10 @@ mod tests {
         let pages = [&here, &there].map(|frame| Album::page(&image(frame)).unwrap());
         // The guess tells nothing, and neither does an album of one picture, of where the face was.
         let mut off = |pictures: i64| {
-            follower.newton.restart();
-            (follower.floor, follower.frames) = (0.0, 0);
+            follower.restart();
             let album = Album::new(rows.slice(0, 0, pictures, 1), &pages[..pictures as usize]).unwrap();
-            follower.follow(&image(&here), || Ok(centre.copy()), &album).unwrap();
-            let row = follower.follow(&image(&there), || Ok(centre.copy()), &album).unwrap().unwrap();
+            follower.follow(&image(&here), || Ok(centre.copy()), &album, None).unwrap();
+            let row = follower.follow(&image(&there), || Ok(centre.copy()), &album, None).unwrap().unwrap();
             let params = from_table(&row, std::iter::once(0.0)).unwrap().remove(0);
             difference(&decoder.render(&params).unwrap(), &there)
         };
@@ -496,6 +384,32 @@ mod tests {
         };
         let (read, found) = (run(0), run(3));
         assert!(found < 0.3 * read, "{found} grey levels after steps, {read} read alone");
+    }
+
+    #[test]
+    fn time_that_is_left_is_spent_on_further_steps_and_what_the_caller_needs_is_left() {
+        let state = |t: usize| {
+            let phase = 1.9 * t as f32;
+            let mut params = FrameParams { pitch: 9.0 * phase.sin(), yaw: 14.0 * phase.cos(), ..FrameParams::default() };
+            params.alpha[..12].iter_mut().enumerate().for_each(|(i, a)| *a = 0.5 * (phase + i as f32).cos());
+            params
+        };
+        let run = |budget: Duration, aside: Duration| {
+            let (reader, mut decoder) = reader(0.0, 1, &Silent);
+            let mut reader = LiveReader { budget, ..reader };
+            reader.leave(aside);
+            let read = |t: usize| {
+                let frame = decoder.render(&state(t)).unwrap();
+                let read = reader.read(&crop(t as i64, frame.clone())).unwrap();
+                (difference(&decoder.render(&read).unwrap(), &frame), read)
+            };
+            let (off, read): (Vec<f64>, Vec<FrameParams>) = (0..5).map(read).unzip();
+            (off.iter().sum::<f64>(), read)
+        };
+        let hour = Duration::from_secs(3600);
+        let (plain, all) = (run(Duration::ZERO, Duration::ZERO), run(hour, Duration::ZERO));
+        assert!(all.0 < 0.5 * plain.0, "{} of {}", all.0, plain.0);
+        assert_eq!(run(hour, hour).1, plain.1, "all of it is needed elsewhere");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
 //! (sensitivities) -> `start` (first guess) -> `sequence` and `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
-//! (the weights that `tune` moves), `album`, `crops`, `loss`, `model`, `rows` and `strange` serve them. `live` takes the short way of a call:
-//! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
+//! (the weights that `tune` moves), `album`, `crops`, `loss`, `model`, `rows` and `strange` serve them. `camera`, `live` and `follower` take the short way of a call:
+//! `align` -> `start` -> `newton`; `pace` tells them how long things take. `place` looks a second time at where an enrolled person's face sits.
 //!
 //! `residual` looks at what the numbers missed, once they are coded.
 //!
@@ -12,16 +12,20 @@
 mod album;
 #[cfg(feature = "encode")]
 pub mod align;
+#[cfg(feature = "encode")]
+mod camera;
 mod channels;
 mod crops;
 mod differences;
 mod expression;
+mod follower;
 mod identity;
 mod invert;
 mod live;
 mod loss;
 mod model;
 mod newton;
+pub(crate) mod pace;
 mod place;
 mod residual;
 pub(crate) mod rows;
@@ -43,10 +47,10 @@ use crate::pack::Pack;
 use crate::params::{FrameParams, Placement, EXPRESSIONS};
 use crate::progress::Progress;
 use crate::random::Rng;
+#[cfg(feature = "encode")]
+pub use camera::LiveEncoder;
 use crops::Crops;
 use differences::Differences;
-#[cfg(feature = "encode")]
-pub use live::LiveEncoder;
 pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
 use model::{from_table, latent_plain, Model};

@@ -174,6 +174,20 @@ mod present {
     }
 
     #[test]
+    fn time_that_a_frame_may_take_brings_the_face_nearer_unless_the_program_is_older() {
+        let room = Room::new("budget");
+        let crops = crops(&room, 6);
+        let usual = EncoderSettings { residual_bytes: 0.0, ..usual_encoder() };
+        let slow = EncoderSettings { frame_budget_us: 1_000_000, ..usual };
+        let (plain, near) = (talk(&room, &crops, &usual), talk(&room, &crops, &slow));
+        assert!(near.1 < plain.1, "{near:?} {plain:?}");
+        // Version 1.3 ended before this member.
+        let older = EncoderSettings { size: std::mem::offset_of!(EncoderSettings, frame_budget_us), ..slow };
+        assert_eq!(talk(&room, &crops, &older), talk(&room, &crops, &usual));
+        assert_eq!(talk(&room, &crops, &EncoderSettings { frame_budget_us: 1, ..usual }), plain);
+    }
+
+    #[test]
     fn packets_fill_are_flushed_and_need_no_other_when_asked() {
         let room = Room::new("groups");
         let crops = crops(&room, 8);
@@ -268,6 +282,7 @@ mod present {
             EncoderSettings { camera_width: 7, camera_height: 7, ..good },
             EncoderSettings { smoothing: 1.0, ..good },
             EncoderSettings { search_steps: 17, ..good },
+            EncoderSettings { frame_budget_us: 1_000_001, ..good },
             EncoderSettings { residual_bytes: -1.0, ..good },
             EncoderSettings { residual_bytes: 201.0, ..good },
             EncoderSettings { residual_bytes: f32::NAN, ..good },

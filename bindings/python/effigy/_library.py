@@ -10,7 +10,7 @@ import pathlib
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
-ABI_VERSION = 1003
+ABI_VERSION = 1004
 MAX_PACKET = 16384
 RGB24 = 0
 
@@ -135,6 +135,8 @@ class EncoderSettings(Structure):
         ("more_reserved", c_uint32),
         ("residual_bytes", c_float),
         ("reserved_too", c_uint32),
+        ("frame_budget_us", c_uint32),
+        ("reserved_last", c_uint32),
     ]
 
 

@@ -284,7 +284,7 @@ class Encoder(_Handle):
         chosen.aligned = size is None
         chosen.time_base_num, chosen.time_base_den = time_base
         chosen.frame_ticks = frame_ticks
-        names = {name for name, _ in lib.EncoderSettings._fields_} - {"size", "reserved", "more_reserved", "reserved_too"}
+        names = {name for name, _ in lib.EncoderSettings._fields_ if name != "size" and "reserved" not in name}
         for name, value in settings.items():
             if name not in names:
                 raise TypeError(f"no setting is called {name}; there are {', '.join(sorted(names))}")

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
+use std::time::Duration;
 
 use super::super::guard::{guard, guard_on, null, Handle};
 use super::super::player::computing;
@@ -12,6 +13,7 @@ use super::identity::IdentityHandle;
 use super::pointers::*;
 use super::stream::PackHandle;
 use crate::frame::TimedFrame;
+use crate::{Error, Result};
 
 /// Most bytes of a packet.
 pub const MAX_PACKET: usize = 16384;
@@ -71,6 +73,12 @@ pub struct EncoderSettings {
     pub residual_bytes: f32,
     /// For later versions; 0. Since version 1.3.
     pub reserved_too: u32,
+    /// Microseconds that `effigy_encoder_send` may take. What is left of them after `search_steps` steps is spent on more of them, up to 16: on a fast machine faces come nearer.
+    /// What is found depends on how fast the machine is, then, and it is always busy. About two thirds of the distance of two frames leave room for what else there is to do.
+    /// 0: no more steps, as with `search_steps` 0. At most 1000000. Usual: 0. Since version 1.4.
+    pub frame_budget_us: u32,
+    /// For later versions; 0. Since version 1.4.
+    pub reserved_last: u32,
 }
 
 // SAFETY: see the structure.
@@ -103,10 +111,22 @@ const USUAL: EncoderSettings = EncoderSettings {
     more_reserved: 0,
     residual_bytes: 6.0,
     reserved_too: 0,
+    frame_budget_us: 0,
+    reserved_last: 0,
 };
 
 /// What programs mean that were made before the later members came.
 const BEFORE: EncoderSettings = EncoderSettings { residual_bytes: 0.0, ..USUAL };
+
+/// Longest time that a frame may take, microseconds.
+const MOST_BUDGET: u32 = 1_000_000;
+
+fn budget(microseconds: u32) -> Result<Duration> {
+    match microseconds {
+        0..=MOST_BUDGET => Ok(Duration::from_micros(microseconds.into())),
+        _ => Err(Error::Misuse(format!("{microseconds} microseconds for a frame: at most {MOST_BUDGET} allowed"))),
+    }
+}
 
 /// Puts the usual settings into `settings`. `size` is `sizeof(effigy_encoder_settings)`.
 ///
@@ -154,6 +174,7 @@ pub unsafe extern "C" fn effigy_encoder_new(
             inline_identity: chosen.inline_identity != 0,
             smoothing: chosen.smoothing,
             steps: chosen.search_steps,
+            budget: budget(chosen.frame_budget_us)?,
             residual: chosen.residual_bytes,
             computing: computing(chosen.device, chosen.precision, chosen.threads)?,
         };
