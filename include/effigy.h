@@ -535,7 +535,7 @@ typedef struct {
      */
     uint32_t reserved;
     /**
-     * Most steps of the search per frame, 0 to 16. A step draws the face four times; a second one, which only frames that are far off make, helps lively faces. 0: the numbers are read by a
+     * Most steps of the search per frame, 0 to 16, unless there is time for more (`frame_budget_us`). A step draws the face four times; a second one, which only frames that are far off make, helps lively faces. 0: the numbers are read by a
      * network alone, which costs a fifth of a step and is far less like the person. Usual: 1. Since version 1.2.
      */
     uint32_t search_steps;
@@ -553,7 +553,7 @@ typedef struct {
      */
     uint32_t reserved_too;
     /**
-     * Microseconds that `effigy_encoder_send` may take. What is left of them after `search_steps` steps is spent on more of them, up to 16: on a fast machine faces come nearer.
+     * Microseconds that `effigy_encoder_send` should take. What is left of them after `search_steps` steps is spent on more of them, up to 16: on a fast machine faces come nearer.
      * What is found depends on how fast the machine is, then, and it is always busy. About two thirds of the distance of two frames leave room for what else there is to do.
      * 0: no more steps, as with `search_steps` 0. At most 1000000. Usual: 0. Since version 1.4.
      */

@@ -51,12 +51,13 @@ lint() {
     done
 }
 
-# All tests are run in the sets `none` and default; in those between, whose code is the same, the library's own.
+# All tests are run in the sets `none` and default; in `decode` and `analysis` the library's own, and those of what is otherwise there.
 tests() {
     local args
     read -ra args < <(features "$1"; echo)
     case $1 in
         none | default) ;;
+        decode) args+=(--lib --test decode --test media --test hostile) ;;
         *) args+=(--lib) ;;
     esac
     cargo test --no-fail-fast "${args[@]}"

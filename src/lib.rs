@@ -27,6 +27,8 @@ pub mod bitstream;
 mod error;
 pub mod frame;
 pub mod limits;
+#[cfg(feature = "analysis")]
+mod pace;
 pub mod params;
 pub mod progress;
 #[cfg(feature = "analysis")]

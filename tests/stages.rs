@@ -497,7 +497,7 @@ mod training {
         let options = |room: &Room| TrainOptions {
             init: Some(made.options().out),
             images: 8,
-            batch: 2,
+            batch: 4,
             generator_steps: 60,
             ..room.options()
         };

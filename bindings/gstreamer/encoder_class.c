@@ -180,11 +180,11 @@ static void install_properties(GObjectClass *gobject_class)
                                                        usual.smoothing, ready));
     g_object_class_install_property(gobject_class, PROPERTY_SEARCH_STEPS,
                                     g_param_spec_uint("search-steps", "Search steps",
-                                                      "Most steps of the search per frame, each of which draws the face four times; 0: read by a network alone",
+                                                      "Most steps of the search per frame unless there is time for more, each of which draws the face four times; 0: read by a network alone",
                                                       0, 16, usual.search_steps, ready));
     g_object_class_install_property(gobject_class, PROPERTY_FRAME_BUDGET,
                                     g_param_spec_uint("frame-budget", "Frame budget",
-                                                      "Microseconds that a frame may take: what is left of them is spent on more steps; 0: no more",
+                                                      "Microseconds that a frame should take: what is left of them is spent on more steps; 0: no more",
                                                       0, 1000000, usual.frame_budget_us, ready));
     g_object_class_install_property(gobject_class, PROPERTY_RESIDUAL_BYTES,
                                     g_param_spec_float("residual-bytes", "Residual bytes",

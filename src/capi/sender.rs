@@ -33,9 +33,9 @@ pub struct SendOptions {
     pub inline_identity: bool,
     /// Share of the last frame that is kept.
     pub smoothing: f32,
-    /// Most steps of the search per frame.
+    /// Most steps of the search per frame, unless there is time for more.
     pub steps: u32,
-    /// What a frame may take in all, if further steps are wanted; else zero.
+    /// What a frame should take in all, if further steps are wanted; else zero.
     pub budget: Duration,
     /// Bytes a frame of the residual; 0: none.
     pub residual: f32,
@@ -61,9 +61,9 @@ const MOST_WAITING: usize = 1024;
 mod present {
     use super::*;
     use crate::bitstream::{set_quality, PacketOptions, StreamHeader, StreamIdentity, StreamWriter};
-    use crate::encode::pace::Lasting;
     use crate::encode::{AlignedFrame, LiveFrame, LiveOptions, LiveReader, LiveResidual};
     use crate::frame::TimeBase;
+    use crate::pace::Longest;
     use crate::progress::Progress;
     use crate::Error;
     use std::collections::VecDeque;
@@ -82,8 +82,8 @@ mod present {
     pub struct Sender {
         eye: Eye,
         residual: Option<LiveResidual>,
-        /// How long frames take once their numbers are known.
-        after: Lasting,
+        /// How long frames take once their numbers are known, and those that the residual looks at.
+        after: [Longest; 2],
         /// Frames written.
         frames: u64,
         writer: StreamWriter<Outbox>,
@@ -134,7 +134,7 @@ mod present {
             Ok(Sender {
                 eye,
                 residual,
-                after: Lasting::default(),
+                after: Default::default(),
                 frames: 0,
                 writer,
                 outbox,
@@ -176,7 +176,8 @@ mod present {
             if self.packets.len() >= MOST_WAITING {
                 return Err(Error::Limit(format!("{MOST_WAITING} packets wait: receive them before the next frame")));
             }
-            let seen = self.eye.read(timed, self.after.time())?;
+            let looked = usize::from(self.residual.as_ref().is_some_and(|residual| residual.due(self.frames)));
+            let seen = self.eye.read(timed, self.after[looked].time())?;
             let read = Instant::now();
             self.writer.write_frame(&seen.record)?;
             self.last = Some(seen.record.pts);
@@ -187,7 +188,7 @@ mod present {
                 // The frame is on its way.
                 log::warn!("no residual for frame {}: {e}", self.frames - 1);
             }
-            self.after.hear(read.elapsed());
+            self.after[looked].hear(read.elapsed());
             Ok(seen.confidence)
         }
 
@@ -256,11 +257,11 @@ mod present {
             Err(Error::Unsupported("this build has no alignment (feature encode): give aligned crops".into()))
         }
 
-        /// Reads a frame whose handling takes `aside` after that.
-        fn read(&mut self, timed: TimedFrame, aside: Duration) -> Result<LiveFrame> {
+        /// Reads a frame whose handling takes so long after that.
+        fn read(&mut self, timed: TimedFrame, after: Duration) -> Result<LiveFrame> {
             match self {
                 Eye::Crops(reader) => {
-                    reader.leave(aside);
+                    reader.reserve(after);
                     let crop = AlignedFrame::whole(timed.pts, timed.frame, false);
                     let params = reader.read(&crop)?;
                     let record = crate::bitstream::FrameRecord { pts: crop.pts, params, placement: Some(crop.placement) };
@@ -268,7 +269,7 @@ mod present {
                 }
                 #[cfg(feature = "encode")]
                 Eye::Camera(encoder) => {
-                    encoder.leave(aside);
+                    encoder.reserve(after);
                     encoder.push(&timed)
                 }
             }

@@ -55,8 +55,8 @@ impl LiveEncoder {
     }
 
     /// Leaves so much of a frame's time, [`LiveOptions::budget`], to what the caller does afterwards.
-    pub fn leave(&mut self, aside: Duration) {
-        self.reader.leave(aside);
+    pub fn reserve(&mut self, time: Duration) {
+        self.reader.reserve(time);
     }
 
     /// The numbers and the placement of the next frame.

@@ -3,11 +3,11 @@
 
 use super::album::Album;
 use super::loss::Prior;
-use super::newton::{Aim, Effort, Newton};
-use super::pace::Lasting;
+use super::newton::{Aim, Newton};
 use super::place::Misplaced;
 use super::strange::{Strange, STRANGE};
 use crate::error::Result;
+use crate::pace::Longest;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
@@ -35,9 +35,9 @@ pub(super) struct Follower {
     /// By how much the last crop seemed to sit beside its place; asked only where `placing`.
     pub beside: Option<Misplaced>,
     pub placing: bool,
-    /// Most steps per frame, and how long one takes.
+    /// Most steps per frame unless there is time for more, and how long one takes.
     steps: u64,
-    pace: Lasting,
+    pace: Longest,
     /// When the last search ended.
     pub ended: Option<Instant>,
     /// Whether the last crop showed the person where they are drawn.
@@ -59,7 +59,7 @@ impl Follower {
             beside: None,
             placing: false,
             steps: steps.into(),
-            pace: Lasting::default(),
+            pace: Longest::default(),
             ended: None,
             clear: false,
             strange: tuned.then_some(STRANGE.doubtful()),
@@ -93,21 +93,25 @@ impl Follower {
             self.newton.consider(&aim, &guess()?)?;
         }
         self.newton.recall(&aim, album)?;
-        let effort = Effort { steps: self.steps, columns: COLUMNS, enough: NEAR * self.floor };
-        let begun = Instant::now();
-        let mut error = self.newton.approach(&aim, &effort)?;
-        self.pace.hear(begun.elapsed());
-        if let Some(end) = end {
-            error = self.go_on(&aim, end, error)?;
-        }
-        self.ended = Some(Instant::now());
+        let (steps, enough) = (self.steps, NEAR * self.floor);
+        let (error, made) = self.step(&aim, |done, error| done < steps && (done == 0 || error > enough))?;
         let face = Aim::new(image, &self.face)?;
         // Without tuned weights nobody is drawn as they are.
-        let unlike = self.strange.map_or(Ok(0.0), |_| self.newton.unlike(&face))?;
-        let like = self.strange.is_none_or(|limit| !limit.is(error, unlike));
-        self.clear = like && unlike < CLEAR;
+        let (mut left, mut off) = (error, self.unlike(&face)?);
+        // Judged after as many steps as ever: with more of them strangers come nearer, too.
+        let like = self.strange.is_none_or(|limit| !limit.is(error, off));
+        if let Some(end) = end.filter(|_| like) {
+            let pace = self.pace.time();
+            let further = u64::from(MOST_STEPS).saturating_sub(made);
+            let (error, made) = self.step(&aim, |done, _| done < further && Instant::now() + pace <= end)?;
+            if made > 0 {
+                (left, off) = (error, self.unlike(&face)?);
+            }
+        }
+        self.ended = Some(Instant::now());
+        self.clear = like && off < CLEAR;
         self.beside = match self.placing && like {
-            true => Some(Misplaced::of(super::place::beside(&self.newton, &face)?, error)),
+            true => Some(Misplaced::of(super::place::beside(&self.newton, &face)?, left)),
             false => None,
         };
         if !like {
@@ -120,16 +124,20 @@ impl Follower {
         Ok(Some(self.newton.row().shallow_clone()))
     }
 
-    /// Further steps, as many as should be over before `end`. Returns what is left of `error`.
-    fn go_on(&mut self, aim: &Aim, end: Instant, mut error: f64) -> Result<f64> {
-        for _ in self.steps..MOST_STEPS.into() {
-            let begun = Instant::now();
-            if begun + self.pace.time() > end {
-                break;
+    fn unlike(&self, face: &Aim) -> Result<f64> {
+        self.strange.map_or(Ok(0.0), |_| self.newton.unlike(face))
+    }
+
+    /// Steps while `more` wants them, told as in [`Newton::approach_while`]; hears how long they take. Returns the error that is left and how many there were.
+    fn step(&mut self, aim: &Aim, mut more: impl FnMut(u64, f64) -> bool) -> Result<(f64, u64)> {
+        let (pace, mut since, mut made) = (&mut self.pace, Instant::now(), 0);
+        let error = self.newton.approach_while(aim, COLUMNS, |done, error| {
+            if done > made {
+                pace.hear(since.elapsed());
             }
-            error = self.newton.approach(aim, &Effort { steps: 1, columns: COLUMNS, enough: 0.0 })?;
-            self.pace.hear(begun.elapsed());
-        }
-        Ok(error)
+            (since, made) = (Instant::now(), done);
+            more(done, error)
+        })?;
+        Ok((error, made))
     }
 }

@@ -9,7 +9,6 @@ use super::crops::Crops;
 use super::follower::{Follower, MOST_STEPS};
 use super::model::from_table;
 use super::newton::{self, Newton};
-use super::pace::Lasting;
 use super::place::Misplaced;
 use super::search::UNSURE;
 use super::start::{self, Start};
@@ -19,6 +18,7 @@ use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision, Renderer};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::Analysis;
+use crate::pace::Longest;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
@@ -31,17 +31,20 @@ pub const LIVE_SMOOTHING: f32 = 0.15;
 /// Most steps of the search per frame, unless said otherwise.
 pub const LIVE_STEPS: u32 = 1;
 
+/// Nobody waits longer for a frame.
+const MOST_BUDGET: Duration = Duration::from_secs(3600);
+
 /// Settings of the live encoder.
 #[derive(Clone, Debug)]
 pub struct LiveOptions {
     /// Share of the last frame's yaw, pitch and alpha that is kept, 0 (none) to less than 1: it calms noise and delays motion by
     /// `smoothing / (1 - smoothing)` frames. Roll and placement come smooth from the alignment.
     pub smoothing: f32,
-    /// Most steps of the search per frame, 0 to 16: each draws the face four times. A second one, which only frames that are far off make, helps lively faces. 0: the numbers are read by a network
+    /// Most steps of the search per frame, 0 to 16, unless there is time for more (`budget`): each draws the face four times. A second one, which only frames that are far off make, helps lively faces. 0: the numbers are read by a network
     /// alone, which costs a few milliseconds and is far less like the person.
     pub steps: u32,
-    /// Time that a frame may take. What is left of it after `steps` steps is spent on more of them, up to 16, whatever they gain: on a fast machine
-    /// faces come nearer, and what is found depends on how fast it is. Zero: no more.
+    /// Time that a frame should take. What is left of it after `steps` steps is spent on more of them, up to 16, whatever they gain: on a fast machine
+    /// faces come nearer, and what is found depends on how fast it is. Zero, or `steps` 0: no more.
     pub budget: Duration,
     /// Where to compute.
     pub device: DeviceChoice,
@@ -96,8 +99,8 @@ pub struct LiveReader {
     seen: bool,
     budget: Duration,
     /// What a frame takes once its search is over, here and at the caller's.
-    after: Lasting,
-    aside: Duration,
+    after: Longest,
+    reserved: Duration,
 }
 
 impl LiveReader {
@@ -170,8 +173,8 @@ impl LiveReader {
             last: None,
             seen: false,
             budget: Duration::ZERO,
-            after: Lasting::default(),
-            aside: Duration::ZERO,
+            after: Longest::default(),
+            reserved: Duration::ZERO,
         })
     }
 
@@ -184,8 +187,8 @@ impl LiveReader {
     }
 
     /// Leaves so much of a frame's time, [`LiveOptions::budget`], to what the caller does afterwards.
-    pub fn leave(&mut self, aside: Duration) {
-        self.aside = aside;
+    pub fn reserve(&mut self, time: Duration) {
+        self.reserved = time;
     }
 
     /// The same for a crop whose frame's time began when its alignment did.
@@ -198,8 +201,11 @@ impl LiveReader {
     }
 
     fn read_until(&mut self, crop: &AlignedFrame, begun: Instant) -> Result<FrameParams> {
-        let search = self.budget.saturating_sub(self.after.time() + self.aside);
+        let search = self.budget.min(MOST_BUDGET).saturating_sub(self.after.time().saturating_add(self.reserved));
         let end = (!search.is_zero()).then(|| begun + search);
+        if let Some(follower) = &mut self.follower {
+            follower.ended = None;
+        }
         let crops = Crops::new(std::slice::from_ref(crop), self.sides, self.device)?;
         let image = crops.pick(&[0])?;
         let guess = || self.start.read(&self.net, self.kind, &image);
@@ -394,10 +400,10 @@ mod tests {
             params.alpha[..12].iter_mut().enumerate().for_each(|(i, a)| *a = 0.5 * (phase + i as f32).cos());
             params
         };
-        let run = |budget: Duration, aside: Duration| {
+        let run = |budget: Duration, reserved: Duration| {
             let (reader, mut decoder) = reader(0.0, 1, &Silent);
             let mut reader = LiveReader { budget, ..reader };
-            reader.leave(aside);
+            reader.reserve(reserved);
             let read = |t: usize| {
                 let frame = decoder.render(&state(t)).unwrap();
                 let read = reader.read(&crop(t as i64, frame.clone())).unwrap();

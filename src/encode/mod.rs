@@ -3,7 +3,7 @@
 //! Order of the stages: `align` (the only one with OpenCV) -> `invert` -> `identity` (selection) -> `tune` -> `channels`
 //! (sensitivities) -> `start` (first guess) -> `sequence` and `newton` (all numbers together) -> `expression` (the last bit of likeness). `differences`
 //! (the weights that `tune` moves), `album`, `crops`, `loss`, `model`, `rows` and `strange` serve them. `camera`, `live` and `follower` take the short way of a call:
-//! `align` -> `start` -> `newton`; `pace` tells them how long things take. `place` looks a second time at where an enrolled person's face sits.
+//! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!
 //! `residual` looks at what the numbers missed, once they are coded.
 //!
@@ -25,7 +25,6 @@ mod live;
 mod loss;
 mod model;
 mod newton;
-pub(crate) mod pace;
 mod place;
 mod residual;
 pub(crate) mod rows;

@@ -226,21 +226,29 @@ impl Newton {
 
     /// Some steps towards the aim from where the search stands, until little enough of the error is left. Returns what is left.
     pub(super) fn approach(&mut self, aim: &Aim, effort: &Effort) -> Result<f64> {
+        let more = |done, error| done < effort.steps && (done == 0 || error > effort.enough);
+        self.approach_while(aim, effort.columns, more)
+    }
+
+    /// Steps towards the aim, in each of which so many derivatives are measured anew, while `more` wants one: it is told how many were made and the error that is left.
+    pub(super) fn approach_while(&mut self, aim: &Aim, columns: i64, mut more: impl FnMut(u64, f64) -> bool) -> Result<f64> {
         let mut error = aim.error(&self.state.seen)?;
         let mut damping = DAMPING;
-        for _ in 0..effort.steps {
+        let mut done = 0;
+        while more(done, error) {
+            done += 1;
             let mut row = self.state.row.plus(&self.solve(aim, damping)?)?;
             if let Some((low, high)) = &self.bounds {
                 row = row.f_maximum(low)?.f_minimum(high)?;
             }
             let change = row.minus(&self.state.row)?;
             // The picture there, and with it the derivatives whose turn it is.
-            let picks: Vec<i64> = (0..effort.columns).map(|k| (self.state.next + k) % COLUMNS).collect();
-            self.state.next = (self.state.next + effort.columns) % COLUMNS;
+            let picks: Vec<i64> = (0..columns).map(|k| (self.state.next + k) % COLUMNS).collect();
+            self.state.next = (self.state.next + columns) % COLUMNS;
             let picks = Tensor::f_from_slice(&picks)?.f_to_device(self.renderer.device())?;
             let rows = Tensor::f_cat(&[&row, &self.moved(&row, &picks)?], 0)?;
             let seen = pictures(&mut self.renderer, self.sight, &rows)?;
-            let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + effort.columns, 1)?);
+            let (there, around) = (seen.f_slice(0, 0, 1, 1)?, seen.f_slice(0, 1, 1 + columns, 1)?);
             let left = aim.error(&there)?;
             if !left.is_finite() {
                 // What such a picture says of the derivatives would stay in them.
@@ -248,7 +256,7 @@ impl Newton {
                 continue;
             }
             self.correct(&change, &there)?;
-            if effort.columns > 0 {
+            if columns > 0 {
                 let offsets = self.offsets.f_index_select(0, &picks)?.f_unsqueeze(1)?;
                 self.state.slopes = self.state.slopes.f_index_copy(0, &picks, &around.minus(&there)?.over(&offsets)?)?;
             }
@@ -256,9 +264,6 @@ impl Newton {
                 (self.state.row, self.state.seen, error) = (row, there, left);
             } else {
                 damping *= MORE_DAMPING;
-            }
-            if error <= effort.enough {
-                break;
             }
         }
         Ok(error)

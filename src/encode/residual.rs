@@ -92,7 +92,7 @@ impl LiveResidual {
     /// # Errors
     /// Misuse for a crop of another size; device.
     pub fn push(&mut self, number: u64, params: &FrameParams, crop: Option<&Frame>) -> Result<Option<ResidualRecord>> {
-        if number < self.next {
+        if !self.due(number) {
             return Ok(None);
         }
         self.next = number + LOOK;
@@ -103,6 +103,11 @@ impl LiveResidual {
         self.missed = 0;
         let drawn = self.decoder.render(params)?;
         self.call.push(number, crop, &drawn)
+    }
+
+    /// Whether the frame of this number will be looked at, which takes as long as to decode one.
+    pub fn due(&self, number: u64) -> bool {
+        number >= self.next
     }
 
     /// A record that needs no other is to come: a receiver joins, or has lost one.

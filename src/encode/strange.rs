@@ -1,5 +1,5 @@
 //! When a crop shows somebody else than the enrolled person, or nobody. Input: what is left of the error after a search, and how unlike the
-//! face and its render are. `sequence` and `live` ask.
+//! face and its render are. `sequence` and `follower` ask.
 
 use tch::Tensor;
 

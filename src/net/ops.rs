@@ -78,6 +78,14 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
+/// `x` in the layout of `like`: that of [`channels_last`], or channel by channel.
+pub fn laid_out_like(x: &Tensor, like: &Tensor) -> Result<Tensor> {
+    match like.is_contiguous() {
+        true => Ok(x.f_contiguous()?),
+        false => channels_last(x),
+    }
+}
+
 /// Pictures or maps `[B, C, H, W]` brought to `[height, width]`: by averaging where they shrink, by interpolation where they grow.
 pub fn resized(x: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
     let size = x.size();

@@ -5,7 +5,7 @@
 //! per sample, but lets one convolution serve the whole batch.
 
 use super::mapping::mapping;
-use super::ops::{blur_kernel, channels_last, equal_linear, leaky_from_scaled, Calc, LEAKY_SCALE};
+use super::ops::{blur_kernel, channels_last, equal_linear, laid_out_like, leaky_from_scaled, Calc, LEAKY_SCALE};
 use super::warp::{Places, NODES};
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -218,7 +218,7 @@ impl Run {
     pub fn repeated(&self, n: i64) -> Result<Run> {
         let image = self.image.as_ref().map(|image| image.f_repeat([n, 1, 1, 1])).transpose()?;
         let warp = self.warp.as_ref().map(|warp| warp.f_repeat([n, 1, 1, 1])).transpose()?;
-        let x = channels_last(&self.x.f_repeat([n, 1, 1, 1])?)?;
+        let x = laid_out_like(&self.x.f_repeat([n, 1, 1, 1])?, &self.x)?;
         Ok(Run { x, image, warp, places: None, layer: self.layer, noise: self.noise })
     }
 }
@@ -456,7 +456,10 @@ impl Generator {
             return Err(Error::Misuse(format!("{} style vectors, expected {}", styles.len(), self.layers.len())));
         }
         let batch = styles[0].size()[0];
-        let x = channels_last(&self.weights.get("input.input")?.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?)?;
+        let input = self.weights.get("input.input")?;
+        let x = input.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?;
+        // Pictures are drawn fastest with the channels last; the gradients of kernels take a third of the time with them first.
+        let x = if input.requires_grad() { x } else { channels_last(&x)? };
         Ok(Run { x, image: None, warp: None, places: None, layer: 0, noise: 0 })
     }
 
@@ -522,7 +525,7 @@ impl Generator {
         let added = added.map(|added| added.scale(LEAKY_SCALE)).transpose()?;
         let (first, last) = match added {
             // One for all pictures: its sum with the bias is a single picture of all channels.
-            Some(added) if added.size()[0] == 1 => (channels_last(&bias.plus(&added)?)?, None),
+            Some(added) if added.size()[0] == 1 => (laid_out_like(&bias.plus(&added)?, &y)?, None),
             Some(added) => (added, Some(bias.f_to_kind(kind)?)),
             None => (bias, None),
         };

@@ -3,7 +3,7 @@
 //!
 //! In: pictures `[B, C, S, S]` and, per frame, what each of [`NODES`] x [`NODES`] nodes is displaced by, `[B, 2, NODES, NODES]`, x then y. Out: pictures of the same shape.
 
-use super::ops::{channels_last, Calc};
+use super::ops::{laid_out_like, Calc};
 use crate::error::Result;
 use tch::{Kind, Tensor};
 
@@ -42,9 +42,9 @@ impl Places {
     /// Device, when libtorch fails.
     pub(super) fn of(&self, pictures: &Tensor) -> Result<Tensor> {
         let (kind, batch) = (pictures.kind(), self.grid.size()[0]);
-        let pictures = pictures.f_to_kind(Kind::Float)?.f_contiguous()?.f_expand([batch, -1, -1, -1], false)?;
+        let plain = pictures.f_to_kind(Kind::Float)?.f_contiguous()?.f_expand([batch, -1, -1, -1], false)?;
         // Bilinear; border; the centres of the outer pixels lie within the picture.
-        channels_last(&pictures.f_grid_sampler(&self.grid, 0, 1, false)?.f_to_kind(kind)?)
+        laid_out_like(&plain.f_grid_sampler(&self.grid, 0, 1, false)?.f_to_kind(kind)?, pictures)
     }
 }
 

@@ -47,7 +47,7 @@ fn region(name: &str) -> &'static str {
     }
 }
 
-/// Heads that the sensitivities are measured on, unless a step of the training sees fewer.
+/// Heads that the sensitivities are measured on, unless batches are smaller.
 const LOOKED_AT: i64 = 8;
 
 /// Gamma by forward differences: the perceptual change per unit of alpha, averaged over rising offsets, identities and poses.

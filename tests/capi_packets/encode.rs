@@ -183,7 +183,7 @@ mod present {
         assert!(near.1 < plain.1, "{near:?} {plain:?}");
         // Version 1.3 ended before this member.
         let older = EncoderSettings { size: std::mem::offset_of!(EncoderSettings, frame_budget_us), ..slow };
-        assert_eq!(talk(&room, &crops, &older), talk(&room, &crops, &usual));
+        assert_eq!(talk(&room, &crops, &older), plain);
         assert_eq!(talk(&room, &crops, &EncoderSettings { frame_budget_us: 1, ..usual }), plain);
     }
 

@@ -6,7 +6,7 @@ use super::*;
 fn a_run_that_was_interrupted_and_resumed_writes_the_same_stream() {
     let room = Room::new("resume");
     let line = |output: &str, extra: &str| {
-        format!("encode crops.mkv --aligned-input --pack pack.safetensors -o {output} {QUICK} --tune-steps 100 {extra}")
+        format!("encode crops.mkv --aligned-input --pack pack.safetensors -o {output} {QUICK} --tune-steps 150 {extra}")
     };
     room.ok(&line("whole.effigy", ""));
     let kept = room.path("a.effigy.unfinished");
