@@ -60,6 +60,8 @@ impl FaceArgs {
 #[derive(Clone, Copy)]
 enum Face {
     Largest,
+    // Reason: builds without alignment only refuse it.
+    #[cfg_attr(not(feature = "encode"), allow(dead_code))]
     Number(usize),
 }
 

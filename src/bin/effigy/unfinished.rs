@@ -99,7 +99,9 @@ impl UnfinishedRun {
         Ok((found, Numbers { path: self.folder.join("numbers"), before: Some(kept) }))
     }
 
+    // Reason, here and below: builds without alignment place nothing.
     /// Where an earlier run has put the crops of an enrolled person: placement and roll of each frame.
+    #[cfg_attr(not(feature = "encode"), allow(dead_code))]
     pub fn places(&self, belongs: &Belongs) -> Result<Option<Vec<(Placement, f32)>>> {
         let Some(bytes) = self.read("places", belongs)? else { return Ok(None) };
         let place = |record: &[u8]| {
@@ -110,6 +112,7 @@ impl UnfinishedRun {
     }
 
     /// Keeps where the crops were put.
+    #[cfg_attr(not(feature = "encode"), allow(dead_code))]
     pub fn keep_places(&self, belongs: &Belongs, tracks: &[Track]) -> Result<()> {
         let mut bytes = belongs.to_vec();
         for Track { placement, roll, .. } in tracks {
