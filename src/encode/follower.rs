@@ -28,7 +28,7 @@ const FLOOR_RISE: f64 = 1.02;
 /// What goes from frame to frame along with the face.
 #[derive(Debug)]
 pub(super) struct Follower {
-    pub newton: Newton,
+    newton: Newton,
     weights: Tensor,
     /// The same for the question where the face sits.
     face: Tensor,
@@ -45,8 +45,8 @@ pub(super) struct Follower {
     /// When a picture shows somebody else; None for an identity without tuned weights.
     strange: Option<Strange>,
     /// The least error of late.
-    pub floor: f64,
-    pub frames: u64,
+    floor: f64,
+    frames: u64,
 }
 
 impl Follower {

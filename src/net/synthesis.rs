@@ -458,7 +458,7 @@ impl Generator {
         let batch = styles[0].size()[0];
         let input = self.weights.get("input.input")?;
         let x = input.f_to_kind(kind)?.f_repeat([batch, 1, 1, 1])?;
-        // Pictures are drawn fastest with the channels last; the gradients of kernels take a third of the time with them first.
+        // Pictures are drawn fastest with the channels last; the gradients of kernels take less time with them first, a third of it at 128 x 128.
         let x = if input.requires_grad() { x } else { channels_last(&x)? };
         Ok(Run { x, image: None, warp: None, places: None, layer: 0, noise: 0 })
     }
