@@ -79,7 +79,8 @@ header() {
 # they do is tested by tests/capi.rs, tests/capi_programs.rs and tests/abi, with the Python binding where there is numpy.
 c_programs() {
     local target program out
-    cargo build || return 1
+    # Together with a test the library is built from the same dependencies as for the tests, and is there already.
+    cargo build --lib --bins --test header || return 1
     target=${CARGO_TARGET_DIR:-target}/debug
     out=$(mktemp -d) || return 1
     for program in bindings/c/*.c; do
