@@ -114,7 +114,7 @@ pub fn key(clip: &Clip, stream: &Path) -> Result<Key> {
         },
         (Coding::Coded, None) => "coded".to_string(),
     };
-    // Scaled up to the crops, bicubically.
+    // Scaled up to the crops, bicubically, with the identity's detail.
     let scale = (clip.size().0 / header.resolution).max(1);
     Ok(Key::new(clip, NAME, scale, format!("{coding} {digest}")))
 }
@@ -126,8 +126,8 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
         let (path, frames) = (stream.display(), cost.frames);
         return Err(Error::Misuse(format!("{path} has {frames} frames, its crops {}: not of this clip", clip.frames.len())));
     }
-    let decoded = render(stream, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
     let (width, height) = clip.size();
+    let decoded = render(stream, width, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
     if width != height || decoded.iter().any(|frame| !width.is_multiple_of(frame.width)) {
         return Err(Error::Misuse(format!("{}: crops of {width} x {height} are no multiple of its pictures", stream.display())));
     }
@@ -140,7 +140,8 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
     Ok(row)
 }
 
-fn render(stream: &Path, pack: &Pack) -> Result<Vec<Frame>> {
+/// The stream's pictures, at twice the pack's side where the identity has a detail and `side` is larger than the pack's.
+fn render(stream: &Path, side: u32, pack: &Pack) -> Result<Vec<Frame>> {
     let source = Source::read(stream)?;
     let mut decoder = Decoder::new(pack, &source.identity, &DecodeOptions { threads: Some(1), ..DecodeOptions::default() })?;
     let params: Vec<FrameParams> = source.records.iter().map(|record| record.params).collect();
@@ -148,5 +149,8 @@ fn render(stream: &Path, pack: &Pack) -> Result<Vec<Frame>> {
     let mut residual = Residual::new();
     source.residuals.into_iter().for_each(|record| residual.push(record));
     (0..).zip(&mut out).for_each(|(number, frame)| residual.apply(number, frame));
-    Ok(out)
+    match side > decoder.resolution() {
+        true => decoder.detailed(out, &params),
+        false => Ok(out),
+    }
 }

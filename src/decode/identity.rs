@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::net::ops::from_vec;
 use crate::net::{Generator, Weights};
 use crate::pack::{short, Pack};
+use crate::residual::DETAIL;
 use std::collections::BTreeSet;
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -69,7 +70,8 @@ pub fn tuned_generator(pack: &Pack, identity: &Identity, device: Device) -> Resu
     // What a person may have beyond the pack is added to zeros; what nobody sent is not there to be computed with.
     let bases = generator.with_own(true)?;
     let mut seen = BTreeSet::new();
-    for tuned in &identity.tuned {
+    // The detail lies on the pictures, not in the generator.
+    for tuned in identity.tuned.iter().filter(|tuned| tuned.name != DETAIL) {
         let shape: Vec<i64> = tuned.shape.iter().map(|d| i64::try_from(*d).unwrap_or(i64::MAX)).collect();
         let base = bases.weights().shaped(&tuned.name, &shape)?;
         if !seen.insert(tuned.name.as_str()) {

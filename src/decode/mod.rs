@@ -103,6 +103,39 @@ impl Decoder {
         Ok(out)
     }
 
+    /// Side of [`Decoder::detailed`], pixels, if the identity has a detail: twice [`Decoder::resolution`].
+    pub fn detailed_side(&self) -> Option<u32> {
+        self.renderer.detailed_side()
+    }
+
+    /// What [`Decoder::render_batch`] gave for these parameters, whatever was added since, at twice its side with the identity's detail on it; unchanged where
+    /// there is none.
+    ///
+    /// # Errors
+    /// Misuse for other pictures, or for another number of them than of parameters; device.
+    pub fn detailed(&self, pictures: Vec<Frame>, params: &[FrameParams]) -> Result<Vec<Frame>> {
+        let side = self.resolution();
+        if pictures.len() != params.len() || pictures.iter().any(|p| (p.width, p.height) != (side, side)) {
+            let (pictures, params) = (pictures.len(), params.len());
+            return Err(crate::Error::Misuse(format!("{pictures} pictures for {params} parameters, or not of {side} x {side}")));
+        }
+        if self.detailed_side().is_none() {
+            return Ok(pictures);
+        }
+        let mut out = Vec::with_capacity(params.len());
+        let most = self.renderer.good_batch(2 * side);
+        for (pictures, params) in pictures.chunks(most).zip(params.chunks(most)) {
+            out.extend(self.renderer.detailed(pictures, params)?);
+        }
+        Ok(out)
+    }
+
+    /// By how much the parameters displace the nodes of the pictures, `[B, 2, 16, 16]`, if they do.
+    #[cfg(feature = "analysis")]
+    pub(crate) fn displacements(&self, params: &[FrameParams]) -> Result<Option<tch::Tensor>> {
+        self.renderer.displacements(params)
+    }
+
     /// Goes on with another person: from here the same numbers move another face. On failure the old identity stays.
     ///
     /// # Errors

@@ -7,12 +7,14 @@ use super::posed::{GridOptions, PosedGrid, MOST_DEGREES};
 use crate::bitstream::Identity;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::net::detail::detailed;
 use crate::net::flow::POSED_ROWS;
-use crate::net::ops::{from_vec, to_frames, Calc};
+use crate::net::ops::{from_vec, to_frames, to_tensor, Calc};
 use crate::net::synthesis::nodes;
 use crate::net::{Frozen, Generator, Moved, DIRECTION_DEGREES, NUMBERS};
 use crate::pack::Pack;
 use crate::params::FrameParams;
+use crate::residual::detail_picture;
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Everything that turns one identity's parameters into pictures.
@@ -23,6 +25,8 @@ pub(crate) struct Renderer {
     styles: Vec<Style>,
     /// What one unit of each number displaces the nodes by `[34, 2 x 16 x 16]`, if any does.
     warps: Option<Tensor>,
+    /// What lies on the enlarged pictures, `[1, 3, 2R, 2R]`, if anything does.
+    detail: Option<Tensor>,
     resolution: u32,
 }
 
@@ -50,7 +54,8 @@ impl Renderer {
                 styles.push(Style { constant, offsets: offsets(pack, &generator, index, layer.inputs)? });
             }
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
-            Ok(Renderer { frozen, posed, styles, warps: generator.warps()?, resolution: identity.resolution })
+            let (warps, detail) = (generator.warps()?, detail(identity, device)?);
+            Ok(Renderer { frozen, posed, styles, warps, detail, resolution: identity.resolution })
         })
     }
 
@@ -88,13 +93,37 @@ impl Renderer {
         })
     }
 
+    /// Side of [`Renderer::detailed`], if the identity has a detail.
+    pub(super) fn detailed_side(&self) -> Option<u32> {
+        self.detail.as_ref().map(|detail| detail.size()[2] as u32)
+    }
+
+    /// Pictures of these parameters, R x R, at twice their side with the identity's detail on them; as they are without one.
+    pub(super) fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
+        let Some(detail) = &self.detail else { return Ok(pictures.to_vec()) };
+        no_grad(|| {
+            let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.device())?;
+            to_frames(&detailed(&pictures, detail, self.displacements(params)?.as_ref())?)
+        })
+    }
+
+    /// By how much the numbers displace the nodes, `[B, 2, 16, 16]`, if they do.
+    pub(super) fn displacements(&self, params: &[FrameParams]) -> Result<Option<Tensor>> {
+        self.warps.as_ref().map(|warps| nodes(&self.numbers(params)?, warps)).transpose()
+    }
+
+    /// What directions and displacements are multiplied by, `[B, 34]`.
+    fn numbers(&self, params: &[FrameParams]) -> Result<Tensor> {
+        let angle = |degrees: f32| degrees.clamp(-MOST_DEGREES, MOST_DEGREES) / DIRECTION_DEGREES as f32;
+        let numbers: Vec<f32> = params.iter().flat_map(|p| [angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
+        from_vec(&numbers, &[params.len() as i64, NUMBERS], self.device())
+    }
+
     /// A(LH_t) + scatter(alpha_t, V), moved along the directions, and by how much the picture is displaced.
     fn moved(&mut self, params: &[FrameParams]) -> Result<Moved> {
         let rows = self.posed.rows(params)?;
         let batch = params.len() as i64;
-        let angle = |degrees: f32| degrees.clamp(-MOST_DEGREES, MOST_DEGREES) / DIRECTION_DEGREES as f32;
-        let numbers: Vec<f32> = params.iter().flat_map(|p| [angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
-        let numbers = from_vec(&numbers, &[batch, NUMBERS], self.device())?;
+        let numbers = self.numbers(params)?;
         let mut out = Vec::with_capacity(self.styles.len());
         for (index, style) in self.styles.iter().enumerate() {
             let base = match &style.constant {
@@ -109,6 +138,13 @@ impl Renderer {
         let warp = self.warps.as_ref().map(|warps| nodes(&numbers, warps)).transpose()?;
         Ok(Moved { styles: out, warp })
     }
+}
+
+/// The identity's detail as a tensor in units of the pictures.
+fn detail(identity: &Identity, device: Device) -> Result<Option<Tensor>> {
+    let Some((picture, side)) = detail_picture(identity)? else { return Ok(None) };
+    let picture = from_vec(&picture, &[1, side as i64, side as i64, 3], device)?.f_permute([0, 3, 1, 2])?;
+    Ok(Some(picture.f_contiguous()?.scale(1.0 / 127.5)?))
 }
 
 /// What one unit of each number adds to one layer's style: the rows of V that belong to it, and its directions.

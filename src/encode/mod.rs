@@ -5,7 +5,7 @@
 //! (the weights that `tune` moves), `album`, `crops`, `loss`, `model`, `rows` and `strange` serve them. `camera`, `live` and `follower` take the short way of a call:
 //! `align` -> `start` -> `newton`. `place` looks a second time at where an enrolled person's face sits.
 //!
-//! `residual` looks at what the numbers missed, once they are coded.
+//! `residual` looks at what the numbers missed, once they are coded, and `detail` at what is finer than the generator draws.
 //!
 //! Closed loop: the identity is quantised before the numbers are searched, and they are searched with the dequantised generator.
 
@@ -16,6 +16,7 @@ pub mod align;
 mod camera;
 mod channels;
 mod crops;
+mod detail;
 mod differences;
 mod expression;
 mod follower;
@@ -49,6 +50,7 @@ use crate::random::Rng;
 #[cfg(feature = "encode")]
 pub use camera::LiveEncoder;
 use crops::Crops;
+pub use detail::learn_detail;
 use differences::Differences;
 pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
@@ -206,6 +208,16 @@ impl EncodeOptions {
         Ok(bytes)
     }
 
+    /// The same, for an [`enroll`] that is followed by [`learn_detail`] with these here: a part of the identity's bytes is left for it.
+    ///
+    /// # Errors
+    /// Misuse for a number of bytes that no identity can be asked to have.
+    pub fn leaving_detail(&self) -> Result<EncodeOptions> {
+        let bytes = self.bytes()?;
+        let left = (bytes - bytes / DETAIL_SHARE).max(MIN_IDENTITY_BYTES);
+        Ok(EncodeOptions { identity_bytes: Some(left), ..self.clone() })
+    }
+
     /// `finer`: how many times as many steps the tuning takes than with steps of many crops.
     fn plan(&self, finer: u64) -> Plan {
         let newton = |steps, columns| Effort { steps, columns, enough: 0.0 };
@@ -250,6 +262,8 @@ const ANCHORS: usize = 16;
 const TRUNCATION: f64 = 0.7;
 /// Bytes of an identity unless said otherwise: ten a frame in a call of ten minutes at 25 frames a second.
 pub const IDENTITY_BYTES: usize = 150_000;
+/// One in so many of an identity's bytes is left for its detail where it is to have one.
+const DETAIL_SHARE: usize = 25;
 /// Keeps what is drawn for nobody yet apart from what tuning draws.
 const DRAWN: u64 = 0x6472_6177_6E00;
 /// Fewest bytes an identity can be asked to have.

@@ -49,18 +49,18 @@ pub(super) fn tunable(name: &str) -> bool {
 const DECK: u64 = 0x6465_636B;
 
 /// Draws frames so that each comes once before any comes again.
-struct Deck {
+pub(super) struct Deck {
     order: Vec<i64>,
     next: usize,
     rng: Rng,
 }
 
 impl Deck {
-    fn new(frames: usize, seed: u64) -> Self {
+    pub(super) fn new(frames: usize, seed: u64) -> Self {
         Deck { order: (0..frames as i64).collect(), next: frames, rng: Rng::new(seed ^ DECK) }
     }
 
-    fn draw(&mut self, count: usize) -> Vec<i64> {
+    pub(super) fn draw(&mut self, count: usize) -> Vec<i64> {
         let mut out = Vec::with_capacity(count);
         while out.len() < count.min(self.order.len()) {
             if self.next == self.order.len() {

@@ -10,6 +10,8 @@ pub mod arcface;
 pub mod bisenet;
 #[cfg(feature = "analysis")]
 mod conv;
+#[cfg(feature = "decode")]
+pub(crate) mod detail;
 #[cfg(feature = "analysis")]
 pub mod e4e;
 #[cfg(feature = "analysis")]

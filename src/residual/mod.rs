@@ -6,11 +6,17 @@
 //! linear one. Source: ours; docs/bitstream.md, "Residual".
 
 mod call;
+mod detail;
 mod key;
 mod make;
 mod wavelet;
 
 pub use call::CallResidual;
+#[cfg(feature = "decode")]
+pub(crate) use detail::detail_picture;
+#[cfg(feature = "analysis")]
+pub(crate) use detail::detail_tensor;
+pub use detail::{detail_side, DETAIL, MAX_DETAIL_SIDE};
 pub use key::ResidualOptions;
 pub use make::{ResidualMaker, Worth};
 

@@ -1,12 +1,12 @@
 //! Figures of a pack with people enrolled: parametric heads that no training draws, tuned on some frames of a clip of each, with maps as `encode` does, and decoded.
 //!
 //! In: a pack of our own trainer, steps of tuning. Out: how near tuned and other frames come, and whether each face is still told from those of a crowd
-//! by the pack's identity embedding.
+//! by the pack's identity embedding. The frames also at twice the side, with a detail.
 
 use super::card::is_nearest;
 use super::heads::{self, head_at, ClipSpec};
 use crate::decode::{DecodeOptions, Decoder, DeviceChoice, Precision};
-use crate::encode::{enroll, AlignedFrame, EncodeOptions, Preset, Searcher};
+use crate::encode::{enroll, learn_detail, AlignedFrame, EncodeOptions, Preset, Searcher};
 use crate::error::{Error, Result};
 use crate::evaluate::metrics::psnr;
 use crate::frame::Frame;
@@ -14,7 +14,10 @@ use crate::limits::MAX_FRAMES_TRAINED;
 use crate::net::ops::{to_tensor, to_vec, Calc};
 use crate::net::Analysis;
 use crate::pack::Pack;
+use crate::params::FrameParams;
 use crate::progress::{check, Progress};
+use crate::residual::detail_side;
+use crate::scene::cover;
 use tch::{no_grad, Device, Kind};
 
 /// Seeds of the clips: their people are in no training.
@@ -33,12 +36,14 @@ pub struct Enrolled {
     pub persons: usize,
     /// People among whom they were looked for.
     pub crowd: usize,
-    /// Mean PSNR of the frames that were tuned on, dB.
-    pub tuned: f64,
+    /// Sides at which the heads were drawn and compared, pixels: the pack's, and twice that, where there is a detail, else the same once more.
+    pub sides: [u32; 2],
+    /// Mean PSNR of the frames that were tuned on, dB, at both.
+    pub tuned: [f64; 2],
     /// Mean PSNR of the frames in between, whose numbers were searched, dB.
-    pub others: f64,
+    pub others: [f64; 2],
     /// Least PSNR of a person's tuned frames, dB.
-    pub worst: f64,
+    pub worst: [f64; 2],
     /// Share of the enrolled people whose decoded other frames are nearer to their own source than to anybody else's of the crowd.
     pub found: f64,
 }
@@ -78,49 +83,66 @@ fn measure(
         maps: true,
         ..EncodeOptions::default()
     };
-    let (mut tuned, mut others, mut worst) = (0.0, 0.0, f64::MAX);
+    let (mut tuned, mut others, mut worst) = ([0.0; 2], [0.0; 2], [f64::MAX; 2]);
     let (mut sources, mut decoded) = (Vec::new(), Vec::new());
     // Before the work: whether there is an embedding.
     embedding(&net, std::iter::once(&Frame::filled(64, 64, [128; 3])?))?;
     progress.begin("enroll people", persons as u64);
     let side = pack.config().generator.resolution as u32;
-    let frame = |person: u64, i: u64| {
+    let sides = [side, detail_side(side).unwrap_or(side)];
+    let frame = |person: u64, i: u64, side: u32| {
         let spec = ClipSpec { seed: FIRST + person, frames: count, fps: RATE, camera: None };
         AlignedFrame::whole(i as i64, heads::render(&head_at(&spec, i), side).frame, i == 0)
     };
     let held_out = |i: &u64| *i as usize % HELD_OUT == HELD_OUT - 1;
     for person in 0..persons as u64 {
         check(progress)?;
-        let frames = |of: &[u64]| of.iter().map(|i| frame(person, *i)).collect::<Vec<_>>();
+        let frames = |of: &[u64], side: u32| of.iter().map(|i| frame(person, *i, side)).collect::<Vec<_>>();
         let (held, seen): (Vec<u64>, Vec<u64>) = (0..count).partition(held_out);
-        let (held, seen) = (frames(&held), frames(&seen));
+        let (held, seen) = (sides.map(|side| frames(&held, side)), sides.map(|side| frames(&seen, side)));
         let quiet = Quiet(progress);
-        let enrolled = enroll(pack, &seen, &options, &quiet)?;
-        let mut searcher = Searcher::new(pack, &enrolled.identity, &options, 0, &quiet)?;
+        let enrolled = enroll(pack, &seen[0], &options.leaving_detail()?, &quiet)?;
+        let known: Vec<FrameParams> = enrolled.params.iter().flatten().copied().collect();
+        let identity = match known.len() == seen[1].len() {
+            true => learn_detail(pack, enrolled.identity, (&seen[1], &known), &options, &quiet)?,
+            false => enrolled.identity,
+        };
+        let mut searcher = Searcher::new(pack, &identity, &options, 0, &quiet)?;
         let decoding = DecodeOptions { device: DeviceChoice::Cpu, ..DecodeOptions::default() };
-        let mut decoder = Decoder::new(pack, &enrolled.identity, &decoding)?;
-        let mut come = |frames: &[AlignedFrame], start: &[_]| -> Result<(f64, Vec<Frame>)> {
-            let renders = decoder.render_batch(&searcher.search(frames, start, &quiet)?)?;
-            let sum: f64 = frames.iter().zip(&renders).map(|(f, r)| psnr(&f.frame, r)).sum::<Result<f64>>()?;
-            Ok((sum / frames.len() as f64, renders))
+        let mut decoder = Decoder::new(pack, &identity, &decoding)?;
+        let mut come = |frames: &[Vec<AlignedFrame>; 2], start: &[_]| -> Result<([f64; 2], Vec<Frame>)> {
+            let params = searcher.search(&frames[0], start, &quiet)?;
+            let renders = decoder.render_batch(&params)?;
+            let large = decoder.detailed(renders.clone(), &params)?;
+            let large = large.iter().map(|frame| cover(frame, sides[1], sides[1])).collect::<Result<Vec<_>>>()?;
+            let mean = |frames: &[AlignedFrame], renders: &[Frame]| -> Result<f64> {
+                let sum: f64 = frames.iter().zip(renders).map(|(f, r)| psnr(&f.frame, r)).sum::<Result<f64>>()?;
+                Ok(sum / frames.len() as f64)
+            };
+            Ok(([mean(&frames[0], &renders)?, mean(&frames[1], &large)?], renders))
         };
         let near = come(&seen, &enrolled.params)?.0;
         let (other, renders) = come(&held, &[])?;
-        (tuned, others, worst) = (tuned + near, others + other, f64::min(worst, near));
-        sources.push(embedding(&net, held.iter().map(|f| &f.frame))?);
+        for (k, (near, other)) in near.into_iter().zip(other).enumerate() {
+            (tuned[k], others[k], worst[k]) = (tuned[k] + near, others[k] + other, worst[k].min(near));
+        }
+        sources.push(embedding(&net, held[0].iter().map(|f| &f.frame))?);
         decoded.push(embedding(&net, renders.iter())?);
+        let found = (0..=person as usize).filter(|i| is_nearest(&decoded[*i], *i, &sources)).count();
         let done = person + 1;
-        progress.advance(done, &format!("{:.2} dB, other frames {:.2} dB", tuned / done as f64, others / done as f64));
+        let mean = |sums: [f64; 2]| sums.map(|sum| format!("{:.2}", sum / done as f64)).join(" and ");
+        progress.advance(done, &format!("{} dB, other frames {} dB, {found} told apart", mean(tuned), mean(others)));
     }
     progress.end();
     for person in persons as u64..crowd as u64 {
         check(progress)?;
-        let frames: Vec<_> = (0..count).filter(held_out).map(|i| frame(person, i).frame).collect();
+        let frames: Vec<_> = (0..count).filter(held_out).map(|i| frame(person, i, side).frame).collect();
         sources.push(embedding(&net, frames.iter())?);
     }
     let all = persons as f64;
     let found = (0..persons).filter(|i| is_nearest(&decoded[*i], *i, &sources)).count() as f64;
-    Ok(Enrolled { persons, crowd, tuned: tuned / all, others: others / all, worst, found: found / all })
+    let mean = |sums: [f64; 2]| sums.map(|sum| sum / all);
+    Ok(Enrolled { persons, crowd, sides, tuned: mean(tuned), others: mean(others), worst, found: found / all })
 }
 
 /// The mean embedding of pictures of one person.
@@ -145,7 +167,10 @@ mod tests {
         let grey = Frame::filled(32, 32, [128; 3]).unwrap();
         let spec = ClipSpec { seed: FIRST, frames: 4, fps: RATE, camera: None };
         let flat = psnr(&heads::render(&head_at(&spec, 0), 32).frame, &grey).unwrap();
-        assert!(e.tuned > flat && e.worst <= e.tuned && (e.others - e.tuned).abs() < 3.0, "{e:?}");
+        assert_eq!(e.sides, [32, 64]);
+        for k in 0..2 {
+            assert!(e.tuned[k] > flat && e.worst[k] <= e.tuned[k] && (e.others[k] - e.tuned[k]).abs() < 3.0, "{e:?}");
+        }
         assert!([0.0, 0.5, 1.0].contains(&e.found) && (e.persons, e.crowd) == (2, 5));
         assert!(matches!(measure_enrolled(&pack, 1, 1, &Silent), Err(Error::Misuse(_))));
     }

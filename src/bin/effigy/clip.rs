@@ -17,6 +17,8 @@ use effigy::media::{ClipReader, ClipWriter, ReadOptions, WriteOptions};
 #[cfg(feature = "encode")]
 use effigy::params::{FrameParams, Placement};
 use effigy::progress::{check, Progress};
+use effigy::residual::detail_side;
+use effigy::scene::cover;
 use effigy::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -31,7 +33,7 @@ pub struct ClipArgs {
     pub frames: Option<u64>,
     #[command(flatten)]
     pub face: FaceArgs,
-    /// The clip already is the aligned crop, of exactly the pack's resolution (as `effigy align` writes it)
+    /// The clip already is the aligned crop, of exactly the pack's resolution (as `effigy align` writes it), or twice that, for a detail
     #[arg(long, conflicts_with = "face")]
     pub aligned_input: bool,
 }
@@ -100,10 +102,20 @@ pub struct Aligned {
     pub tracks: Vec<Track>,
     path: PathBuf,
     reading: ReadOptions,
-    /// Side of the crops, pixels; None where the frames are the crops.
-    side: Option<u32>,
+    frames: Frames,
     /// Hash of all crops as they were first cut.
     pub seen: [u8; 32],
+}
+
+/// What a clip's frames are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frames {
+    /// The camera's: crops of this side are cut out of them.
+    Camera(u32),
+    /// The crops, of the pack's side.
+    Crops(u32),
+    /// The crops, of twice the pack's side, which is this one.
+    Larger(u32),
 }
 
 /// Frames in which an enrolled face is looked for at first, how many may be looked at, and the bytes that those beyond the first may
@@ -150,17 +162,20 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
         progress.advance(tracks.len() as u64, "");
         Ok(())
     };
-    if args.aligned_input {
-        read_crops(reader, side, keep)?;
-    } else {
-        align(reader, args.face, crops, keep)?;
+    let frames = match (args.aligned_input, detail_side(side)) {
+        (false, _) => Frames::Camera(side),
+        (true, Some(twice)) if reader.info().width == twice => Frames::Larger(side),
+        (true, _) => Frames::Crops(side),
+    };
+    match frames {
+        Frames::Camera(_) => align(reader, args.face, crops, keep)?,
+        _ => read_crops(reader, frames, keep)?,
     }
     progress.end();
     not_empty(path, &tracks)?;
     saved.finish()?;
-    let side = (!args.aligned_input).then_some(side);
     let seen = seen.finalize().into();
-    Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side, seen })
+    Ok(Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), frames, seen })
 }
 
 /// The camera, and how many frames will come (0: not known).
@@ -205,7 +220,14 @@ pub fn follow_live(
     progress.end();
     not_empty(path, &tracks)?;
     warn(&encoder.summary());
-    let aligned = Aligned { camera, tracks, path: path.to_path_buf(), reading: args.reading(), side: Some(side), seen: [0; 32] };
+    let aligned = Aligned {
+        camera,
+        tracks,
+        path: path.to_path_buf(),
+        reading: args.reading(),
+        frames: Frames::Camera(side),
+        seen: [0; 32],
+    };
     Ok((aligned, params, sights))
 }
 
@@ -280,9 +302,10 @@ impl Aligned {
 
     /// The crop of a frame.
     pub fn cut(&self, timed: TimedFrame, track: &Track) -> Result<AlignedFrame> {
-        match self.side {
-            None => Ok(track.with(timed.frame)),
-            Some(side) => cut_crop(&timed, track, side, &Default::default()),
+        match self.frames {
+            Frames::Camera(side) => cut_crop(&timed, track, side, &Default::default()),
+            Frames::Crops(_) => Ok(track.with(timed.frame)),
+            Frames::Larger(side) => Ok(track.with(cover(&timed.frame, side, side)?)),
         }
     }
 
@@ -294,6 +317,19 @@ impl Aligned {
     /// The crops of the frames with these indices, which rise.
     pub fn pick(&self, indices: &[usize], progress: &dyn Progress) -> Result<Vec<AlignedFrame>> {
         self.chosen(indices, progress, |timed, track| self.cut(timed, track))
+    }
+
+    /// Whether the frames have more pixels of the crops than the pack draws.
+    pub fn has_more_pixels(&self) -> bool {
+        !matches!(self.frames, Frames::Crops(_))
+    }
+
+    /// The crops of the frames with these indices, which rise, at twice the pack's side, `side`, if the frames [have them](Self::has_more_pixels).
+    pub fn pick_larger(&self, side: u32, indices: &[usize], progress: &dyn Progress) -> Result<Vec<AlignedFrame>> {
+        self.chosen(indices, progress, |timed, track| match self.frames {
+            Frames::Camera(_) => cut_crop(&timed, track, side, &Default::default()),
+            _ => Ok(track.with(timed.frame)),
+        })
     }
 
     /// All crops at once.
@@ -393,15 +429,19 @@ impl<'a> CropFile<'a> {
     }
 }
 
-/// Crops as they are: upright, filling their own camera frame.
-fn read_crops(reader: ClipReader, side: u32, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+/// Crops as they are, or half as large: upright, filling their own camera frame.
+fn read_crops(reader: ClipReader, frames: Frames, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+    let (Frames::Camera(side) | Frames::Crops(side) | Frames::Larger(side)) = frames;
+    let wanted = if matches!(frames, Frames::Larger(_)) { 2 * side } else { side };
     for (i, timed) in reader.enumerate() {
         let TimedFrame { pts, frame } = timed?;
-        if (frame.width, frame.height) != (side, side) {
+        if (frame.width, frame.height) != (wanted, wanted) {
             let (w, h) = (frame.width, frame.height);
-            return Err(Error::Misuse(format!("aligned input must be {side} x {side} for this pack, not {w} x {h}")));
+            let or = detail_side(side).map_or(String::new(), |twice| format!(" or {twice} x {twice}"));
+            return Err(Error::Misuse(format!("aligned input must be {side} x {side}{or} for this pack, not {w} x {h}")));
         }
-        keep(AlignedFrame::whole(pts, frame, i == 0))?;
+        let crop = cover(&frame, side, side)?;
+        keep(AlignedFrame { frame: crop, ..AlignedFrame::whole(pts, frame, i == 0) })?;
     }
     Ok(())
 }

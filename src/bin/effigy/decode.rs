@@ -11,7 +11,7 @@ use std::time::Instant;
 use effigy::bitstream::{
     Assembly, Concealer, Ending, Event, FrameRecord, Identity, Piece, StreamHeader, StreamInfo, StreamReader,
 };
-use effigy::decode::{paste, retarget, Decoder, FEATHER};
+use effigy::decode::{paste, retarget, Decoder, Matte, FEATHER};
 use effigy::frame::Frame;
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::media::{
@@ -68,7 +68,7 @@ pub struct Args {
     /// over it, without the body below the crop
     #[arg(long, value_name = "CLIP|PICTURE")]
     paste: Option<PathBuf>,
-    /// Side of the pictures, pixels: those of the pack are scaled up or down to it [default: the pack's]
+    /// Side of the pictures, pixels: those of the pack are scaled up or down to it, and what is larger gets the identity's detail, if it has one [default: the pack's]
     #[arg(long, value_name = "PIXELS", conflicts_with_all = ["paste", "camera"], value_parser = clap::value_parser!(u32).range(16..=4096))]
     size: Option<u32>,
     /// Render the whole camera picture: the head over the background that the stream carries (`encode --plate`), which stands
@@ -145,6 +145,11 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest, own } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
+    let enlarged = match ground {
+        Ground::None => args.size.is_some_and(|side| side > decoder.resolution()),
+        _ => true,
+    };
+    let fine = enlarged && decoder.detailed_side().is_some();
     let mut sink = Sink::new(args, &survey, ground, &pack)?;
     // The clip's writer has taken what it needs of it.
     let survey = Survey { sound: None, plate: None, ..survey };
@@ -170,7 +175,9 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
             let params: Vec<FrameParams> = batch.iter().map(|record| mapping.apply(&record.params, &pack)).collect();
             let mut crops = decoder.render_batch(&params)?;
             numbers.into_iter().zip(&mut crops).for_each(|(number, crop)| residual.apply(number, crop));
-            sink.put(&batch, &crops)?;
+            let mattes = sink.mattes(&crops)?;
+            let crops = if fine { decoder.detailed(crops, &params)? } else { crops };
+            sink.put(&batch, &crops, &mattes)?;
             done += batch.len() as u64;
             reporter.advance(done, "");
         }
@@ -370,8 +377,12 @@ impl Sink {
         })
     }
 
-    fn put(&mut self, records: &[FrameRecord], crops: &[Frame]) -> Result<()> {
-        let mattes = self.matter.as_ref().map(|matter| matter.mattes(crops)).transpose()?.unwrap_or_default();
+    /// Where the heads are in crops of the pack's size; none where that does not matter.
+    fn mattes(&self, crops: &[Frame]) -> Result<Vec<Matte>> {
+        self.matter.as_ref().map_or(Ok(Vec::new()), |matter| matter.mattes(crops))
+    }
+
+    fn put(&mut self, records: &[FrameRecord], crops: &[Frame], mattes: &[Matte]) -> Result<()> {
         for (i, (record, crop)) in records.iter().zip(crops).enumerate() {
             let (roll, pts) = (record.params.roll, record.pts);
             match (&mut self.ground, record.placement) {

@@ -28,6 +28,7 @@ use effigy::{Error, Result};
 use crate::clip::{self, Aligned, Camera, ClipArgs, CropFile};
 use crate::coding::CodingArgs;
 use crate::common::{read_file, short, side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
+use crate::detail;
 use crate::output::{check_writable, distinct, Staged};
 use crate::progress::{duration, Reporter};
 use crate::unfinished::{belongs, Enrolled, UnfinishedRun};
@@ -381,14 +382,24 @@ fn tune(
     let picks = worth_enrolling(&clip.tracks);
     let crops = clip.pick(&picks, reporter)?;
     let options = EncodeOptions { unfinished: work.map(UnfinishedRun::tuning), ..options.clone() };
-    let found = enroll(pack, &crops, &options, reporter)?;
+    let clips = std::slice::from_ref(clip);
+    let fine = detail::side_for(pack, &options, clips);
+    let found = match fine {
+        Some(_) => enroll(pack, &crops, &options.leaving_detail()?, reporter)?,
+        None => enroll(pack, &crops, &options, reporter)?,
+    };
+    drop(crops);
     let mut params = vec![None; clip.tracks.len()];
     picks.iter().zip(found.params).for_each(|(i, found)| params[*i] = found);
+    let identity = match fine {
+        Some(side) => detail::learn(pack, found.identity, (clips, &params, side), &options, reporter)?,
+        None => found.identity,
+    };
     if let Some(work) = work {
-        let kept = Enrolled { identity: found.identity.to_bytes()?, params: params.clone() };
+        let kept = Enrolled { identity: identity.to_bytes()?, params: params.clone() };
         work.keep_enrolled(&belongs, &kept)?;
     }
-    Ok((found.identity, params))
+    Ok((identity, params))
 }
 
 /// The stream's header for a clip, in raw16; the grid of time stamps is the most frequent distance of two frames.

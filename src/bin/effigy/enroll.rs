@@ -7,6 +7,7 @@ use effigy::Result;
 
 use crate::clip::{self, ClipArgs};
 use crate::common::{side, size, DeviceArgs, FitArgs, PackArgs, PresetArg};
+use crate::detail;
 use crate::output::{distinct, Staged};
 use crate::progress::Reporter;
 use crate::unfinished::UnfinishedRun;
@@ -67,8 +68,17 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     }
     let options = args.fit.options(&args.device, (PresetArg::Medium, false));
     let options = EncodeOptions { unfinished: Some(work.tuning()), ..options };
-    let enrolled = enroll(&pack, &frames, &options, reporter)?;
-    let bytes = enrolled.identity.to_bytes()?;
+    let fine = detail::side_for(&pack, &options, &clips);
+    let identity = match fine {
+        Some(side) => {
+            let found = enroll(&pack, &frames, &options.leaving_detail()?, reporter)?;
+            let mut params = vec![None; tracks.len()];
+            picks.iter().zip(found.params).for_each(|(i, found)| params[*i] = found);
+            detail::learn(&pack, found.identity, (&clips, &params, side), &options, reporter)?
+        }
+        None => enroll(&pack, &frames, &options, reporter)?.identity,
+    };
+    let bytes = identity.to_bytes()?;
     staged.write(&bytes)?;
     work.finish()?;
     reporter.say(&format!("{}: identity from {} frames, {}", args.output.display(), frames.len(), size(bytes.len() as u64)));

@@ -8,6 +8,7 @@ use effigy::bitstream::{Coding, Ending, Identity, StreamReader, IDENTITY_MAGIC, 
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::pack::Pack;
 use effigy::params::EXPRESSIONS;
+use effigy::residual::DETAIL;
 use effigy::{Error, Result};
 use serde_json::{json, Map, Value};
 
@@ -179,6 +180,7 @@ fn identity(bytes: &[u8]) -> Result<Map<String, Value>> {
         "latent": format!("{} x {}", identity.latent.rows, identity.latent.dim),
         "tuned_tensors": identity.tuned.len(),
         "tuned_weights": weights,
+        "detail": identity.tuned.iter().find(|tensor| tensor.name == DETAIL).map(|tensor| tensor.shape[0]),
         "thumbnail": identity.thumbnail.is_some(),
         "metadata": identity.metadata,
     })))

@@ -12,6 +12,7 @@ mod coding;
 mod common;
 mod decode;
 mod demo;
+mod detail;
 mod encode;
 mod enroll;
 mod evaluate;

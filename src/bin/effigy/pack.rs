@@ -176,19 +176,21 @@ fn run_verify(args: &VerifyArgs, reporter: &Reporter) -> Result<()> {
 
 fn print_enrolled(args: &MeasureArgs, pack: &Pack, steps: u64, reporter: &Reporter) -> Result<()> {
     let e = effigy::train::enrolled::measure_enrolled(pack, args.persons.unwrap_or(50), steps, reporter)?;
-    print(&format!(
-        "{}: pack {}, {}, {} people, {steps} steps each\n\n| tuned frames dB | the worst person's | other frames dB | told from {} others |\n\
-         |---|---|---|---|\n| {:.2} | {:.2} | {:.2} | {:.0} % |",
+    let mut text = format!(
+        "{}: pack {}, {}, {} people, {steps} steps each; {:.0} % of them are told from the {} others\n\n\
+         | compared at | tuned frames dB | the worst person's | other frames dB |\n|---|---|---|---|",
         args.pack.display(),
         pack.config().name,
         short(&pack.hash()),
         e.persons,
+        100.0 * e.found,
         e.crowd - 1,
-        e.tuned,
-        e.worst,
-        e.others,
-        100.0 * e.found
-    ))
+    );
+    for (k, side) in e.sides.iter().enumerate() {
+        let (tuned, worst, others) = (e.tuned[k], e.worst[k], e.others[k]);
+        text.push_str(&format!("\n| {side} x {side} | {tuned:.2} | {worst:.2} | {others:.2} |"));
+    }
+    print(&text)
 }
 
 fn run_measure(args: &MeasureArgs, reporter: &Reporter) -> Result<()> {
