@@ -1,12 +1,15 @@
 //! The detail of an identity: what its pictures have beyond the generator's, at twice its side, sent once as one more tensor of the identity.
 //!
-//! In: a picture of interleaved colours in grey levels that is added where the enlarged picture lies. Out: a [`TunedTensor`] of its wavelet coefficients
+//! In: a picture of interleaved colours in grey levels that is added where the enlarged picture lies. Out: a [`TunedTensor`](crate::bitstream::TunedTensor) of its wavelet coefficients
 //! `[side, side, 3]`, and back. It moves with the numbers as `net::warp` says. Source: ours; docs/bitstream.md, "Identity: detail".
 
 use super::wavelet;
 use crate::bitstream::bands::PLANES;
+#[cfg(feature = "analysis")]
 use crate::bitstream::range::MAX_LEVEL;
-use crate::bitstream::{step_from_code, Identity, TunedTensor};
+use crate::bitstream::Identity;
+#[cfg(feature = "analysis")]
+use crate::bitstream::{step_from_code, TunedTensor};
 use crate::error::{Error, Result};
 
 /// Name of the tensor.

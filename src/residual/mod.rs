@@ -6,6 +6,7 @@
 //! linear one. Source: ours; docs/bitstream.md, "Residual".
 
 mod call;
+#[cfg(feature = "decode")]
 mod detail;
 mod key;
 mod make;
@@ -16,6 +17,7 @@ pub use call::CallResidual;
 pub(crate) use detail::detail_picture;
 #[cfg(feature = "analysis")]
 pub(crate) use detail::detail_tensor;
+#[cfg(feature = "decode")]
 pub use detail::{detail_side, DETAIL, MAX_DETAIL_SIDE};
 pub use key::ResidualOptions;
 pub use make::{ResidualMaker, Worth};

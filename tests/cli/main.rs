@@ -438,15 +438,16 @@ fn whole_camera_pictures_come_from_the_stream_alone() {
     room.ok(&format!("decode a.effigy --pack pack.safetensors --paste red.png -o red.mkv {DECODE}"));
     let (_, first) = &clip(&room.path("red.mkv"))[0];
     assert_eq!((first.width, first.height, first.pixel(8, 8)), (320, 240, [200, 10, 10]));
-    // Somebody is drawn, and as in the crop: what of it is surely the person comes through as it is.
+    // Somebody is drawn, and as in the crop, with its detail: what of it is surely the person comes through as it is.
     room.ok(&format!("decode a.effigy --pack pack.safetensors -o crops.mkv {DECODE}"));
-    let (_, crop) = &clip(&room.path("crops.mkv"))[0];
+    room.ok(&format!("decode a.effigy --pack pack.safetensors --size {} -o large.mkv {DECODE}", 2 * SIDE));
+    let [crop, large] = ["crops.mkv", "large.mkv"].map(|name| clip(&room.path(name)).remove(0).1);
     let matter = Matter::new(&Pack::load(room.path("pack.safetensors")).unwrap(), DeviceChoice::Cpu, Precision::Single);
-    let matte = &matter.unwrap().unwrap().mattes(std::slice::from_ref(crop)).unwrap()[0];
+    let matte = &matter.unwrap().unwrap().mattes(std::slice::from_ref(&crop)).unwrap()[0];
     let mut by_hand = Frame::filled(320, 240, [200, 10, 10]).unwrap();
     let mut stream = StreamReader::open(BufReader::new(fs::File::open(room.path("a.effigy")).unwrap())).unwrap();
     let record = stream.next_packet().unwrap().unwrap().frames[0];
-    paste(&mut by_hand, crop, Some(matte), record.params.roll, &record.placement.unwrap(), FEATHER).unwrap();
+    paste(&mut by_hand, &large, Some(matte), record.params.roll, &record.placement.unwrap(), FEATHER).unwrap();
     assert_eq!(first, &by_hand);
     let drawn = by_hand.data.chunks_exact(3).filter(|pixel| *pixel != [200, 10, 10]).count();
     assert!(drawn > 500, "{drawn} pixels of somebody");

@@ -12,7 +12,7 @@ fn a_run_that_was_interrupted_and_resumed_writes_the_same_stream() {
     let kept = room.path("a.effigy.unfinished");
     let mut child = room.command(&line("a.effigy", "").replace("--quiet", "")).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().starts_with("fit the latent")));
+    assert!(lines.any(|line| line.unwrap().starts_with("fit the latent: ")));
     assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
