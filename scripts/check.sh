@@ -31,6 +31,9 @@ check() {
     results+=("$(printf '%-8s %5d s  %s' "$word" $((SECONDS - begun)) "$name")")
 }
 
+# Tests run side by side, one per core: threads of libtorch within them would only get into each other's way.
+export OMP_NUM_THREADS=1
+
 missing() { printf '%s is not installed: skipped\n' "$1"; return 77; }
 
 # Feature sets from the lowest layer up; each must build alone.

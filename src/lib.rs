@@ -28,8 +28,6 @@ mod error;
 pub mod frame;
 pub mod limits;
 #[cfg(feature = "analysis")]
-mod memory;
-#[cfg(feature = "analysis")]
 mod pace;
 pub mod params;
 pub mod progress;

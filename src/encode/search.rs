@@ -17,7 +17,6 @@ use super::{channels, expression, invert, AlignedFrame, Bench, EncodeOptions, Pl
 use crate::bitstream::Identity;
 use crate::decode::tuned_generator;
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
@@ -229,8 +228,6 @@ impl Progress for Half<'_> {
 
 impl<'a> Full<'a> {
     fn new(pack: &'a Pack, identity: &'a Identity, options: &EncodeOptions) -> Result<Self> {
-        // Whoever searches has often enrolled just before.
-        memory::give_back();
         let bench = Bench::new(pack, options)?;
         let model = bench.model(pack, tuned_generator(pack, identity, bench.device)?)?;
         let latent = latent_tensor(&identity.latent, bench.device)?;
@@ -364,7 +361,6 @@ impl<'a> Full<'a> {
         let recognition = Recognition { limit: STRANGE, face: &face, unsure: &unsure };
         let recognition = (!self.identity.tuned.is_empty()).then_some(recognition);
         let (table, like) = sequence::search(&mut self.newton, &judge, (&crops, recognition), &table, &self.plan.newton, &half)?;
-        memory::give_back();
         let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();
         let mut out = vec![None; frames.len()];
         if like.is_empty() {
@@ -376,7 +372,6 @@ impl<'a> Full<'a> {
         let eta = channels::rates(&self.identity.sensitivity);
         let effort = (self.plan.expression_steps, &eta);
         let table = expression::search(&self.model, &judge, &crops, &self.latent, &table, effort, &half)?;
-        memory::give_back();
         let rolls = like.iter().map(|i| frames[*i as usize].roll);
         for (i, params) in like.iter().zip(from_table(&table, rolls)?) {
             out[*i as usize] = Some(params);
