@@ -128,7 +128,8 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
     }
     let (width, height) = clip.size();
     let decoded = render(stream, width, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
-    if width != height || decoded.iter().any(|frame| !width.is_multiple_of(frame.width)) {
+    let own = StreamReader::open(std::fs::File::open(stream).map_err(|e| Error::io("open", stream, e))?)?.header().resolution;
+    if width != height || own == 0 || !width.is_multiple_of(own) {
         return Err(Error::Misuse(format!("{}: crops of {width} x {height} are no multiple of its pictures", stream.display())));
     }
     let decoded = decoded.iter().map(|frame| cover(frame, width, height)).collect::<Result<Vec<_>>>()?;
@@ -149,7 +150,7 @@ fn render(stream: &Path, side: u32, pack: &Pack) -> Result<Vec<Frame>> {
     let mut residual = Residual::new();
     source.residuals.into_iter().for_each(|record| residual.push(record));
     (0..).zip(&mut out).for_each(|(number, frame)| residual.apply(number, frame));
-    match side > decoder.resolution() {
+    match decoder.detailed_side().is_some_and(|twice| side >= twice) {
         true => decoder.detailed(out, &params),
         false => Ok(out),
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::quant::{f16_to_f32, f32_to_f16};
 use super::range::{decode_levels, encode_levels, LevelModel, RangeDecoder, RangeEncoder, Strides};
-use super::tuned::{read_tuned, write_tuned, TunedTensor};
+use super::tuned::{read_tuned, write_tuned, TunedTensor, DETAIL};
 use super::wire::{Put, Take, Wire};
 use crate::error::{Error, Result};
 use crate::limits::{
@@ -41,7 +41,7 @@ pub struct Identity {
     pub resolution: u32,
     /// L_ID. Exact after decoding; encoding rounds it ([`latent_as_sent`]).
     pub latent: WPlus,
-    /// Differences to the pack's weights; empty without tuning.
+    /// Differences to the pack's weights, and the detail, if there is one ([`DETAIL`]).
     pub tuned: Vec<TunedTensor>,
     /// Gamma of the 32 channels: perceptual change per unit of offset.
     pub sensitivity: [f32; EXPRESSIONS],
@@ -72,6 +72,11 @@ pub fn identity_hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 impl Identity {
+    /// Whether the generator was fitted to the person: nobody is drawn as they are without tuned weights.
+    pub fn is_tuned(&self) -> bool {
+        self.tuned.iter().any(|tensor| tensor.name != DETAIL)
+    }
+
     /// The bytes of an `.identity` file.
     ///
     /// # Errors

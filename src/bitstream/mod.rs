@@ -42,4 +42,4 @@ pub use reader::StreamReader;
 pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
 pub use residual::{residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RESIDUAL_STEP};
 pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
-pub use tuned::{tuned_bytes, StepRule, TunedTensor};
+pub use tuned::{tuned_bytes, StepRule, TunedTensor, DETAIL};

@@ -12,6 +12,8 @@ use super::wire::{Put, Take, Wire};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_IDENTITY_BYTES, MAX_NAME_BYTES, MAX_TUNED_TENSORS, MAX_TUNED_VALUES};
 
+/// Name of the tensor that is no weight but a picture, the identity's detail.
+pub const DETAIL: &str = "detail";
 /// Most dimensions of a tensor.
 const MAX_DIMS: u64 = 8;
 

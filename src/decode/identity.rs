@@ -2,12 +2,11 @@
 //!
 //! Encoder and decoder both come through here, so that the parameters are searched with exactly the weights they are shown with.
 
-use crate::bitstream::Identity;
+use crate::bitstream::{Identity, DETAIL};
 use crate::error::{Error, Result};
 use crate::net::ops::from_vec;
 use crate::net::{Generator, Weights};
 use crate::pack::{short, Pack};
-use crate::residual::DETAIL;
 use std::collections::BTreeSet;
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -62,7 +61,7 @@ pub fn latent_tensor(pack: &Pack, identity: &Identity, device: Device) -> Result
 pub fn tuned_generator(pack: &Pack, identity: &Identity, device: Device) -> Result<Generator> {
     check_identity(pack, identity)?;
     let generator = pack.generator(device)?;
-    if identity.tuned.is_empty() {
+    if !identity.is_tuned() {
         return Ok(generator);
     }
     let mut weights = Weights::new();

@@ -108,8 +108,8 @@ impl Decoder {
         self.renderer.detailed_side()
     }
 
-    /// What [`Decoder::render_batch`] gave for these parameters, whatever was added since, at twice its side with the identity's detail on it; unchanged where
-    /// there is none.
+    /// What [`Decoder::render_batch`] gave for these parameters, a residual added since or not, at [`Decoder::detailed_side`] with the identity's detail on it; as it is, R x R,
+    /// where there is none.
     ///
     /// # Errors
     /// Misuse for other pictures, or for another number of them than of parameters; device.
@@ -123,7 +123,10 @@ impl Decoder {
             return Ok(pictures);
         }
         let mut out = Vec::with_capacity(params.len());
-        let most = self.renderer.good_batch(2 * side);
+        let most = match self.options.batch {
+            0 => self.renderer.good_batch_of(2 * side),
+            n => n,
+        };
         for (pictures, params) in pictures.chunks(most).zip(params.chunks(most)) {
             out.extend(self.renderer.detailed(pictures, params)?);
         }

@@ -73,7 +73,12 @@ impl Renderer {
 
     /// Frames per batch beyond which nothing is gained: four pictures of 128 x 128 on the CPU (larger tensors cost fresh memory pages), more on a GPU.
     pub(crate) fn good_batch(&self, side: u32) -> usize {
-        let pixels = (self.resolution.min(side) as usize).pow(2);
+        self.good_batch_of(self.resolution.min(side))
+    }
+
+    /// The same for pictures that are as large as this.
+    pub(super) fn good_batch_of(&self, side: u32) -> usize {
+        let pixels = (side as usize).pow(2);
         let (budget, most) = if self.device() == Device::Cpu { (1 << 16, 8) } else { (1 << 22, 64) };
         (budget / pixels).clamp(1, most)
     }
@@ -135,8 +140,7 @@ impl Renderer {
                 None => base,
             });
         }
-        let warp = self.warps.as_ref().map(|warps| nodes(&numbers, warps)).transpose()?;
-        Ok(Moved { styles: out, warp })
+        Ok(Moved { styles: out, warp: self.displacements(params)? })
     }
 }
 

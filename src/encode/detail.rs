@@ -5,7 +5,7 @@
 
 use super::tune::Deck;
 use super::{AlignedFrame, EncodeOptions, DETAIL_SHARE};
-use crate::bitstream::{tuned_bytes, Identity};
+use crate::bitstream::{tuned_bytes, Identity, DETAIL};
 use crate::decode::{DecodeOptions, Decoder};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -15,15 +15,15 @@ use crate::net::ops::{to_frames, to_tensor, to_vec, Calc};
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
-use crate::residual::{detail_side, detail_tensor, DETAIL};
+use crate::residual::{detail_side, detail_tensor};
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Steps, crops in each, and the rate they begin with, in units of the pictures ([-1, 1]).
 const STEPS: u64 = 200;
 const BATCH: usize = 4;
 const RATE: f64 = 0.02;
-/// Most crops that are looked at, spread evenly: more tell nothing new and fill the memory.
-const MOST: usize = 200;
+/// Most crops that [`learn_detail`] looks at, spread evenly: more tell nothing new and fill the memory.
+pub const DETAIL_CROPS: usize = 200;
 /// Price of the detail's own power: what no crop asks for stays away.
 const CALM: f64 = 1e-3;
 /// Share of the squared error that a detail must take away to be sent.
@@ -32,8 +32,9 @@ const WORTH: f64 = 0.01;
 const CODES: std::ops::Range<i16> = -8..48;
 
 /// Learns the detail of an identity from crops of the person at [`detail_side`] pixels, `params` the numbers that its pictures of them are drawn with: for receivers that
-/// show more pixels than the pack draws. It takes what [`EncodeOptions::leaving_detail`] left of `options`' bytes. An identity stays as it is without room for one, where it
-/// would change next to nothing, and with packs that draw more than 256 pixels. A detail that is there already is replaced.
+/// show more pixels than the pack draws. It takes all that the identity leaves of `options`' bytes ([`EncodeOptions::leaving_detail`] sees to that), and counts the background like
+/// everything else. An identity stays as it is where less than one byte in fifty is left, where a detail would change next to nothing, and with packs that draw more than 256
+/// pixels. A detail that is there already is replaced.
 ///
 /// # Errors
 /// Misuse for crops of another size, or another number of them; no content without any; as [`Decoder::new`]; cancelled; device.
@@ -47,17 +48,18 @@ pub fn learn_detail(
     let Some(side) = detail_side(identity.resolution) else { return Ok(identity) };
     let mut identity = identity;
     identity.tuned.retain(|tensor| tensor.name != DETAIL);
-    let looks = Looks::new(pack, &identity, (frames, params), side, options)?;
+    check_crops((frames, params), side)?;
     let (most, plain) = (options.bytes()?, identity.to_bytes()?.len());
     if plain + most / (2 * DETAIL_SHARE) > most {
         log::info!("no bytes are left for a detail");
         return Ok(identity);
     }
+    let looks = Looks::new(pack, &identity, (frames, params), options)?;
     progress.begin("learn the detail", STEPS);
     let picture = looks.fit(options.seed, progress)?;
     progress.end();
     let picture = to_vec(&picture.f_permute([0, 2, 3, 1])?.scale(127.5)?)?;
-    let Some(with) = coded(&identity, &picture, side, most)? else { return Ok(identity) };
+    let Some(with) = coded(&identity, &picture, (side, most), progress)? else { return Ok(identity) };
     let (before, after) = (looks.error(&identity)?, looks.error(&with)?);
     let gain = 10.0 * (before / after.max(1e-12)).log10();
     if after > (1.0 - WORTH) * before {
@@ -68,10 +70,22 @@ pub fn learn_detail(
     Ok(with)
 }
 
+fn check_crops((frames, params): (&[AlignedFrame], &[FrameParams]), side: u32) -> Result<()> {
+    if frames.is_empty() {
+        return Err(Error::NoContent("no crops to learn a detail from".into()));
+    }
+    if frames.len() != params.len() || frames.iter().any(|f| (f.frame.width, f.frame.height) != (side, side)) {
+        let (frames, params) = (frames.len(), params.len());
+        return Err(Error::Misuse(format!("detail: {frames} crops for {params} parameters, or not of {side} x {side}")));
+    }
+    Ok(())
+}
+
 /// The identity with this picture as its detail, as finely as it fits into so many bytes; None where it does not fit at all.
-fn coded(identity: &Identity, picture: &[f32], side: u32, most: usize) -> Result<Option<Identity>> {
+fn coded(identity: &Identity, picture: &[f32], (side, most): (u32, usize), progress: &dyn Progress) -> Result<Option<Identity>> {
     let room = most.saturating_sub(identity.to_bytes()?.len());
     for code in CODES {
+        check(progress)?;
         let tensor = detail_tensor(picture, side as usize, code)?;
         // What it takes alone is nearly what it takes beside the others, and soon counted.
         if tuned_bytes(std::slice::from_ref(&tensor))? > room {
@@ -108,17 +122,9 @@ impl<'a> Looks<'a> {
         pack: &'a Pack,
         identity: &Identity,
         (frames, params): (&'a [AlignedFrame], &[FrameParams]),
-        side: u32,
         options: &EncodeOptions,
     ) -> Result<Self> {
-        if frames.is_empty() {
-            return Err(Error::NoContent("no crops to learn a detail from".into()));
-        }
-        if frames.len() != params.len() || frames.iter().any(|f| (f.frame.width, f.frame.height) != (side, side)) {
-            let (frames, params) = (frames.len(), params.len());
-            return Err(Error::Misuse(format!("detail: {frames} crops for {params} parameters, or not of {side} x {side}")));
-        }
-        let kept = frames.len().min(MOST);
+        let kept = frames.len().min(DETAIL_CROPS);
         let picks: Vec<usize> = (0..kept).map(|k| k * frames.len() / kept).collect();
         let EncodeOptions { device, precision, threads, .. } = *options;
         let decoding = DecodeOptions { device, precision, threads, ..DecodeOptions::default() };
@@ -214,7 +220,7 @@ mod tests {
         let most = (plain + 3000).max(crate::encode::MIN_IDENTITY_BYTES);
         let learned = |bytes| learn_detail(&pack, identity.clone(), (&frames, &params), &options(bytes), &Silent).unwrap();
         let with = learned(most);
-        let looks = Looks::new(&pack, &identity, (&frames, &params), 64, &options(most)).unwrap();
+        let looks = Looks::new(&pack, &identity, (&frames, &params), &options(most)).unwrap();
         let (before, after) = (looks.error(&identity).unwrap(), looks.error(&with).unwrap());
         println!("{before} before, {after} after, {} of {most} bytes", with.to_bytes().unwrap().len());
         assert!(after < 0.2 * before && with.to_bytes().unwrap().len() <= most);

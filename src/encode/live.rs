@@ -158,7 +158,7 @@ impl LiveReader {
             steps => {
                 let (low, high) = start.bounds()?;
                 let newton = Newton::new(renderer, sight, start.centre())?.bounded(&low, &high);
-                Some(Follower::new(newton, sight, (steps, !identity.tuned.is_empty()), bench.device)?)
+                Some(Follower::new(newton, sight, (steps, identity.is_tuned()), bench.device)?)
             }
         };
         Ok(LiveReader {

@@ -50,7 +50,7 @@ use crate::random::Rng;
 #[cfg(feature = "encode")]
 pub use camera::LiveEncoder;
 use crops::Crops;
-pub use detail::learn_detail;
+pub use detail::{learn_detail, DETAIL_CROPS};
 use differences::Differences;
 pub use live::{draw_enrolled, LiveFrame, LiveOptions, LiveReader, LIVE_SMOOTHING, LIVE_STEPS};
 use loss::Judge;
@@ -176,7 +176,7 @@ pub struct EncodeOptions {
     /// Whether the background of the crops hardly counts, where the pack's parser finds it: for receivers that lay the head over a background of
     /// their own.
     pub head_only: bool,
-    /// Most bytes of the identity, [`MIN_IDENTITY_BYTES`] or more; [`IDENTITY_BYTES`] if not given. Only for [`enroll`].
+    /// Most bytes of the identity, [`MIN_IDENTITY_BYTES`] or more; [`IDENTITY_BYTES`] if not given. Only for [`enroll`] and [`learn_detail`].
     pub identity_bytes: Option<usize>,
     /// File of an unfinished tuning, only for [`enroll`]: written about once a minute and when the work is cancelled. If there is one, it is gone on
     /// with, and on the same machine the result is what it would have been. It stays: whoever named it removes it.
@@ -208,7 +208,13 @@ impl EncodeOptions {
         Ok(bytes)
     }
 
-    /// The same, for an [`enroll`] that is followed by [`learn_detail`] with these here: a part of the identity's bytes is left for it.
+    /// Side of the crops from which [`learn_detail`] learns after an [`enroll`] with these settings; None where it is to learn nothing: a detail belongs to the maps.
+    pub fn detail_side(&self, pack: &Pack) -> Option<u32> {
+        let maps = self.maps && pack.config().directions && self.tuning != Tuning::None;
+        crate::residual::detail_side(pack.config().generator.resolution as u32).filter(|_| maps)
+    }
+
+    /// The same for an [`enroll`] that is followed by [`learn_detail`] with these here: a twenty-fifth of the identity's bytes is left for it.
     ///
     /// # Errors
     /// Misuse for a number of bytes that no identity can be asked to have.

@@ -316,7 +316,7 @@ impl<'a> Full<'a> {
     ) -> Result<Vec<FrameParams>> {
         // Where the face was lost it may be there all the same, if somebody can tell: without tuned weights nobody is drawn as they are.
         let sure = |i: &usize| frames[*i].confidence >= UNSURE;
-        let tells = !self.identity.tuned.is_empty();
+        let tells = self.identity.is_tuned();
         let looks: Vec<usize> = (0..frames.len()).filter(|i| tells || sure(i)).collect();
         let mut found = vec![None; frames.len()];
         if !looks.is_empty() {
@@ -359,7 +359,7 @@ impl<'a> Full<'a> {
         let face = Prior::face(self.model.sight / 2, self.bench.device)?;
         let unsure: Vec<bool> = frames.iter().map(|frame| frame.confidence < UNSURE).collect();
         let recognition = Recognition { limit: STRANGE, face: &face, unsure: &unsure };
-        let recognition = (!self.identity.tuned.is_empty()).then_some(recognition);
+        let recognition = self.identity.is_tuned().then_some(recognition);
         let (table, like) = sequence::search(&mut self.newton, &judge, (&crops, recognition), &table, &self.plan.newton, &half)?;
         let like: Vec<i64> = (0..frames.len() as i64).filter(|i| like[*i as usize]).collect();
         let mut out = vec![None; frames.len()];

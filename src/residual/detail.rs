@@ -1,19 +1,17 @@
 //! The detail of an identity: what its pictures have beyond the generator's, at twice its side, sent once as one more tensor of the identity.
 //!
 //! In: a picture of interleaved colours in grey levels that is added where the enlarged picture lies. Out: a [`TunedTensor`](crate::bitstream::TunedTensor) of its wavelet coefficients
-//! `[side, side, 3]`, and back. It moves with the numbers as `net::warp` says. Source: ours; docs/bitstream.md, "Identity: detail".
+//! `[side, side, 3]`, and back. It moves with the numbers as `net::warp` says. Source: ours; docs/bitstream.md, "Identity: tuned weights".
 
 use super::wavelet;
 use crate::bitstream::bands::PLANES;
 #[cfg(feature = "analysis")]
 use crate::bitstream::range::MAX_LEVEL;
-use crate::bitstream::Identity;
 #[cfg(feature = "analysis")]
 use crate::bitstream::{step_from_code, TunedTensor};
+use crate::bitstream::{Identity, DETAIL};
 use crate::error::{Error, Result};
 
-/// Name of the tensor.
-pub const DETAIL: &str = "detail";
 /// Largest side of a detail.
 pub const MAX_DETAIL_SIDE: u32 = 512;
 /// From this share of a step on a coefficient is rounded up: most of those below cost more than they give.
@@ -60,9 +58,55 @@ pub(crate) fn detail_picture(identity: &Identity) -> Result<Option<(Vec<f32>, us
     })?;
     let levels = tensor.dequantise();
     let planes: Vec<f32> = (0..PLANES).flat_map(|plane| levels.iter().skip(plane).step_by(PLANES).copied()).collect();
-    let picture = wavelet::inverse(&planes, side);
-    match picture.iter().all(|v| v.is_finite()) {
-        true => Ok(Some((picture, side))),
-        false => Err(Error::Malformed("identity: its detail is not finite".into())),
+    // Levels and steps are bounded, so that sums of them are finite.
+    Ok(Some((wavelet::inverse(&planes, side), side)))
+}
+
+#[cfg(all(test, feature = "analysis"))]
+mod tests {
+    use super::*;
+    use crate::pack::fixture;
+
+    fn identity(tensors: Vec<TunedTensor>) -> Identity {
+        let mut identity = fixture::identity(&fixture::tiny(1).unwrap(), 1).unwrap();
+        identity.tuned.extend(tensors);
+        identity
+    }
+
+    #[test]
+    fn a_picture_comes_back_within_half_a_step_of_each_coefficient() {
+        let picture: Vec<f32> = fixture::rule("detail", 64 * 64 * 3, 40.0, 0.0);
+        let tensor = detail_tensor(&picture, 64, -24).unwrap();
+        let bytes = identity(vec![tensor.clone()]).to_bytes().unwrap();
+        let (back, side) = detail_picture(&Identity::from_bytes(&bytes).unwrap()).unwrap().unwrap();
+        let off = picture.iter().zip(&back).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(side == 64 && off < 4.0 * step_from_code(-24), "{off}");
+        // Rows, then columns, then planes: a coefficient of the third plane, one row down, one column to the right.
+        let mut one = TunedTensor { values: vec![0; 64 * 64 * 3], ..tensor };
+        one.values[3 * (64 + 1) + 2] = 1000;
+        let (shown, _) = detail_picture(&identity(vec![one])).unwrap().unwrap();
+        let mut planes = vec![0.0; 64 * 64 * 3];
+        planes[2 * 64 * 64 + 64 + 1] = 1000.0 * step_from_code(-24);
+        assert_eq!(shown, wavelet::inverse(&planes, 64));
+    }
+
+    #[test]
+    fn details_that_do_not_fit_are_malformed_and_wild_ones_finite() {
+        let tensor = |shape: &[usize], step: i16, level: i32| {
+            let values = vec![level; shape.iter().product()];
+            TunedTensor { name: DETAIL.into(), shape: shape.to_vec(), steps: vec![step], values }
+        };
+        for shape in [&[32, 32, 3][..], &[64, 64], &[3, 64, 64], &[64, 64, 3, 1]] {
+            assert!(matches!(detail_picture(&identity(vec![tensor(shape, 0, 1)])), Err(Error::Malformed(_))), "{shape:?}");
+        }
+        let good = tensor(&[64, 64, 3], 0, 1);
+        assert!(matches!(detail_picture(&identity(vec![good.clone(), good.clone()])), Err(Error::Malformed(_))));
+        let large = Identity { resolution: 512, ..identity(vec![tensor(&[1024, 1024, 3], 0, 1)]) };
+        assert!(matches!(detail_picture(&large), Err(Error::Malformed(_))));
+        let wild = identity(vec![tensor(&[64, 64, 3], 160, MAX_LEVEL)]);
+        let (picture, _) = detail_picture(&Identity::from_bytes(&wild.to_bytes().unwrap()).unwrap()).unwrap().unwrap();
+        assert!(picture.iter().all(|v| v.is_finite()));
+        assert!(detail_picture(&identity(Vec::new())).unwrap().is_none());
+        assert!(!identity(vec![good]).is_tuned());
     }
 }

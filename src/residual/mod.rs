@@ -2,7 +2,7 @@
 //!
 //! Sender: [`ResidualMaker`], in calls [`CallResidual`], takes each frame's crop and what a receiver draws of it, and makes a [`ResidualRecord`] now and then. Receiver: [`Residual`]
 //! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), `key`, `make`
-//! and `call` (the senders: keys, those of a clip, of a call); `bitstream::bands` codes the levels. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
+//! and `call` (the senders: keys, those of a clip, of a call); `bitstream::bands` codes the levels. `detail` is what never changes, sent once with the identity. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
 //! linear one. Source: ours; docs/bitstream.md, "Residual".
 
 mod call;
@@ -18,7 +18,7 @@ pub(crate) use detail::detail_picture;
 #[cfg(feature = "analysis")]
 pub(crate) use detail::detail_tensor;
 #[cfg(feature = "decode")]
-pub use detail::{detail_side, DETAIL, MAX_DETAIL_SIDE};
+pub use detail::{detail_side, MAX_DETAIL_SIDE};
 pub use key::ResidualOptions;
 pub use make::{ResidualMaker, Worth};
 

@@ -16,7 +16,6 @@ use crate::net::Analysis;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
-use crate::residual::detail_side;
 use crate::scene::cover;
 use tch::{no_grad, Device, Kind};
 
@@ -89,7 +88,8 @@ fn measure(
     embedding(&net, std::iter::once(&Frame::filled(64, 64, [128; 3])?))?;
     progress.begin("enroll people", persons as u64);
     let side = pack.config().generator.resolution as u32;
-    let sides = [side, detail_side(side).unwrap_or(side)];
+    let detail = options.detail_side(pack);
+    let sides = [side, detail.unwrap_or(side)];
     let frame = |person: u64, i: u64, side: u32| {
         let spec = ClipSpec { seed: FIRST + person, frames: count, fps: RATE, camera: None };
         AlignedFrame::whole(i as i64, heads::render(&head_at(&spec, i), side).frame, i == 0)
@@ -101,11 +101,12 @@ fn measure(
         let (held, seen): (Vec<u64>, Vec<u64>) = (0..count).partition(held_out);
         let (held, seen) = (sides.map(|side| frames(&held, side)), sides.map(|side| frames(&seen, side)));
         let quiet = Quiet(progress);
-        let enrolled = enroll(pack, &seen[0], &options.leaving_detail()?, &quiet)?;
+        let leaving = if detail.is_some() { options.leaving_detail()? } else { options.clone() };
+        let enrolled = enroll(pack, &seen[0], &leaving, &quiet)?;
         let known: Vec<FrameParams> = enrolled.params.iter().flatten().copied().collect();
-        let identity = match known.len() == seen[1].len() {
-            true => learn_detail(pack, enrolled.identity, (&seen[1], &known), &options, &quiet)?,
-            false => enrolled.identity,
+        let identity = match detail {
+            Some(_) => learn_detail(pack, enrolled.identity, (&seen[1], &known), &options, &quiet)?,
+            None => enrolled.identity,
         };
         let mut searcher = Searcher::new(pack, &identity, &options, 0, &quiet)?;
         let decoding = DecodeOptions { device: DeviceChoice::Cpu, ..DecodeOptions::default() };

@@ -33,7 +33,7 @@ pub struct ClipArgs {
     pub frames: Option<u64>,
     #[command(flatten)]
     pub face: FaceArgs,
-    /// The clip already is the aligned crop, of exactly the pack's resolution (as `effigy align` writes it), or twice that, for a detail
+    /// The clip already is the aligned crop, of the pack's resolution (as `effigy align` writes it) or twice that
     #[arg(long, conflicts_with = "face")]
     pub aligned_input: bool,
 }
@@ -107,13 +107,16 @@ pub struct Aligned {
     pub seen: [u8; 32],
 }
 
+/// How many times the pack's side crops must have in the camera's frames for a detail to be learned from them.
+const MORE: f64 = 1.25;
+
 /// What a clip's frames are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Frames {
     /// The camera's: crops of this side are cut out of them.
     Camera(u32),
     /// The crops, of the pack's side.
-    Crops(u32),
+    Crops,
     /// The crops, of twice the pack's side, which is this one.
     Larger(u32),
 }
@@ -165,11 +168,12 @@ pub fn load(path: &Path, args: &ClipArgs, crops: Crops, progress: &dyn Progress)
     let frames = match (args.aligned_input, detail_side(side)) {
         (false, _) => Frames::Camera(side),
         (true, Some(twice)) if reader.info().width == twice => Frames::Larger(side),
-        (true, _) => Frames::Crops(side),
+        (true, _) => Frames::Crops,
     };
     match frames {
         Frames::Camera(_) => align(reader, args.face, crops, keep)?,
-        _ => read_crops(reader, frames, keep)?,
+        Frames::Crops => read_crops(reader, (side, 1), keep)?,
+        Frames::Larger(_) => read_crops(reader, (side, 2), keep)?,
     }
     progress.end();
     not_empty(path, &tracks)?;
@@ -304,7 +308,7 @@ impl Aligned {
     pub fn cut(&self, timed: TimedFrame, track: &Track) -> Result<AlignedFrame> {
         match self.frames {
             Frames::Camera(side) => cut_crop(&timed, track, side, &Default::default()),
-            Frames::Crops(_) => Ok(track.with(timed.frame)),
+            Frames::Crops => Ok(track.with(timed.frame)),
             Frames::Larger(side) => Ok(track.with(cover(&timed.frame, side, side)?)),
         }
     }
@@ -319,16 +323,20 @@ impl Aligned {
         self.chosen(indices, progress, |timed, track| self.cut(timed, track))
     }
 
-    /// Whether the frames have more pixels of the crops than the pack draws.
+    /// Whether the frames have clearly more pixels of the crops than the pack draws.
     pub fn has_more_pixels(&self) -> bool {
-        !matches!(self.frames, Frames::Crops(_))
+        let mean = self.tracks.iter().map(|track| f64::from(track.placement.side)).sum::<f64>() / self.tracks.len().max(1) as f64;
+        match self.frames {
+            Frames::Camera(side) | Frames::Larger(side) => mean > MORE * f64::from(side),
+            Frames::Crops => false,
+        }
     }
 
-    /// The crops of the frames with these indices, which rise, at twice the pack's side, `side`, if the frames [have them](Self::has_more_pixels).
+    /// The crops of the frames with these indices, which rise, at twice the pack's side, which is `side`.
     pub fn pick_larger(&self, side: u32, indices: &[usize], progress: &dyn Progress) -> Result<Vec<AlignedFrame>> {
         self.chosen(indices, progress, |timed, track| match self.frames {
             Frames::Camera(_) => cut_crop(&timed, track, side, &Default::default()),
-            _ => Ok(track.with(timed.frame)),
+            Frames::Crops | Frames::Larger(_) => Ok(track.with(timed.frame)),
         })
     }
 
@@ -429,10 +437,9 @@ impl<'a> CropFile<'a> {
     }
 }
 
-/// Crops as they are, or half as large: upright, filling their own camera frame.
-fn read_crops(reader: ClipReader, frames: Frames, keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
-    let (Frames::Camera(side) | Frames::Crops(side) | Frames::Larger(side)) = frames;
-    let wanted = if matches!(frames, Frames::Larger(_)) { 2 * side } else { side };
+/// Crops of `side` pixels out of frames that are so many times as large: upright, filling their own camera frame.
+fn read_crops(reader: ClipReader, (side, times): (u32, u32), keep: &mut dyn FnMut(AlignedFrame) -> Result<()>) -> Result<()> {
+    let wanted = side * times;
     for (i, timed) in reader.enumerate() {
         let TimedFrame { pts, frame } = timed?;
         if (frame.width, frame.height) != (wanted, wanted) {

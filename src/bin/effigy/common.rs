@@ -167,8 +167,8 @@ pub struct FitArgs {
     /// Most bytes of the identity; fewer cost likeness [default: 150000]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(SMALLEST..=LARGEST))]
     pub identity_bytes: Option<u32>,
-    /// Whether tuning also learns maps, pictures inside the generator that the numbers displace: frames that are tuned on come out much better, others of the person
-    /// worse if they are unlike those. Needs a pack whose tuning learns directions [default: on for `encode`, off for `enroll` and `demo`]
+    /// Whether tuning also learns maps, pictures inside the generator that the numbers displace, and a detail, one on top of it, of twice its side: frames that are tuned
+    /// on come out much better, others of the person worse if they are unlike those. Needs a pack whose tuning learns directions [default: on for `encode`, off for `enroll` and `demo`]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub maps: Option<Switch>,
     /// Let the background of the crops hardly count: for receivers that show the head before another background

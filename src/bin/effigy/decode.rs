@@ -68,7 +68,8 @@ pub struct Args {
     /// over it, without the body below the crop
     #[arg(long, value_name = "CLIP|PICTURE")]
     paste: Option<PathBuf>,
-    /// Side of the pictures, pixels: those of the pack are scaled up or down to it, and what is larger gets the identity's detail, if it has one [default: the pack's]
+    /// Side of the pictures, pixels: those of the pack are scaled up or down to it. From twice the pack's side on they have the identity's detail, if there is one
+    /// [default: the pack's]
     #[arg(long, value_name = "PIXELS", conflicts_with_all = ["paste", "camera"], value_parser = clap::value_parser!(u32).range(16..=4096))]
     size: Option<u32>,
     /// Render the whole camera picture: the head over the background that the stream carries (`encode --plate`), which stands
@@ -130,6 +131,8 @@ struct Survey {
     sound: Option<SoundFile>,
     /// Its plate, as a file.
     plate: Option<Vec<u8>>,
+    /// Mean side of the crops in the camera's picture, pixels.
+    side: f64,
 }
 
 pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
@@ -145,11 +148,12 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest, own } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
-    let enlarged = match ground {
-        Ground::None => args.size.is_some_and(|side| side > decoder.resolution()),
-        _ => true,
+    // Where less is shown than a detail has, what it has too much would be seen as noise.
+    let shown = match ground {
+        Ground::None => args.size.map_or(0.0, f64::from),
+        _ => survey.side,
     };
-    let fine = enlarged && decoder.detailed_side().is_some();
+    let detailed = decoder.detailed_side().is_some_and(|side| shown >= f64::from(side));
     let mut sink = Sink::new(args, &survey, ground, &pack)?;
     // The clip's writer has taken what it needs of it.
     let survey = Survey { sound: None, plate: None, ..survey };
@@ -176,7 +180,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
             let mut crops = decoder.render_batch(&params)?;
             numbers.into_iter().zip(&mut crops).for_each(|(number, crop)| residual.apply(number, crop));
             let mattes = sink.mattes(&crops)?;
-            let crops = if fine { decoder.detailed(crops, &params)? } else { crops };
+            let crops = if detailed { decoder.detailed(crops, &params)? } else { crops };
             sink.put(&batch, &crops, &mattes)?;
             done += batch.len() as u64;
             reporter.advance(done, "");
@@ -203,6 +207,7 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
     let path = args.input.as_path();
     let mut reader = open(path)?;
     let (mut first, mut last) = (None, 0);
+    let (mut sides, mut placed) = (0.0, 0u64);
     let mut wanted = !args.mute && args.sound.is_none() && args.clip().is_none() && !names_folder(&args.output);
     let mut sound: Option<SoundFile> = None;
     let mut plate = Assembly::default();
@@ -213,6 +218,9 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
                 for frame in &packet.frames {
                     first.get_or_insert(frame.pts);
                     last = frame.pts;
+                    if let Some(placement) = frame.placement {
+                        (sides, placed) = (sides + f64::from(placement.side), placed + 1);
+                    }
                 }
             }
             Event::Sound(piece) if wanted => {
@@ -253,7 +261,7 @@ fn survey(args: &Args, progress: &dyn Progress) -> Result<Survey> {
         }
         _ => None,
     };
-    Ok(Survey { header: reader.header().clone(), first, last, info, sound, plate })
+    Ok(Survey { header: reader.header().clone(), first, last, info, sound, plate, side: sides / placed.max(1) as f64 })
 }
 
 /// A stream's sound on its way into a clip: a temporary file beside the output.

@@ -10,8 +10,7 @@ use effigy::bitstream::{
     FrameRecord, Identity, PacketOptions, ResidualRecord, StreamHeader, StreamIdentity, StreamInfo, StreamReader, StreamWriter,
 };
 use effigy::encode::{
-    draw_enrolled, enroll, residuals, worth_enrolling, AlignedFrame, EncodeOptions, LiveResidual, Preset, Searcher, Track,
-    SEGMENT,
+    draw_enrolled, residuals, worth_enrolling, AlignedFrame, EncodeOptions, LiveResidual, Preset, Searcher, Track, SEGMENT,
 };
 #[cfg(feature = "encode")]
 use effigy::encode::{LiveEncoder, LiveOptions};
@@ -382,19 +381,7 @@ fn tune(
     let picks = worth_enrolling(&clip.tracks);
     let crops = clip.pick(&picks, reporter)?;
     let options = EncodeOptions { unfinished: work.map(UnfinishedRun::tuning), ..options.clone() };
-    let clips = std::slice::from_ref(clip);
-    let fine = detail::side_for(pack, &options, clips);
-    let found = match fine {
-        Some(_) => enroll(pack, &crops, &options.leaving_detail()?, reporter)?,
-        None => enroll(pack, &crops, &options, reporter)?,
-    };
-    drop(crops);
-    let mut params = vec![None; clip.tracks.len()];
-    picks.iter().zip(found.params).for_each(|(i, found)| params[*i] = found);
-    let identity = match fine {
-        Some(side) => detail::learn(pack, found.identity, (clips, &params, side), &options, reporter)?,
-        None => found.identity,
-    };
+    let (identity, params) = detail::enrolled(pack, (std::slice::from_ref(clip), &picks, crops), &options, reporter)?;
     if let Some(work) = work {
         let kept = Enrolled { identity: identity.to_bytes()?, params: params.clone() };
         work.keep_enrolled(&belongs, &kept)?;

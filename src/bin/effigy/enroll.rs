@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use effigy::encode::{enroll, worth_enrolling, EncodeOptions, Track};
+use effigy::encode::{worth_enrolling, EncodeOptions, Track};
 use effigy::Result;
 
 use crate::clip::{self, ClipArgs};
@@ -68,19 +68,11 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     }
     let options = args.fit.options(&args.device, (PresetArg::Medium, false));
     let options = EncodeOptions { unfinished: Some(work.tuning()), ..options };
-    let fine = detail::side_for(&pack, &options, &clips);
-    let identity = match fine {
-        Some(side) => {
-            let found = enroll(&pack, &frames, &options.leaving_detail()?, reporter)?;
-            let mut params = vec![None; tracks.len()];
-            picks.iter().zip(found.params).for_each(|(i, found)| params[*i] = found);
-            detail::learn(&pack, found.identity, (&clips, &params, side), &options, reporter)?
-        }
-        None => enroll(&pack, &frames, &options, reporter)?.identity,
-    };
+    let count = frames.len();
+    let (identity, _) = detail::enrolled(&pack, (&clips, &picks, frames), &options, reporter)?;
     let bytes = identity.to_bytes()?;
     staged.write(&bytes)?;
     work.finish()?;
-    reporter.say(&format!("{}: identity from {} frames, {}", args.output.display(), frames.len(), size(bytes.len() as u64)));
+    reporter.say(&format!("{}: identity from {} frames, {}", args.output.display(), count, size(bytes.len() as u64)));
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use effigy::bitstream::{Coding, Ending, Identity, StreamReader, IDENTITY_MAGIC, STREAM_MAGIC};
+use effigy::bitstream::{Coding, Ending, Identity, StreamReader, DETAIL, IDENTITY_MAGIC, STREAM_MAGIC};
 use effigy::limits::MAX_IDENTITY_BYTES;
 use effigy::pack::Pack;
 use effigy::params::EXPRESSIONS;
-use effigy::residual::DETAIL;
+use effigy::residual::detail_side;
 use effigy::{Error, Result};
 use serde_json::{json, Map, Value};
 
@@ -180,7 +180,7 @@ fn identity(bytes: &[u8]) -> Result<Map<String, Value>> {
         "latent": format!("{} x {}", identity.latent.rows, identity.latent.dim),
         "tuned_tensors": identity.tuned.len(),
         "tuned_weights": weights,
-        "detail": identity.tuned.iter().find(|tensor| tensor.name == DETAIL).map(|tensor| tensor.shape[0]),
+        "detail": detail_side(identity.resolution).filter(|_| identity.tuned.iter().any(|tensor| tensor.name == DETAIL)),
         "thumbnail": identity.thumbnail.is_some(),
         "metadata": identity.metadata,
     })))

@@ -186,7 +186,7 @@ fn print_enrolled(args: &MeasureArgs, pack: &Pack, steps: u64, reporter: &Report
         100.0 * e.found,
         e.crowd - 1,
     );
-    for (k, side) in e.sides.iter().enumerate() {
+    for (k, side) in e.sides.iter().enumerate().filter(|(k, side)| *k == 0 || **side != e.sides[0]) {
         let (tuned, worst, others) = (e.tuned[k], e.worst[k], e.others[k]);
         text.push_str(&format!("\n| {side} x {side} | {tuned:.2} | {worst:.2} | {others:.2} |"));
     }

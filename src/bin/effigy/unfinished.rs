@@ -199,7 +199,7 @@ pub fn belongs(pack: &[u8; 32], clip: &Aligned, options: &EncodeOptions, known: 
     } = options;
     let mut hash = Sha256::new();
     // The number after the version rises when a state of before cannot be gone on with.
-    hash.update(concat!(env!("CARGO_PKG_VERSION"), " 4"));
+    hash.update(concat!(env!("CARGO_PKG_VERSION"), " 5"));
     hash.update(pack);
     hash.update(format!("{preset:?} {tuning:?} {tune_steps:?} {device:?} {precision:?} {threads:?}"));
     hash.update(format!("{seed} {name:?} {maps} {head_only} {identity_bytes:?}"));
