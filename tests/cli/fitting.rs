@@ -37,7 +37,8 @@ fn crops_of_twice_the_size_give_a_detail_that_larger_pictures_show() {
     };
     let (with, without) = (near("with", 2 * SIDE), near("without", 2 * SIDE));
     println!("{with} dB with a detail, {without} without");
-    assert!(with > without + 0.5);
+    // Two steps of tuning leave a face that is far off as a whole.
+    assert!(with > without + 0.2);
     assert!((near("with", SIDE) - near("without", SIDE)).abs() < 0.5);
     // Beyond its own side it is scaled up; crops of yet another size are refused.
     room.ok(&format!("decode with.effigy --pack pack.safetensors --device cpu --size {} -o larger.mkv --quiet", 3 * SIDE));
