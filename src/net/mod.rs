@@ -10,7 +10,6 @@ pub mod arcface;
 pub mod bisenet;
 #[cfg(feature = "analysis")]
 mod conv;
-#[cfg(feature = "decode")]
 pub(crate) mod detail;
 #[cfg(feature = "analysis")]
 pub mod e4e;
