@@ -127,11 +127,7 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
         return Err(Error::Misuse(format!("{path} has {frames} frames, its crops {}: not of this clip", clip.frames.len())));
     }
     let (width, height) = clip.size();
-    let decoded = render(stream, width, &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
-    let own = StreamReader::open(std::fs::File::open(stream).map_err(|e| Error::io("open", stream, e))?)?.header().resolution;
-    if width != height || own == 0 || !width.is_multiple_of(own) {
-        return Err(Error::Misuse(format!("{}: crops of {width} x {height} are no multiple of its pictures", stream.display())));
-    }
+    let decoded = render(stream, (width, height), &Pack::load(Pack::find(pack, std::env::var_os("EFFIGY_PACK"))?)?)?;
     let decoded = decoded.iter().map(|frame| cover(frame, width, height)).collect::<Result<Vec<_>>>()?;
     let mut row = Row::new(key, clip, &decoded)?;
     row.bytes = cost.parameter_bytes;
@@ -141,16 +137,19 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
     Ok(row)
 }
 
-/// The stream's pictures, at twice the pack's side where the identity has a detail and `side` is larger than the pack's.
-fn render(stream: &Path, side: u32, pack: &Pack) -> Result<Vec<Frame>> {
+/// The stream's pictures, at twice the pack's side where the identity has a detail and crops are as large.
+fn render(stream: &Path, (width, height): (u32, u32), pack: &Pack) -> Result<Vec<Frame>> {
     let source = Source::read(stream)?;
+    if width != height || !width.is_multiple_of(source.header.resolution) {
+        return Err(Error::Misuse(format!("{}: crops of {width} x {height} are no multiple of its pictures", stream.display())));
+    }
     let mut decoder = Decoder::new(pack, &source.identity, &DecodeOptions { threads: Some(1), ..DecodeOptions::default() })?;
     let params: Vec<FrameParams> = source.records.iter().map(|record| record.params).collect();
     let mut out = decoder.render_batch(&params)?;
     let mut residual = Residual::new();
     source.residuals.into_iter().for_each(|record| residual.push(record));
     (0..).zip(&mut out).for_each(|(number, frame)| residual.apply(number, frame));
-    match decoder.detailed_side().is_some_and(|twice| side >= twice) {
+    match decoder.detailed_side().is_some_and(|side| width >= side) {
         true => decoder.detailed(out, &params),
         false => Ok(out),
     }

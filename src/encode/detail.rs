@@ -4,7 +4,7 @@
 //! Source: ours.
 
 use super::tune::Deck;
-use super::{AlignedFrame, EncodeOptions, DETAIL_SHARE};
+use super::{spread, AlignedFrame, EncodeOptions, DETAIL_SHARE};
 use crate::bitstream::{tuned_bytes, Identity, DETAIL};
 use crate::decode::{DecodeOptions, Decoder};
 use crate::error::{Error, Result};
@@ -124,8 +124,7 @@ impl<'a> Looks<'a> {
         (frames, params): (&'a [AlignedFrame], &[FrameParams]),
         options: &EncodeOptions,
     ) -> Result<Self> {
-        let kept = frames.len().min(DETAIL_CROPS);
-        let picks: Vec<usize> = (0..kept).map(|k| k * frames.len() / kept).collect();
+        let picks: Vec<usize> = spread(frames.len(), DETAIL_CROPS).collect();
         let EncodeOptions { device, precision, threads, .. } = *options;
         let decoding = DecodeOptions { device, precision, threads, ..DecodeOptions::default() };
         let mut decoder = Decoder::new(pack, identity, &decoding)?;

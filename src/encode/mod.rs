@@ -359,8 +359,13 @@ pub fn worth_enrolling(tracks: &[Track]) -> Vec<usize> {
     if picks.is_empty() {
         picks = (0..tracks.len()).collect();
     }
-    let (count, kept) = (picks.len(), picks.len().min(MOST_ENROLLED));
-    (0..kept).map(|k| picks[k * count / kept]).collect()
+    spread(picks.len(), MOST_ENROLLED).map(|k| picks[k]).collect()
+}
+
+/// At most so many indices below `count`, spread evenly.
+fn spread(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let kept = count.min(most);
+    (0..kept).map(move |k| k * count / kept)
 }
 
 /// Fits a person to some footage: identity latent, tuned weights, sensitivities, rest state. Of the frames, those are used that are

@@ -3,6 +3,8 @@
 //! In: a picture of interleaved colours in grey levels that is added where the enlarged picture lies. Out: a [`TunedTensor`](crate::bitstream::TunedTensor) of its wavelet coefficients
 //! `[side, side, 3]`, and back. It moves with the numbers as `net::warp` says. Source: ours; docs/bitstream.md, "Identity: tuned weights".
 
+#[cfg(feature = "analysis")]
+use super::level_of;
 use super::wavelet;
 use crate::bitstream::bands::PLANES;
 #[cfg(feature = "analysis")]
@@ -37,7 +39,7 @@ pub(crate) fn detail_tensor(picture: &[f32], side: usize, code: i16) -> Result<T
             if !share.is_finite() || share.abs() >= MAX_LEVEL as f32 {
                 return Err(Error::Misuse(format!("detail: {share} steps, at most {MAX_LEVEL} allowed")));
             }
-            values.push((share.abs() + 1.0 - ROUND_UP).floor() as i32 * share.signum() as i32);
+            values.push(level_of(share, ROUND_UP));
         }
     }
     Ok(TunedTensor { name: DETAIL.into(), shape: vec![side, side, PLANES], steps: vec![code], values })

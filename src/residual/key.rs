@@ -3,7 +3,7 @@
 //! In: a picture that the residual should become. Out: a record that brings it as near to it as the bytes saved so far allow. Also: what of a picture is
 //! for a residual at all, and crops at its size.
 
-use super::{wavelet, Chain};
+use super::{level_of, wavelet, Chain};
 use crate::bitstream::bands::BandModel;
 use crate::bitstream::{
     residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RECORD_BYTES, MAX_RESIDUAL_STEP,
@@ -236,10 +236,7 @@ struct Coded {
 fn finest(base: &Chain, target: &[f32], room: f64) -> Result<Option<(u8, Coded)>> {
     let coded = |step: u8| -> Result<Coded> {
         let size = residual_step(step);
-        let level = |(t, c): (&f32, &f32)| {
-            let change = (t - c) / size;
-            (change.abs() + 1.0 - ROUND_UP) as i32 * if change < 0.0 { -1 } else { 1 }
-        };
+        let level = |(t, c): (&f32, &f32)| level_of((t - c) / size, ROUND_UP);
         let levels: Vec<i32> = target.iter().zip(&base.coefficients).map(level).collect();
         let mut model = base.model.clone();
         let (bytes, bands) = model.encode(&levels, &base.levels, base.side)?;

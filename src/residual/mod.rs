@@ -35,6 +35,11 @@ const MAX_BEGUN: usize = 4;
 /// What a record takes beside its levels, bytes, about.
 const RECORD: usize = 64;
 
+/// The level of so many steps: the fraction is rounded up from `up` on, since the smaller of two levels costs less.
+fn level_of(steps: f32, up: f32) -> i32 {
+    (steps.abs() + 1.0 - up) as i32 * if steps < 0.0 { -1 } else { 1 }
+}
+
 /// The coder's state from record to record: what the residual will be once all of them are shown.
 #[derive(Clone)]
 struct Chain {
