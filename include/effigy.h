@@ -20,7 +20,7 @@
 /**
  * Version of the C interface. It grows when a function is added and its first part when one changes: `major * 1000 + minor`.
  */
-#define EFFIGY_ABI_VERSION 1004
+#define EFFIGY_ABI_VERSION 1005
 
 /**
  * Most bytes of a packet.
@@ -281,6 +281,15 @@ typedef struct {
      * For later versions; 0.
      */
     uint32_t reserved;
+    /**
+     * Not 0: pictures have twice the pack's side, with the detail of the identity that is shown if it has one; packs that draw more than 256
+     * pixels stay as they are. `effigy_decoder_info` tells the side. Since version 1.5.
+     */
+    uint32_t detail;
+    /**
+     * For later versions; 0. Since version 1.5.
+     */
+    uint32_t more_reserved;
 } effigy_decoder_settings;
 
 /**
@@ -292,7 +301,8 @@ typedef struct {
      */
     size_t size;
     /**
-     * Side of the decoded pictures, pixels: the model pack's (128 for the built-in one), whatever the camera's size.
+     * Side of the decoded pictures, pixels: the model pack's (128 for the built-in one), whatever the camera's size, or twice that
+     * (`effigy_decoder_settings.detail`).
      */
     uint32_t resolution;
     /**
@@ -1092,6 +1102,14 @@ effigy_status effigy_stream_open_memory(effigy_pack *pack,
  */
 effigy_status effigy_stream_info(effigy_stream *stream,
                                  effigy_stream_properties *info);
+
+/**
+ * From the next frame on pictures have twice the pack's side, with the detail of the stream's identity if it has one; packs that draw more
+ * than 256 pixels stay as they are. `effigy_stream_info` tells the side. Since version 1.5.
+ *
+ * Required: `stream` is NULL or a live stream.
+ */
+effigy_status effigy_stream_show_detail(effigy_stream *stream);
 
 /**
  * Decodes the next frame into `rgb`: rows from the top, each `3 * width` bytes R G B, `stride` bytes from one row to the next.

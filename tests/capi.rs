@@ -299,6 +299,10 @@ fn the_c_example_writes_the_same_pictures_in_an_empty_environment() {
         assert_eq!(&file[..head.len()], head);
         assert_alike(&file[head.len()..], &picture.data, number);
     }
+    let large = run(&program, &[Path::new("--detail"), &folder.join("pack"), &folder.join("stream"), folder]);
+    assert!(large.status.success(), "{}", String::from_utf8_lossy(&large.stderr));
+    let file = std::fs::read(folder.join("frame-000000.ppm")).unwrap();
+    assert!(file.starts_with(b"P6\n64 64\n255\n") && file.len() == 13 + 3 * 64 * 64);
     let failed = run(&program, &[Path::new("no-such-pack"), Path::new("x"), folder]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("no-such-pack"));

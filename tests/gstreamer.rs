@@ -158,7 +158,7 @@ fn both_elements_are_listed_with_their_properties() {
                 "stats",
             ][..],
         ),
-        ("effigydec", &["pack", "identity", "conceal-gaps", "device", "precision", "threads", "stats"][..]),
+        ("effigydec", &["pack", "identity", "conceal-gaps", "detail", "device", "precision", "threads", "stats"][..]),
     ] {
         let listed = made(with_plugin("gst-inspect-1.0").arg(element));
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -177,6 +177,18 @@ fn a_pipeline_gives_the_bytes_that_the_c_interface_gives() {
     assert_eq!(shown.len(), FRAMES * SIDE * SIDE * 3 / 2);
     assert!(shown == direct);
     assert!(told.contains("video/x-effigy") && told.contains("codec_data=(buffer)"), "{told}");
+}
+
+#[test]
+#[ignore = "needs GStreamer: scripts/check.sh gstreamer"]
+fn pictures_may_have_twice_the_side() {
+    launched(&format!("{SOURCE} ! {SINK} ! video/x-raw,format=RGB ! filesink location=small"));
+    let told = launched(&format!("{SOURCE} ! {SINK} detail=true ! video/x-raw,format=RGB ! filesink location=large"));
+    assert!(told.contains("width=(int)64"), "{told}");
+    let (small, large) = (read("small"), read("large"));
+    assert_eq!(large.len(), 4 * small.len());
+    let mean = |bytes: &[u8]| bytes.iter().map(|b| f64::from(*b)).sum::<f64>() / bytes.len() as f64;
+    assert!((mean(&large) - mean(&small)).abs() < 1.0);
 }
 
 #[test]

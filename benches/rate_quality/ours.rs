@@ -150,7 +150,7 @@ fn render(stream: &Path, (width, height): (u32, u32), pack: &Pack) -> Result<Vec
     source.residuals.into_iter().for_each(|record| residual.push(record));
     (0..).zip(&mut out).for_each(|(number, frame)| residual.apply(number, frame));
     match decoder.detailed_side().is_some_and(|side| width >= side) {
-        true => decoder.detailed(out, &params),
+        true => decoder.detailed(&out, &params),
         false => Ok(out),
     }
 }

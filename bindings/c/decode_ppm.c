@@ -1,7 +1,9 @@
 /*
  * Decodes a stream to numbered PPM pictures with the C interface of effigy.
  *
- *     decode_ppm PACK STREAM FOLDER
+ *     decode_ppm [--detail] PACK STREAM FOLDER
+ *
+ * With --detail pictures are twice as large, with the detail of the stream's identity if it has one.
  *
  * Build: cc -I include bindings/c/decode_ppm.c -L target/release -leffigy -Wl,-rpath,"$PWD/target/release" -o decode_ppm
  */
@@ -88,7 +90,7 @@ int main(int count, char **arguments)
     effigy_pack *pack = NULL;
     effigy_stream *stream = NULL;
     effigy_status status;
-    int result;
+    int detail, result;
 
     if (effigy_abi_version() / 1000 != EFFIGY_ABI_VERSION / 1000) {
         fprintf(stderr, "decode_ppm: made for interface %d, the library has %u\n", EFFIGY_ABI_VERSION,
@@ -99,8 +101,13 @@ int main(int count, char **arguments)
         printf("effigy %s, C interface %u\n", effigy_version(), (unsigned)effigy_abi_version());
         return 0;
     }
+    detail = count > 1 && strcmp(arguments[1], "--detail") == 0;
+    if (detail) {
+        count--;
+        arguments++;
+    }
     if (count != 4) {
-        fprintf(stderr, "usage: decode_ppm PACK STREAM FOLDER\n");
+        fprintf(stderr, "usage: decode_ppm [--detail] PACK STREAM FOLDER\n");
         return 2;
     }
     status = effigy_pack_load(arguments[1], &pack);
@@ -112,7 +119,11 @@ int main(int count, char **arguments)
     if (status != EFFIGY_STATUS_OK) {
         return failed(arguments[2], status);
     }
-    result = decode(stream, arguments[3]);
+    if (detail && (status = effigy_stream_show_detail(stream)) != EFFIGY_STATUS_OK) {
+        result = failed("detail", status);
+    } else {
+        result = decode(stream, arguments[3]);
+    }
     effigy_stream_free(stream);
     return result;
 }

@@ -386,6 +386,9 @@ class stream : public detail::handle<effigy_stream, effigy_stream_free> {
     stream() = default;
     stream(const pack &pack, const std::string &path) { note(effigy_stream_open(pack.get(), path.c_str(), &raw_)); }
 
+    // Pictures of twice the side from here on, with the identity's detail if it has one.
+    void show_detail() { note(effigy_stream_show_detail(raw_)); }
+
     effigy_stream_properties info() {
         effigy_stream_properties out;
         std::memset(&out, 0, sizeof out);

@@ -1,6 +1,6 @@
 /*
  * effigydec. In: a buffer per packet, the stream's header in codec_data or as a buffer of its own. Out: raw pictures of the pack's
- * resolution, one per frame, those of lost packets made up.
+ * resolution, or of twice as many pixels a side, one per frame, those of lost packets made up.
  *
  * A loss shows in two ways. Upstream may tell of it by a GAP event with the flag for missing data; it is filled at once. Or the next
  * packet shows by its number that some are missing; then they are filled before its own frames.
@@ -36,6 +36,7 @@ gboolean effigy_gst_dec_start(GstVideoDecoder *base)
     settings.device = self->common.device;
     settings.precision = self->common.precision;
     settings.threads = self->common.threads;
+    settings.detail = self->detail ? 1 : 0;
     self->swap_wanted = FALSE;
     memset(&self->counted, 0, sizeof self->counted);
     memset(&self->before, 0, sizeof self->before);

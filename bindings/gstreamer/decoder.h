@@ -12,7 +12,7 @@ typedef struct {
     /* Guarded by the object lock. `counted` is what the library counts, `before` its sums up to the last reset; `lost`: losses that
      * upstream told of. */
     effigy_gst_common common;
-    gboolean conceal_gaps, swap_wanted;
+    gboolean conceal_gaps, detail, swap_wanted;
     effigy_decoder_statistics counted, before;
     guint64 lost;
 

@@ -3,7 +3,7 @@
 
 GST_DEBUG_CATEGORY(effigydec_debug);
 
-enum { PROPERTY_CONCEAL_GAPS = EFFIGY_GST_OWN };
+enum { PROPERTY_CONCEAL_GAPS = EFFIGY_GST_OWN, PROPERTY_DETAIL };
 
 /* Time between two requests for a packet that needs no other, unless the property of the base class says otherwise. */
 #define REQUEST_INTERVAL (200 * GST_MSECOND)
@@ -72,6 +72,8 @@ static void set_property(GObject *object, guint number, const GValue *value, GPa
     GST_OBJECT_LOCK(self);
     if (number == PROPERTY_CONCEAL_GAPS) {
         self->conceal_gaps = g_value_get_boolean(value);
+    } else if (number == PROPERTY_DETAIL) {
+        self->detail = g_value_get_boolean(value);
     } else if (!effigy_gst_set(&self->common, number, value)) {
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, number, spec);
     }
@@ -89,6 +91,8 @@ static void get_property(GObject *object, guint number, GValue *value, GParamSpe
         g_value_take_boxed(value, statistics(self));
     } else if (number == PROPERTY_CONCEAL_GAPS) {
         g_value_set_boolean(value, self->conceal_gaps);
+    } else if (number == PROPERTY_DETAIL) {
+        g_value_set_boolean(value, self->detail);
     } else if (!effigy_gst_get(&self->common, number, value)) {
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, number, spec);
     }
@@ -120,6 +124,11 @@ static void effigy_gst_dec_class_init(GstEffigyDecClass *class)
         g_param_spec_boolean("conceal-gaps", "Conceal gaps",
                              "Make frames up as soon as upstream tells of a loss; else wait for the next packet, which may repeat them", TRUE,
                              G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY));
+    g_object_class_install_property(
+        gobject_class, PROPERTY_DETAIL,
+        g_param_spec_boolean("detail", "Detail",
+                             "Pictures of twice the pack's side, with the detail of identities that have one; packs that draw more than 256 pixels stay as they are",
+                             FALSE, G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY));
     gst_element_class_add_static_pad_template(element_class, &sink_template);
     gst_element_class_add_static_pad_template(element_class, &src_template);
     gst_element_class_set_static_metadata(element_class, "effigy decoder", "Codec/Decoder/Video", "Draws the person of an identity by packets",

@@ -19,4 +19,4 @@ pub mod status;
 pub mod stream;
 
 /// Version of the C interface. It grows when a function is added and its first part when one changes: `major * 1000 + minor`.
-pub const ABI_VERSION: u32 = 1004;
+pub const ABI_VERSION: u32 = 1005;

@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::limits::MAX_IDENTITY_BYTES;
 use crate::pack::Pack;
 use crate::params::FrameParams;
-use crate::residual::Residual;
+use crate::residual::{detail_side, Residual};
 use crate::{Error, Result};
 
 /// A person as C callers hold them: the identity and the hash that streams name it by.
@@ -58,6 +58,8 @@ pub struct Player {
     own: ([u8; 32], FrameParams),
     /// Calm face of another person who is shown in its place.
     puppet: Option<FrameParams>,
+    /// Side of the pictures.
+    side: u32,
     link: Option<Link>,
 }
 
@@ -72,13 +74,15 @@ struct Link {
 }
 
 impl Player {
-    /// A decoder for streams of `person`.
+    /// A decoder for streams of `person`. `detail`: pictures are twice as large, with the detail of whoever is shown if there is one, unless the pack's are too large.
     ///
     /// # Errors
     /// As [`Decoder::new`].
-    pub fn new(pack: &Pack, person: &Person, options: &DecodeOptions) -> Result<Player> {
+    pub fn new(pack: &Pack, person: &Person, options: &DecodeOptions, detail: bool) -> Result<Player> {
+        let decoder = Decoder::new(pack, &person.identity, options)?;
         Ok(Player {
-            decoder: Decoder::new(pack, &person.identity, options)?,
+            side: shown_side(&decoder, detail),
+            decoder,
             pack: pack.hash(),
             ranges: pack.config().ranges.clone(),
             own: (person.hash, person.identity.rest),
@@ -195,15 +199,16 @@ impl Player {
     }
 
     fn render(&mut self, record: &FrameRecord, number: u64) -> Result<Frame> {
-        if let Some(rest) = &self.puppet {
-            // The residual is the other person's.
-            return self.decoder.render(&retarget(&record.params, &self.own.1, rest, &self.ranges));
-        }
-        let mut frame = self.decoder.render(&record.params)?;
-        if let Some(link) = &mut self.link {
+        let params = match &self.puppet {
+            Some(rest) => retarget(&record.params, &self.own.1, rest, &self.ranges),
+            None => record.params,
+        };
+        let mut frame = self.decoder.render(&params)?;
+        // The residual is the stream's own person's.
+        if let (Some(link), None) = (&mut self.link, &self.puppet) {
             link.residual.apply(number, &mut frame);
         }
-        Ok(frame)
+        shown_at(self.side, &self.decoder, frame, &params)
     }
 
     /// Shows another person from here on, moved by the stream's; or the stream's own again. On failure nothing changes.
@@ -220,8 +225,8 @@ impl Player {
     }
 
     /// Side of the pictures, pixels.
-    pub fn resolution(&self) -> u32 {
-        self.decoder.resolution()
+    pub fn side(&self) -> u32 {
+        self.side
     }
 
     /// The header of the stream.
@@ -260,6 +265,21 @@ impl Link {
             frames => Err(Error::Limit(format!("{frames} frames are due: receive them before the next packet"))),
         }
     }
+}
+
+/// Side of the pictures that a caller gets.
+pub(super) fn shown_side(decoder: &Decoder, detail: bool) -> u32 {
+    let side = decoder.resolution();
+    detail_side(side).filter(|_| detail).unwrap_or(side)
+}
+
+/// The decoder's picture as it is for a caller who gets them at that side.
+pub(super) fn shown_at(side: u32, decoder: &Decoder, frame: Frame, params: &FrameParams) -> Result<Frame> {
+    if side == frame.width {
+        return Ok(frame);
+    }
+    let large = decoder.detailed(&[frame], std::slice::from_ref(params))?.pop();
+    large.ok_or_else(|| Error::Device("libtorch: an empty picture".into()))
 }
 
 /// Where a frame comes from, in numbers.
@@ -340,6 +360,54 @@ mod tests {
     }
 
     #[test]
+    fn pictures_with_a_detail_are_as_large_for_those_who_have_none() {
+        let pack = fixture::tiny(1).unwrap();
+        let mut with = fixture::identity(&pack, 1).unwrap();
+        let stripes: Vec<i32> = (0..64 * 64 * 3).map(|i| [0, 9][usize::from(i > 32 * 64 * 3 && i % 5 == 0)]).collect();
+        with.tuned.push(crate::bitstream::TunedTensor {
+            name: "detail".into(),
+            shape: vec![64, 64, 3],
+            steps: vec![0],
+            values: stripes,
+        });
+        let person = |identity: &Identity| Person::from_bytes(&identity.to_bytes().unwrap()).unwrap();
+        let (own, other) = (person(&with), person(&fixture::identity(&pack, 2).unwrap()));
+        let options = DecodeOptions { precision: crate::decode::Precision::Single, ..DecodeOptions::default() };
+        let header = StreamHeader { pack: pack.hash(), resolution: 32, ..StreamHeader::default() };
+        let mut writer = StreamWriter::new(Pieces::default(), header, &StreamIdentity::by_hash(own.hash)).unwrap();
+        for pts in 0..3 {
+            let params = FrameParams { yaw: 5.0, ..FrameParams::default() };
+            writer.write_frame(&FrameRecord { pts, params, placement: None }).unwrap();
+        }
+        let pieces = writer.finish().unwrap().0 .0;
+        let shown = |detail: bool| {
+            let mut player = Player::new(&pack, &own, &options, detail).unwrap();
+            player.open(&pieces[..2].concat()).unwrap();
+            let mut out = Vec::new();
+            for (number, piece) in pieces[2..5].iter().enumerate() {
+                player.send(piece).unwrap();
+                if number == 1 {
+                    player.swap(&pack, &other).unwrap();
+                } else if number == 2 {
+                    player.swap(&pack, &own).unwrap();
+                }
+                let Next::Frame(_, Some(frame)) = player.next(true).unwrap() else { panic!("a frame is due") };
+                assert_eq!(frame.width, player.side());
+                out.push(frame);
+            }
+            out
+        };
+        let (plain, large) = (shown(false), shown(true));
+        let decoder = Decoder::new(&pack, &own.identity, &options).unwrap();
+        let params = FrameParams { yaw: 5.0, ..FrameParams::default() };
+        assert_eq!(large[..1], decoder.detailed(&plain[..1], &[params]).unwrap());
+        assert_eq!((&large[0], large[1].width), (&large[2], 64));
+        let without = Decoder::new(&pack, &other.identity, &options).unwrap();
+        assert_eq!(large[1..2], without.detailed(&plain[1..2], &[params]).unwrap());
+        assert_ne!(large[..1], without.detailed(&plain[..1], &[params]).unwrap());
+    }
+
+    #[test]
     fn residuals_are_shown_whenever_they_come_and_not_on_a_puppet() {
         let pack = fixture::tiny(1).unwrap();
         let person = |seed: u64| Person::from_bytes(&fixture::identity(&pack, seed).unwrap().to_bytes().unwrap()).unwrap();
@@ -366,7 +434,7 @@ mod tests {
         // What needs a record that is lost is asked for anew, until a whole one comes.
         let orphan = ResidualRecord { number: 1, intra: false, ..record.clone() };
         let whole = ResidualRecord { number: 2, frame: 2, ..record.clone() };
-        let mut player = Player::new(&pack, &own, &options).unwrap();
+        let mut player = Player::new(&pack, &own, &options, false).unwrap();
         player.open(&front).unwrap();
         let mut asked = Vec::new();
         for piece in &written(&[orphan, whole])[2..7] {
@@ -378,7 +446,7 @@ mod tests {
         let off = |frame: &Frame| frame.data.iter().zip(&crop.data).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum::<u64>();
         // In time, and behind the first frame.
         for order in [[0, 1, 2, 3], [1, 0, 2, 3]] {
-            let mut player = Player::new(&pack, &own, &options).unwrap();
+            let mut player = Player::new(&pack, &own, &options, false).unwrap();
             player.open(&front).unwrap();
             let mut shown = Vec::new();
             for at in order {

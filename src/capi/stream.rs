@@ -7,10 +7,12 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use super::entry::StreamProperties;
+use super::player::{shown_at, shown_side};
 use crate::bitstream::{Concealer, Identity, Origin, ShownFrame, StreamReader};
 use crate::decode::{DecodeOptions, Decoder};
-use crate::frame::TimedFrame;
+use crate::frame::{Frame, TimedFrame};
 use crate::pack::Pack;
+use crate::params::FrameParams;
 use crate::residual::Residual;
 use crate::{Error, Result};
 
@@ -18,8 +20,12 @@ use crate::{Error, Result};
 pub struct Stream {
     reader: StreamReader<Box<dyn Read + Send>>,
     decoder: Decoder,
+    /// Side of the pictures.
+    side: u32,
     /// Frames of the packet read last that are not rendered yet, by number.
     waiting: VecDeque<(u64, ShownFrame)>,
+    /// Pictures that are not handed out yet, with their residual: several are drawn at once.
+    drawn: VecDeque<(ShownFrame, Frame)>,
     residual: Residual,
     concealer: Concealer,
     decoded: u64,
@@ -57,7 +63,23 @@ impl Stream {
         }
         let decoder = Decoder::new(pack, &identity, &DecodeOptions::default())?;
         let concealer = Concealer::new(reader.header(), &identity.rest);
-        Ok(Stream { reader, decoder, waiting: VecDeque::new(), residual: Residual::new(), concealer, decoded: 0, concealed: 0 })
+        let side = decoder.resolution();
+        Ok(Stream {
+            reader,
+            decoder,
+            side,
+            waiting: VecDeque::new(),
+            drawn: VecDeque::new(),
+            residual: Residual::new(),
+            concealer,
+            decoded: 0,
+            concealed: 0,
+        })
+    }
+
+    /// From here on pictures are twice as large, with the identity's detail if it has one, unless the pack's are too large.
+    pub fn show_detail(&mut self) {
+        self.side = shown_side(&self.decoder, true);
     }
 
     /// What is known so far; `size` is left to the caller. The number of frames is known once the last one is out.
@@ -66,8 +88,8 @@ impl Stream {
         let over = self.reader.ending().is_some();
         StreamProperties {
             size: 0,
-            width: header.resolution,
-            height: header.resolution,
+            width: self.side,
+            height: self.side,
             time_base_num: header.time_base.num,
             time_base_den: header.time_base.den,
             frames: if over { counts.frames } else { 0 },
@@ -82,20 +104,34 @@ impl Stream {
     /// made up.
     ///
     /// # Errors
-    /// Input/output and device. The frame that failed is gone; the next call goes on behind it.
+    /// Input/output and device. The frames that were drawn together with the one that failed are gone; the next call goes on behind them.
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
-        while self.waiting.is_empty() {
+        while self.waiting.is_empty() && self.drawn.is_empty() {
             let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
             let shown = self.concealer.fill(&packet);
             self.waiting.extend((packet.first_of(shown.len())..).zip(shown));
             packet.residuals.into_iter().for_each(|record| self.residual.push(record));
         }
-        let Some((number, ShownFrame { frame: record, origin })) = self.waiting.pop_front() else { return Ok(None) };
-        let mut frame = self.decoder.render(&record.params)?;
-        self.residual.apply(number, &mut frame);
+        if self.drawn.is_empty() {
+            self.draw()?;
+        }
+        let Some((ShownFrame { frame: record, origin }, frame)) = self.drawn.pop_front() else { return Ok(None) };
+        let frame = shown_at(self.side, &self.decoder, frame, &record.params)?;
         self.decoded += 1;
         self.concealed += u64::from(origin != Origin::Received);
         Ok(Some(TimedFrame { pts: record.pts, frame }))
+    }
+
+    /// Draws as many of the frames that wait as are drawn fastest.
+    fn draw(&mut self) -> Result<()> {
+        let count = self.decoder.batch().min(self.waiting.len());
+        let next: Vec<(u64, ShownFrame)> = self.waiting.drain(..count).collect();
+        let params: Vec<FrameParams> = next.iter().map(|(_, shown)| shown.frame.params).collect();
+        for ((number, shown), mut frame) in next.into_iter().zip(self.decoder.render_batch(&params)?) {
+            self.residual.apply(number, &mut frame);
+            self.drawn.push_back((shown, frame));
+        }
+        Ok(())
     }
 }
 

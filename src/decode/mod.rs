@@ -92,15 +92,23 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::render`].
     pub fn render_batch(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
-        let most = match self.options.batch {
-            0 => self.renderer.good_batch(u32::MAX),
-            n => n,
-        };
         let mut out = Vec::with_capacity(params.len());
-        for part in params.chunks(most) {
+        for part in params.chunks(self.batch()) {
             out.extend(self.renderer.frames(part)?);
         }
         Ok(out)
+    }
+
+    /// Pictures that [`Decoder::render_batch`] renders at once.
+    pub fn batch(&self) -> usize {
+        self.batch_of(self.resolution())
+    }
+
+    fn batch_of(&self, side: u32) -> usize {
+        match self.options.batch {
+            0 => self.renderer.good_batch_of(side),
+            n => n,
+        }
     }
 
     /// Side of [`Decoder::detailed`], pixels, if the identity has a detail: twice [`Decoder::resolution`].
@@ -108,25 +116,22 @@ impl Decoder {
         self.renderer.detailed_side()
     }
 
-    /// What [`Decoder::render_batch`] gave for these parameters, a residual added since or not, at [`Decoder::detailed_side`] with the identity's detail on it; as it is, R x R,
-    /// where there is none.
+    /// What [`Decoder::render_batch`] gave for these parameters, a residual added since or not, at twice its side, with the identity's detail on it if there is one.
     ///
     /// # Errors
-    /// Misuse for other pictures, or for another number of them than of parameters; device.
-    pub fn detailed(&self, pictures: Vec<Frame>, params: &[FrameParams]) -> Result<Vec<Frame>> {
+    /// Misuse for other pictures, or for another number of them than of parameters, and with packs whose pictures are too large to have a detail
+    /// ([`detail_side`](crate::residual::detail_side)); device.
+    pub fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
         let side = self.resolution();
         if pictures.len() != params.len() || pictures.iter().any(|p| (p.width, p.height) != (side, side)) {
             let (pictures, params) = (pictures.len(), params.len());
             return Err(crate::Error::Misuse(format!("{pictures} pictures for {params} parameters, or not of {side} x {side}")));
         }
-        if self.detailed_side().is_none() {
-            return Ok(pictures);
+        if crate::residual::detail_side(side).is_none() {
+            return Err(crate::Error::Misuse(format!("pictures of {side} x {side} have no detail")));
         }
         let mut out = Vec::with_capacity(params.len());
-        let most = match self.options.batch {
-            0 => self.renderer.good_batch_of(2 * side),
-            n => n,
-        };
+        let most = self.batch_of(2 * side);
         for (pictures, params) in pictures.chunks(most).zip(params.chunks(most)) {
             out.extend(self.renderer.detailed(pictures, params)?);
         }

@@ -7,7 +7,7 @@ use super::posed::{GridOptions, PosedGrid, MOST_DEGREES};
 use crate::bitstream::Identity;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::net::detail::detailed;
+use crate::net::detail::Enlarger;
 use crate::net::flow::POSED_ROWS;
 use crate::net::ops::{from_vec, to_frames, to_tensor, Calc};
 use crate::net::synthesis::nodes;
@@ -27,6 +27,7 @@ pub(crate) struct Renderer {
     warps: Option<Tensor>,
     /// What lies on the enlarged pictures, `[1, 3, 2R, 2R]`, if anything does.
     detail: Option<Tensor>,
+    enlarger: Enlarger,
     resolution: u32,
 }
 
@@ -55,7 +56,8 @@ impl Renderer {
             }
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
             let (warps, detail) = (generator.warps()?, detail(identity, device)?);
-            Ok(Renderer { frozen, posed, styles, warps, detail, resolution: identity.resolution })
+            let enlarger = Enlarger::new(i64::from(identity.resolution), device)?;
+            Ok(Renderer { frozen, posed, styles, warps, detail, enlarger, resolution: identity.resolution })
         })
     }
 
@@ -103,12 +105,14 @@ impl Renderer {
         self.detail.as_ref().map(|detail| detail.size()[2] as u32)
     }
 
-    /// Pictures of these parameters, R x R, at twice their side with the identity's detail on them; as they are without one.
+    /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
     pub(super) fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
-        let Some(detail) = &self.detail else { return Ok(pictures.to_vec()) };
         no_grad(|| {
             let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.device())?;
-            to_frames(&detailed(&pictures, detail, self.displacements(params)?.as_ref())?)
+            to_frames(&match &self.detail {
+                Some(detail) => self.enlarger.detailed(&pictures, detail, self.displacements(params)?.as_ref())?,
+                None => self.enlarger.enlarged(&pictures)?,
+            })
         })
     }
 

@@ -10,8 +10,8 @@ use crate::decode::{DecodeOptions, Decoder};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::adam::Adam;
-use crate::net::detail::{detailed, enlarged, fine};
-use crate::net::ops::{to_frames, to_tensor, to_vec, Calc};
+use crate::net::detail::{fine, Enlarger};
+use crate::net::ops::{to_tensor, to_vec, Calc};
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
@@ -142,6 +142,7 @@ impl<'a> Looks<'a> {
         let mut adam = Adam::new(0.9, 0.99);
         adam.add_scalar(&free, RATE)?;
         let mut deck = Deck::new(self.crops.len(), seed);
+        let enlarger = Enlarger::new(side / 2, self.device)?;
         for step in 0..STEPS {
             check(progress)?;
             let picks = deck.draw(BATCH);
@@ -150,7 +151,7 @@ impl<'a> Looks<'a> {
             let index = Tensor::f_from_slice(&picks)?.f_to_device(self.device)?;
             let nodes = self.nodes.as_ref().map(|nodes| nodes.f_index_select(0, &index)).transpose()?;
             let own = fine(&free)?;
-            let shown = detailed(&drawn, &own, nodes.as_ref())?;
+            let shown = enlarger.detailed(&drawn, &own, nodes.as_ref())?;
             let loss = shown.minus(&crops)?.f_square()?.average()?.plus(&own.f_square()?.average()?.scale(CALM)?)?;
             let rate = 0.05 + 0.95 * (0.5 + 0.5 * (std::f64::consts::PI * step as f64 / STEPS as f64).cos());
             adam.step(&loss, rate)?;
@@ -164,11 +165,7 @@ impl<'a> Looks<'a> {
         let decoder = Decoder::new(self.pack, identity, &self.decoding)?;
         let mut sum = 0.0;
         for ((crops, drawn), params) in self.crops.chunks(BATCH).zip(self.drawn.chunks(BATCH)).zip(self.params.chunks(BATCH)) {
-            let shown = match decoder.detailed_side() {
-                Some(_) => decoder.detailed(drawn.to_vec(), params)?,
-                None => to_frames(&enlarged(&tensor(drawn.iter(), self.device)?)?)?,
-            };
-            let shown = tensor(shown.iter(), self.device)?;
+            let shown = tensor(decoder.detailed(drawn, params)?.iter(), self.device)?;
             let off = shown.minus(&tensor(crops.iter().copied(), self.device)?)?.scale(127.5)?;
             sum += off.f_square()?.average()?.value()? * crops.len() as f64;
         }
@@ -191,7 +188,7 @@ mod tests {
         let decoding = DecodeOptions { device: crate::decode::DeviceChoice::Cpu, ..DecodeOptions::default() };
         let mut decoder = Decoder::new(pack, &with, &decoding).unwrap();
         let plain = decoder.render_batch(params).unwrap();
-        let pictures = decoder.detailed(plain, params).unwrap();
+        let pictures = decoder.detailed(&plain, params).unwrap();
         (0..).zip(pictures).map(|(i, picture)| AlignedFrame::whole(i, picture, i == 0)).collect()
     }
 
@@ -228,7 +225,7 @@ mod tests {
         assert!(again == with);
         let mut decoder = Decoder::new(&pack, &identity, &looks.decoding).unwrap();
         let drawn = decoder.render_batch(&params).unwrap();
-        let smooth = to_frames(&enlarged(&tensor(drawn.iter(), Device::Cpu).unwrap()).unwrap()).unwrap();
+        let smooth = decoder.detailed(&drawn, &params).unwrap();
         let smooth: Vec<_> = (0..).zip(smooth).map(|(i, frame)| AlignedFrame::whole(i, frame, i == 0)).collect();
         let none = learn_detail(&pack, identity.clone(), (&smooth, &params), &options(most), &Silent).unwrap();
         assert!(none == identity);

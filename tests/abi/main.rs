@@ -129,6 +129,8 @@ fn words(version: u32) -> &'static str {
         (1003, false) => "1.3: 8 frames of a file, 6 of packets, 0 packets made\n",
         (1004, true) => "1.4: 8 frames of a file, 6 of packets, 3 packets made\n",
         (1004, false) => "1.4: 8 frames of a file, 6 of packets, 0 packets made\n",
+        (1005, true) => "1.5: 8 frames of a file, 6 of packets, 3 packets made\n",
+        (1005, false) => "1.5: 8 frames of a file, 6 of packets, 0 packets made\n",
         _ => panic!("version {version} has a folder: say here what its program says"),
     }
 }

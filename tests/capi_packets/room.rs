@@ -77,7 +77,7 @@ impl Drop for Room {
 }
 
 pub fn usual() -> DecoderSettings {
-    let mut settings = DecoderSettings { size: 0, device: 7, precision: 7, threads: 7, reserved: 7 };
+    let mut settings = DecoderSettings { size: 0, device: 7, precision: 7, threads: 7, reserved: 7, detail: 7, more_reserved: 7 };
     ok(unsafe { effigy_decoder_settings_init(&mut settings, size_of::<DecoderSettings>()) });
     settings
 }

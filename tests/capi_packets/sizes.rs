@@ -1,6 +1,6 @@
 //! Structures of programs that were built with an older or a newer header: every structure, through a function that takes it.
 
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::ptr::null_mut;
 
 use effigy::capi::entry::*;
@@ -92,7 +92,7 @@ fn what_is_read_stops_at_what_the_library_knows() {
     let (header, packets) = packets(2, 0);
     for fill in [0, 0xff] {
         let mut settings = Newer::<DecoderSettings>::new(fill);
-        settings.known = DecoderSettings { size: size_of_val(&settings), device: 1, precision: 1, threads: 1, reserved: 0 };
+        settings.known = DecoderSettings { size: size_of_val(&settings), device: 1, precision: 1, threads: 1, ..usual() };
         let mut decoder = null_mut();
         ok(unsafe { effigy_decoder_new(room.pack, room.person, &settings.known, &mut decoder) });
         ok(unsafe { effigy_decoder_open(decoder, header.as_ptr(), header.len()) });
@@ -113,7 +113,17 @@ fn what_is_read_stops_at_what_the_library_knows() {
         assert!(decoder.is_null());
         status
     };
-    assert_refuses_less::<DecoderSettings>(size_of::<DecoderSettings>(), |settings| made(settings));
+    // Those of version 1.1 ended there.
+    let least = offset_of!(DecoderSettings, detail);
+    assert_refuses_less::<DecoderSettings>(least, |settings| made(settings));
+    let mut decoder = null_mut();
+    let old = DecoderSettings { size: least, detail: 1, ..usual() };
+    ok(unsafe { effigy_decoder_new(room.pack, room.person, &old, &mut decoder) });
+    ok(unsafe { effigy_decoder_open(decoder, header.as_ptr(), header.len()) });
+    let mut info = StreamHeaderInfo { size: size_of::<StreamHeaderInfo>(), ..unsafe { std::mem::zeroed() } };
+    ok(unsafe { effigy_decoder_info(decoder, &mut info) });
+    assert_eq!(info.resolution as usize, SIDE, "what lies beyond the settings is not read");
+    unsafe { effigy_decoder_free(decoder) };
     let begun = |settings: *mut EnrollerSettings| unsafe { effigy_enroller_new(room.pack, settings, &mut null_mut()) };
     assert_refuses_less(size_of::<EnrollerSettings>(), begun);
     let begun = |settings: *mut EncoderSettings| unsafe {

@@ -10,7 +10,7 @@ import pathlib
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
-ABI_VERSION = 1004
+ABI_VERSION = 1005
 MAX_PACKET = 16384
 RGB24 = 0
 
@@ -108,6 +108,8 @@ class DecoderSettings(Structure):
         ("precision", c_int32),
         ("threads", c_uint32),
         ("reserved", c_uint32),
+        ("detail", c_uint32),
+        ("more_reserved", c_uint32),
     ]
 
 
@@ -167,6 +169,7 @@ _CALLS: dict[str, list[Any]] = {
     "identity_bytes": [c_void_p, c_void_p, c_size_t, _SIZE],
     "stream_open": [c_void_p, c_char_p, _OUT],
     "stream_open_memory": [c_void_p, c_char_p, c_size_t, _OUT],
+    "stream_show_detail": [c_void_p],
     "stream_info": [c_void_p, POINTER(StreamProperties)],
     "stream_next_picture": [c_void_p, POINTER(Picture)],
     "decoder_settings_init": [POINTER(DecoderSettings), c_size_t],

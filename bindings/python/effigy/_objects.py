@@ -158,16 +158,19 @@ class Identity(_Handle):
 
 
 class Stream(_Handle):
-    """A stream with its identity inside, from a file's path or the file's bytes; an iterator over its frames."""
+    """A stream with its identity inside, from a file's path or the file's bytes; an iterator over its frames. With `detail` they have
+    twice the pack's side, with the identity's detail if it has one; packs that draw more than 256 pixels stay as they are."""
 
     _kind = "stream"
 
-    def __init__(self, pack: Pack, source: Union[Path, bytes]) -> None:
+    def __init__(self, pack: Pack, source: Union[Path, bytes], *, detail: bool = False) -> None:
         super().__init__()
         if isinstance(source, bytes):
             call("stream_open_memory", pack._raw, source, len(source), byref(self._raw))
         else:
             call("stream_open", pack._raw, os.fsencode(source), byref(self._raw))
+        if detail:
+            call("stream_show_detail", self._raw)
         info = lib.StreamProperties(ctypes.sizeof(lib.StreamProperties))
         call("stream_info", self._raw, byref(info))
         self.width, self.height = info.width, info.height
@@ -186,15 +189,18 @@ class Stream(_Handle):
 
 
 class Decoder(_Handle):
-    """A decoder of packets. Give it the stream's header, then packets; iterating gives the frames that are due."""
+    """A decoder of packets. Give it the stream's header, then packets; iterating gives the frames that are due. `detail` is as for
+    `Stream`: frames of `resolution` pixels a side, whoever is shown."""
 
     _kind = "decoder"
 
-    def __init__(self, pack: Pack, identity: Identity, header: bytes, *, device: int = 0, threads: int = 0) -> None:
+    def __init__(
+        self, pack: Pack, identity: Identity, header: bytes, *, device: int = 0, threads: int = 0, detail: bool = False
+    ) -> None:
         super().__init__()
         settings = lib.DecoderSettings()
         call("decoder_settings_init", byref(settings), ctypes.sizeof(settings))
-        settings.device, settings.threads = device, threads
+        settings.device, settings.threads, settings.detail = device, threads, int(detail)
         call("decoder_new", pack._raw, identity._raw, byref(settings), byref(self._raw))
         call("decoder_open", self._raw, header, len(header))
         info = lib.HeaderInfo(ctypes.sizeof(lib.HeaderInfo))

@@ -29,6 +29,14 @@ class Binding(unittest.TestCase):
         again = effigy.Stream(self.pack, (FOLDER / "stream").read_bytes())
         self.assertTrue(np.array_equal(next(again).image, frames[0].image))
 
+    def test_frames_of_twice_the_side(self):
+        plain = effigy.Stream(self.pack, FOLDER / "stream")
+        large = effigy.Stream(self.pack, FOLDER / "stream", detail=True)
+        self.assertEqual((large.width, large.height), (2 * plain.width, 2 * plain.height))
+        small = next(plain).image.astype(int)
+        middle = next(large).image.reshape(plain.height, 2, plain.width, 2, 3).mean((1, 3))
+        self.assertLess(np.abs(middle - small).mean(), 2.0)
+
     @unittest.skipUnless("encode" in effigy.features(), "this build has no encoder")
     def test_packets_go_round_and_losses_are_made_up(self):
         stages = []
@@ -49,6 +57,8 @@ class Binding(unittest.TestCase):
         self.assertTrue(decoder.needs_intra)
         self.assertFalse(decoder.send(b"noise"))
         self.assertIsNotNone(shown[0].placement)
+        large = effigy.Decoder(self.pack, self.identity, encoder.header, threads=1, detail=True)
+        self.assertEqual(large.resolution, 2 * decoder.resolution)
 
     @unittest.skipUnless("encode" in effigy.features(), "this build has no encoder")
     def test_a_person_is_enrolled_or_the_work_is_stopped(self):

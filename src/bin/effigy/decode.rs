@@ -180,7 +180,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
             let mut crops = decoder.render_batch(&params)?;
             numbers.into_iter().zip(&mut crops).for_each(|(number, crop)| residual.apply(number, crop));
             let mattes = sink.mattes(&crops)?;
-            let crops = if detailed { decoder.detailed(crops, &params)? } else { crops };
+            let crops = if detailed { decoder.detailed(&crops, &params)? } else { crops };
             sink.put(&batch, &crops, &mattes)?;
             done += batch.len() as u64;
             reporter.advance(done, "");

@@ -1,7 +1,7 @@
 //! Decoding packets.
 
 use std::ffi::c_char;
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 
 use super::super::guard::{guard, guard_on, null, Failure, Handle};
 use super::super::player::{computing, FrameOrigin, Next, Player};
@@ -29,16 +29,29 @@ pub struct DecoderSettings {
     pub threads: u32,
     /// For later versions; 0.
     pub reserved: u32,
+    /// Not 0: pictures have twice the pack's side, with the detail of the identity that is shown if it has one; packs that draw more than 256
+    /// pixels stay as they are. `effigy_decoder_info` tells the side. Since version 1.5.
+    pub detail: u32,
+    /// For later versions; 0. Since version 1.5.
+    pub more_reserved: u32,
 }
 
 // SAFETY: see the structure.
 unsafe impl Plain for DecoderSettings {
     const NAME: &'static str = "settings";
-    const LEAST: usize = size_of::<DecoderSettings>();
+    // Version 1.1 ended there.
+    const LEAST: usize = offset_of!(DecoderSettings, detail);
 }
 
-const USUAL: DecoderSettings =
-    DecoderSettings { size: size_of::<DecoderSettings>(), device: 0, precision: 0, threads: 0, reserved: 0 };
+const USUAL: DecoderSettings = DecoderSettings {
+    size: size_of::<DecoderSettings>(),
+    device: 0,
+    precision: 0,
+    threads: 0,
+    reserved: 0,
+    detail: 0,
+    more_reserved: 0,
+};
 
 /// What a stream of packets says about itself. Set `size` before the call.
 #[repr(C)]
@@ -46,7 +59,8 @@ const USUAL: DecoderSettings =
 pub struct StreamHeaderInfo {
     /// In: `sizeof(effigy_stream_header_info)`. Out: the bytes the library filled.
     pub size: usize,
-    /// Side of the decoded pictures, pixels: the model pack's (128 for the built-in one), whatever the camera's size.
+    /// Side of the decoded pictures, pixels: the model pack's (128 for the built-in one), whatever the camera's size, or twice that
+    /// (`effigy_decoder_settings.detail`).
     pub resolution: u32,
     /// Width of the camera picture, pixels.
     pub camera_width: u32,
@@ -165,7 +179,7 @@ pub unsafe extern "C" fn effigy_decoder_new(
             (borrow(pack, "pack")?, borrow(identity, "identity")?, chosen)
         };
         let options = computing(chosen.device, chosen.precision, chosen.threads)?;
-        let made = identity.0.run(|person| pack.0.run(|pack| Player::new(pack, person, &options)))?;
+        let made = identity.0.run(|person| pack.0.run(|pack| Player::new(pack, person, &options, chosen.detail != 0)))?;
         // SAFETY: `clear` has shown that `decoder` is not NULL.
         Ok(unsafe { hand_over(decoder, DecoderHandle(Handle::new(made))) })
     })
@@ -196,11 +210,11 @@ pub unsafe extern "C" fn effigy_decoder_info(decoder: *mut DecoderHandle, info: 
     // SAFETY: the caller's promise above.
     let decoder = unsafe { decoder.as_mut() }.map(|decoder| &mut decoder.0);
     guard_on(decoder, "decoder", |player| {
-        let header = player.header()?;
+        let (header, side) = (player.header()?, player.side());
         let make = |size| {
             Ok(StreamHeaderInfo {
                 size,
-                resolution: header.resolution,
+                resolution: side,
                 camera_width: header.camera_width,
                 camera_height: header.camera_height,
                 frame_ticks: header.frame_ticks,
@@ -290,7 +304,7 @@ unsafe fn frame(
             }
         };
         if let Some((_, shape)) = &given {
-            shape.check_side(player.resolution())?;
+            shape.check_side(player.side())?;
         }
         let (shown, pixels) = match get(player, given.is_some())? {
             Next::Frame(shown, pixels) => (shown, pixels),

@@ -144,6 +144,20 @@ pub unsafe extern "C" fn effigy_stream_info(stream: *mut StreamHandle, info: *mu
     })
 }
 
+/// From the next frame on pictures have twice the pack's side, with the detail of the stream's identity if it has one; packs that draw more
+/// than 256 pixels stay as they are. `effigy_stream_info` tells the side. Since version 1.5.
+///
+/// Required: `stream` is NULL or a live stream.
+#[no_mangle]
+pub unsafe extern "C" fn effigy_stream_show_detail(stream: *mut StreamHandle) -> Status {
+    // SAFETY: the caller's promise above.
+    let stream = unsafe { stream.as_mut() }.map(|stream| &mut stream.0);
+    guard_on(stream, "stream", |stream| {
+        stream.show_detail();
+        Ok(Status::Ok)
+    })
+}
+
 /// Decodes the next frame into `rgb`: rows from the top, each `3 * width` bytes R G B, `stride` bytes from one row to the next.
 /// The bytes between rows stay as they are.
 ///
