@@ -34,6 +34,9 @@ check() {
 # Tests run side by side, one per core: threads of libtorch within them would only get into each other's way.
 export OMP_NUM_THREADS=1
 
+# Nothing is left over for another build on a machine that builds for the first time.
+[ -d "${CARGO_TARGET_DIR:-target}/debug" ] || export CARGO_INCREMENTAL=0
+
 missing() { printf '%s is not installed: skipped\n' "$1"; return 77; }
 
 # Feature sets from the lowest layer up; each must build alone.

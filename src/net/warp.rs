@@ -5,12 +5,14 @@
 
 use super::ops::{laid_out_like, Calc};
 use crate::error::Result;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Nodes along a side.
 pub const NODES: i64 = 16;
 /// What a displacement of 1 is worth, in units of half a side. Tuning moves all tensors at one rate, and this makes it fit.
 const UNIT: f64 = 0.1;
+/// From so many channels on pictures are read as tables.
+const DEEP: i64 = 8;
 /// Nothing comes from further away than half a side.
 const FARTHEST: f64 = 1.0;
 
@@ -42,17 +44,46 @@ impl Places {
     /// Device, when libtorch fails.
     pub(super) fn of(&self, pictures: &Tensor) -> Result<Tensor> {
         let (kind, batch) = (pictures.kind(), self.grid.size()[0]);
+        let plain = kind == Kind::Float && pictures.device() == Device::Cpu && pictures.size()[0] == batch;
+        if plain && pictures.size()[1] >= DEEP && !pictures.requires_grad() && !self.grid.requires_grad() {
+            return self.of_features(pictures);
+        }
         let plain = pictures.f_to_kind(Kind::Float)?.f_contiguous()?.f_expand([batch, -1, -1, -1], false)?;
         // Bilinear; border; the centres of the outer pixels lie within the picture.
         laid_out_like(&plain.f_grid_sampler(&self.grid, 0, 1, false)?.f_to_kind(kind)?, pictures)
+    }
+
+    /// The same for pictures of many channels that lie beside each other: a place's values are the weighed sum of four rows of a table.
+    fn of_features(&self, pictures: &Tensor) -> Result<Tensor> {
+        let size = pictures.size();
+        let (batch, channels, side) = (size[0], size[1], size[2]);
+        let table = pictures.f_permute([0, 2, 3, 1])?.f_reshape([-1, channels])?;
+        // Pixels, from the centre of the first; at the border of two neighbours one counts alone.
+        let half = side as f64 / 2.0;
+        let at = self.grid.scale(half)?.shift(half - 0.5)?.f_clamp(0.0, (side - 1) as f64)?;
+        let first = at.f_floor()?.f_clamp(0.0, (side - 2) as f64)?;
+        let after = at.minus(&first)?;
+        let before = after.f_neg()?.shift(1.0)?;
+        let [before_x, before_y] = [before.f_select(3, 0)?, before.f_select(3, 1)?];
+        let [after_x, after_y] = [after.f_select(3, 0)?, after.f_select(3, 1)?];
+        let corners = [(&before_x, &before_y), (&after_x, &before_y), (&before_x, &after_y), (&after_x, &after_y)];
+        let weights = corners.into_iter().map(|(x, y)| x.times(y)).collect::<Result<Vec<_>>>()?;
+        let first = first.f_to_kind(Kind::Int)?;
+        let picture = Tensor::f_arange_start_step(0, batch * side * side, side * side, (Kind::Int, Device::Cpu))?;
+        let row = first.f_select(3, 1)?.f_mul_scalar(side)?.plus(&first.f_select(3, 0)?)?.plus(&picture.f_view([-1, 1, 1])?)?;
+        let rows =
+            [0, 1, side, side + 1].map(|by| row.f_add_scalar(by)).into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
+        let flat = |parts: &[Tensor]| Tensor::f_stack(parts, 3)?.f_flatten(0, -1);
+        let bags = Tensor::f_arange_start_step(0, 4 * batch * side * side, 4, (Kind::Int, Device::Cpu))?;
+        let sums = Tensor::f_embedding_bag(&table, &flat(&rows)?, &bags, false, 0, false, Some(&flat(&weights)?), false)?.0;
+        laid_out_like(&sums.f_view([batch, side, side, channels])?.f_permute([0, 3, 1, 2])?, pictures)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ops::{from_vec, to_vec};
-    use tch::Device;
+    use crate::net::ops::{channels_last, from_vec, to_vec};
 
     const COUNT: usize = (NODES * NODES) as usize;
 
@@ -99,6 +130,23 @@ mod tests {
         {
             let want = x as f32 + 100.0 * y as f32 + 2.0 * share;
             assert!(close(at(&picture, x, y), want), "{x}, {y}: {} and not {want}", at(&picture, x, y));
+        }
+    }
+
+    #[test]
+    fn features_are_read_where_pictures_are() {
+        let by: Vec<f32> = (0..2 * 2 * COUNT).map(|i| 4.0 * ((i * i) as f32).sin()).collect();
+        let by = from_vec(&by, &[2, 2, NODES, NODES], Device::Cpu).unwrap();
+        let values: Vec<f32> = (0..2 * 24 * 32 * 32).map(|i| ((i * 7) as f32).sin()).collect();
+        let features = from_vec(&values, &[2, 24, 32, 32], Device::Cpu).unwrap();
+        let places = Places::new(&by, 32).unwrap();
+        let parts: Vec<Tensor> = (0..6).map(|i| places.of(&features.narrow(1, 4 * i, 4)).unwrap()).collect();
+        let want = to_vec(&Tensor::cat(&parts, 1)).unwrap();
+        for features in [features.shallow_clone(), channels_last(&features).unwrap()] {
+            let given = places.of(&features).unwrap();
+            assert_eq!((given.size(), given.stride()), (features.size(), features.stride()));
+            let given = to_vec(&given).unwrap();
+            assert!(given.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5));
         }
     }
 
