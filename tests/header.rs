@@ -29,3 +29,12 @@ fn the_committed_header_is_what_the_sources_give() {
         differs.unwrap_or(committed.lines().count().min(generated.lines().count())) + 1
     );
 }
+
+#[test]
+fn installed_files_have_the_version_of_the_interface() {
+    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let (_, capi) = manifest.split_once("[package.metadata.capi]").unwrap();
+    let version = format!("version = \"{}.{}.0\"\n", effigy::capi::ABI_VERSION / 1000, effigy::capi::ABI_VERSION % 1000);
+    // The library's and that of the pkg-config file.
+    assert_eq!(capi.matches(&version).count(), 2, "{capi}");
+}

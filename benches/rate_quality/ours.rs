@@ -137,7 +137,7 @@ pub fn measure(key: Key, clip: &Clip, stream: &Path, pack: Option<&Path>) -> Res
     Ok(row)
 }
 
-/// The stream's pictures, at twice the pack's side where the identity has a detail and crops are as large.
+/// The stream's pictures, at twice the pack's side where crops are as large.
 fn render(stream: &Path, (width, height): (u32, u32), pack: &Pack) -> Result<Vec<Frame>> {
     let source = Source::read(stream)?;
     if width != height || !width.is_multiple_of(source.header.resolution) {

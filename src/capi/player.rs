@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::limits::MAX_IDENTITY_BYTES;
 use crate::pack::Pack;
 use crate::params::FrameParams;
-use crate::residual::{detail_side, Residual};
+use crate::residual::Residual;
 use crate::{Error, Result};
 
 /// A person as C callers hold them: the identity and the hash that streams name it by.
@@ -269,8 +269,7 @@ impl Link {
 
 /// Side of the pictures that a caller gets.
 pub(super) fn shown_side(decoder: &Decoder, detail: bool) -> u32 {
-    let side = decoder.resolution();
-    detail_side(side).filter(|_| detail).unwrap_or(side)
+    decoder.detailed_side().filter(|_| detail).unwrap_or(decoder.resolution())
 }
 
 /// The decoder's picture as it is for a caller who gets them at that side.

@@ -111,23 +111,23 @@ impl Decoder {
         }
     }
 
-    /// Side of [`Decoder::detailed`], pixels, if the identity has a detail: twice [`Decoder::resolution`].
+    /// Side of [`Decoder::detailed`], pixels: twice [`Decoder::resolution`]; None for packs whose pictures are too large for it.
     pub fn detailed_side(&self) -> Option<u32> {
-        self.renderer.detailed_side()
+        crate::residual::detail_side(self.resolution())
     }
 
     /// What [`Decoder::render_batch`] gave for these parameters, a residual added since or not, at twice its side, with the identity's detail on it if there is one.
     ///
     /// # Errors
-    /// Misuse for other pictures, or for another number of them than of parameters, and with packs whose pictures are too large to have a detail
-    /// ([`detail_side`](crate::residual::detail_side)); device.
+    /// Misuse for other pictures, or for another number of them than of parameters, and with packs whose pictures are too large
+    /// ([`Decoder::detailed_side`]); device.
     pub fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
         let side = self.resolution();
         if pictures.len() != params.len() || pictures.iter().any(|p| (p.width, p.height) != (side, side)) {
             let (pictures, params) = (pictures.len(), params.len());
             return Err(crate::Error::Misuse(format!("{pictures} pictures for {params} parameters, or not of {side} x {side}")));
         }
-        if crate::residual::detail_side(side).is_none() {
+        if self.detailed_side().is_none() {
             return Err(crate::Error::Misuse(format!("pictures of {side} x {side} have no detail")));
         }
         let mut out = Vec::with_capacity(params.len());

@@ -56,7 +56,8 @@ impl Renderer {
             }
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
             let (warps, detail) = (generator.warps()?, detail(identity, device)?);
-            let enlarger = Enlarger::new(i64::from(identity.resolution), device)?;
+            let enlarge = if detail.is_some() { Enlarger::bicubic } else { Enlarger::sharp };
+            let enlarger = enlarge(i64::from(identity.resolution), device)?;
             Ok(Renderer { frozen, posed, styles, warps, detail, enlarger, resolution: identity.resolution })
         })
     }
@@ -98,11 +99,6 @@ impl Renderer {
             let Moved { styles, warp } = self.moved(params)?;
             self.frozen.synthesis_to(side, &styles, warp.as_ref())
         })
-    }
-
-    /// Side of [`Renderer::detailed`], if the identity has a detail.
-    pub(super) fn detailed_side(&self) -> Option<u32> {
-        self.detail.as_ref().map(|detail| detail.size()[2] as u32)
     }
 
     /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.

@@ -142,7 +142,7 @@ impl<'a> Looks<'a> {
         let mut adam = Adam::new(0.9, 0.99);
         adam.add_scalar(&free, RATE)?;
         let mut deck = Deck::new(self.crops.len(), seed);
-        let enlarger = Enlarger::new(side / 2, self.device)?;
+        let enlarger = Enlarger::bicubic(side / 2, self.device)?;
         for step in 0..STEPS {
             check(progress)?;
             let picks = deck.draw(BATCH);

@@ -148,7 +148,7 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
     let pack = args.pack.load()?;
     let Chosen { identity, mapping, rest, own } = choose_identity(args)?;
     let mut decoder = Decoder::new(&pack, &identity, &args.device.decoding())?;
-    // Where less is shown than a detail has, what it has too much would be seen as noise.
+    // Where less is shown, what such pictures have too much would be seen as noise.
     let shown = match ground {
         Ground::None => args.size.map_or(0.0, f64::from),
         _ => survey.side,
