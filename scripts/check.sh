@@ -34,7 +34,7 @@ check() {
 # Tests run side by side, one per core: threads of libtorch within them would only get into each other's way.
 export OMP_NUM_THREADS=1
 
-# Nothing is left over for another build on a machine that builds for the first time.
+# No incremental files on a first build: most machines that check make no second one, which would build this crate anew.
 [ -d "${CARGO_TARGET_DIR:-target}/debug" ] || export CARGO_INCREMENTAL=0
 
 missing() { printf '%s is not installed: skipped\n' "$1"; return 77; }

@@ -114,7 +114,7 @@ pub fn key(clip: &Clip, stream: &Path) -> Result<Key> {
         },
         (Coding::Coded, None) => "coded".to_string(),
     };
-    // Scaled up to the crops, bicubically, with the identity's detail.
+    // Scaled up to the crops, as `decode --size` does.
     let scale = (clip.size().0 / header.resolution).max(1);
     Ok(Key::new(clip, NAME, scale, format!("{coding} {digest}")))
 }

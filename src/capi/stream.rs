@@ -104,7 +104,7 @@ impl Stream {
     /// made up.
     ///
     /// # Errors
-    /// Input/output and device. The frames that were drawn together with the one that failed are gone; the next call goes on behind them.
+    /// Input/output and device. The frames that were to be drawn together are gone, or the one that was to be enlarged; the next call goes on behind them.
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
         while self.waiting.is_empty() && self.drawn.is_empty() {
             let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
@@ -124,7 +124,7 @@ impl Stream {
 
     /// Draws as many of the frames that wait as are drawn fastest.
     fn draw(&mut self) -> Result<()> {
-        let count = self.decoder.batch().min(self.waiting.len());
+        let count = self.decoder.batch_of(self.decoder.resolution()).min(self.waiting.len());
         let next: Vec<(u64, ShownFrame)> = self.waiting.drain(..count).collect();
         let params: Vec<FrameParams> = next.iter().map(|(_, shown)| shown.frame.params).collect();
         for ((number, shown), mut frame) in next.into_iter().zip(self.decoder.render_batch(&params)?) {
@@ -137,9 +137,48 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::bitstream::{FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter, TunedTensor};
+    use crate::pack::fixture;
+
     #[test]
     fn a_stream_may_move_between_threads() {
         fn movable<T: Send>() {}
         movable::<super::Stream>();
+    }
+
+    #[test]
+    fn the_detail_is_shown_from_the_next_frame_on_also_of_a_packet_that_was_begun() {
+        let pack = fixture::tiny(1).unwrap();
+        let mut identity = fixture::identity(&pack, 1).unwrap();
+        let values = (0..64 * 64 * 3).map(|i| if i > 32 * 64 * 3 && i % 5 == 0 { 9 } else { 0 }).collect();
+        identity.tuned.push(TunedTensor { name: "detail".into(), shape: vec![64, 64, 3], steps: vec![0], values });
+        let header = StreamHeader { pack: pack.hash(), resolution: 32, ..StreamHeader::default() };
+        let inside = StreamIdentity::inline(identity.to_bytes().unwrap());
+        let options = PacketOptions { frames_per_packet: 5, ..PacketOptions::of(header.coding) };
+        let mut writer = StreamWriter::with_options(Vec::new(), header, &inside, options).unwrap();
+        for pts in 0..5 {
+            let params = FrameParams { yaw: 3.0 * pts as f32, ..FrameParams::default() };
+            writer.write_frame(&FrameRecord { pts, params, placement: None }).unwrap();
+        }
+        let bytes = writer.finish().unwrap().0;
+        let all = |stream: &mut Stream| -> Vec<Frame> {
+            std::iter::from_fn(|| stream.next_frame().unwrap()).map(|timed| timed.frame).collect()
+        };
+        let plain = all(&mut Stream::open_memory(&pack, bytes.clone()).unwrap());
+        let mut stream = Stream::open_memory(&pack, bytes.clone()).unwrap();
+        let first = stream.next_frame().unwrap().unwrap().frame;
+        assert_eq!((&first, stream.properties().width, stream.properties().decoded), (&plain[0], 32, 1));
+        stream.show_detail();
+        assert_eq!(stream.properties().width, 64);
+        let large = all(&mut stream);
+        assert_eq!((large.len(), stream.properties().decoded, stream.properties().frames), (4, 5, 5));
+        let decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
+        let mut reader = StreamReader::open(Cursor::new(bytes)).unwrap();
+        let params: Vec<FrameParams> =
+            std::iter::from_fn(|| reader.next_packet().unwrap()).flat_map(|packet| packet.frames).map(|f| f.params).collect();
+        assert!(large == decoder.detailed(&plain[1..], &params[1..]).unwrap());
+        let without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
+        assert!(large != without.detailed(&plain[1..], &params[1..]).unwrap());
     }
 }

@@ -93,20 +93,16 @@ impl Decoder {
     /// As [`Decoder::render`].
     pub fn render_batch(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
         let mut out = Vec::with_capacity(params.len());
-        for part in params.chunks(self.batch()) {
+        for part in params.chunks(self.batch_of(self.resolution())) {
             out.extend(self.renderer.frames(part)?);
         }
         Ok(out)
     }
 
-    /// Pictures that [`Decoder::render_batch`] renders at once.
-    pub fn batch(&self) -> usize {
-        self.batch_of(self.resolution())
-    }
-
-    fn batch_of(&self, side: u32) -> usize {
+    /// Pictures of this side that are rendered at once.
+    pub(crate) fn batch_of(&self, side: u32) -> usize {
         match self.options.batch {
-            0 => self.renderer.good_batch_of(side),
+            0 => self.renderer.good_batch(side),
             n => n,
         }
     }
@@ -126,9 +122,6 @@ impl Decoder {
         if pictures.len() != params.len() || pictures.iter().any(|p| (p.width, p.height) != (side, side)) {
             let (pictures, params) = (pictures.len(), params.len());
             return Err(crate::Error::Misuse(format!("{pictures} pictures for {params} parameters, or not of {side} x {side}")));
-        }
-        if self.detailed_side().is_none() {
-            return Err(crate::Error::Misuse(format!("pictures of {side} x {side} have no detail")));
         }
         let mut out = Vec::with_capacity(params.len());
         let most = self.batch_of(2 * side);

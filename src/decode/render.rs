@@ -14,7 +14,7 @@ use crate::net::synthesis::nodes;
 use crate::net::{Frozen, Generator, Moved, DIRECTION_DEGREES, NUMBERS};
 use crate::pack::Pack;
 use crate::params::FrameParams;
-use crate::residual::detail_picture;
+use crate::residual::{detail_picture, detail_side};
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Everything that turns one identity's parameters into pictures.
@@ -27,7 +27,8 @@ pub(crate) struct Renderer {
     warps: Option<Tensor>,
     /// What lies on the enlarged pictures, `[1, 3, 2R, 2R]`, if anything does.
     detail: Option<Tensor>,
-    enlarger: Enlarger,
+    /// Makes pictures of twice the side, where such may be asked for.
+    enlarger: Option<Enlarger>,
     resolution: u32,
 }
 
@@ -57,7 +58,8 @@ impl Renderer {
             let posed = PosedGrid::new(pack.flow(device)?, latent, grid)?;
             let (warps, detail) = (generator.warps()?, detail(identity, device)?);
             let enlarge = if detail.is_some() { Enlarger::bicubic } else { Enlarger::sharp };
-            let enlarger = enlarge(i64::from(identity.resolution), device)?;
+            let side = detail_side(identity.resolution).map(|_| i64::from(identity.resolution));
+            let enlarger = side.map(|side| enlarge(side, device)).transpose()?;
             Ok(Renderer { frozen, posed, styles, warps, detail, enlarger, resolution: identity.resolution })
         })
     }
@@ -70,17 +72,12 @@ impl Renderer {
         self.frozen.kind()
     }
 
-    pub(super) fn resolution(&self) -> u32 {
+    pub(crate) fn resolution(&self) -> u32 {
         self.resolution
     }
 
     /// Frames per batch beyond which nothing is gained: four pictures of 128 x 128 on the CPU (larger tensors cost fresh memory pages), more on a GPU.
     pub(crate) fn good_batch(&self, side: u32) -> usize {
-        self.good_batch_of(self.resolution.min(side))
-    }
-
-    /// The same for pictures that are as large as this.
-    pub(super) fn good_batch_of(&self, side: u32) -> usize {
         let pixels = (side as usize).pow(2);
         let (budget, most) = if self.device() == Device::Cpu { (1 << 16, 8) } else { (1 << 22, 64) };
         (budget / pixels).clamp(1, most)
@@ -103,11 +100,14 @@ impl Renderer {
 
     /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
     pub(super) fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
+        let Some(enlarger) = &self.enlarger else {
+            return Err(Error::Misuse(format!("pictures of {side} x {side} have no detail", side = self.resolution)));
+        };
         no_grad(|| {
             let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.device())?;
             to_frames(&match &self.detail {
-                Some(detail) => self.enlarger.detailed(&pictures, detail, self.displacements(params)?.as_ref())?,
-                None => self.enlarger.enlarged(&pictures)?,
+                Some(detail) => enlarger.detailed(&pictures, detail, self.displacements(params)?.as_ref())?,
+                None => enlarger.enlarged(&pictures)?,
             })
         })
     }

@@ -325,7 +325,8 @@ impl Newton {
 /// Pictures of rows `[n, 34]`, as many at a time as suit the renderer, as `each` makes them of `[m, 3, sight, sight]`: large ones need not all be held.
 fn drawn_as(renderer: &mut Renderer, sight: i64, rows: &Tensor, each: fn(Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let params = from_table(rows, std::iter::repeat(0.0))?;
-    let parts = params.chunks(renderer.good_batch(sight as u32)).map(|part| each(renderer.pictures(part, sight)?));
+    let most = renderer.good_batch(renderer.resolution().min(sight as u32));
+    let parts = params.chunks(most).map(|part| each(renderer.pictures(part, sight)?));
     Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
 }
 

@@ -45,7 +45,12 @@ impl Places {
     pub(super) fn of(&self, pictures: &Tensor) -> Result<Tensor> {
         let (kind, batch) = (pictures.kind(), self.grid.size()[0]);
         let plain = kind == Kind::Float && pictures.device() == Device::Cpu && pictures.size()[0] == batch;
-        if plain && pictures.size()[1] >= DEEP && !pictures.requires_grad() && !self.grid.requires_grad() {
+        if plain
+            && pictures.size()[1] >= DEEP
+            && pictures.size()[2] > 1
+            && !pictures.requires_grad()
+            && !self.grid.requires_grad()
+        {
             return self.of_features(pictures);
         }
         let plain = pictures.f_to_kind(Kind::Float)?.f_contiguous()?.f_expand([batch, -1, -1, -1], false)?;

@@ -17,6 +17,7 @@ use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
 use crate::scene::cover;
+use std::ops::Range;
 use tch::{no_grad, Device, Kind};
 
 /// Seeds of the clips: their people are in no training.
@@ -56,22 +57,25 @@ impl Progress for Quiet<'_> {
     }
 }
 
-/// Enrolls `persons` people in `steps` steps each, on the processor.
+/// Enrolls the people of these numbers, which begin with 0, in `steps` steps each, on the processor. Who they are does not depend on where the range begins: a
+/// long measurement can be made in parts.
 ///
 /// # Errors
-/// `Unsupported` for packs without an identity embedding; `Misuse` for fewer than two persons; cancelled; device.
-pub fn measure_enrolled(pack: &Pack, persons: usize, steps: u64, progress: &dyn Progress) -> Result<Enrolled> {
-    measure(pack, (persons, persons.max(CROWD)), (steps, FRAMES), progress)
+/// `Unsupported` for packs without an identity embedding; `Misuse` for nobody or too many; cancelled; device.
+pub fn measure_enrolled(pack: &Pack, people: Range<usize>, steps: u64, progress: &dyn Progress) -> Result<Enrolled> {
+    let crowd = people.end.max(CROWD);
+    measure(pack, (people, crowd), (steps, FRAMES), progress)
 }
 
 fn measure(
     pack: &Pack,
-    (persons, crowd): (usize, usize),
+    (people, crowd): (Range<usize>, usize),
     (steps, count): (u64, u64),
     progress: &dyn Progress,
 ) -> Result<Enrolled> {
-    if !(2..=MAX_FRAMES_TRAINED / FRAMES as usize).contains(&persons) {
-        return Err(Error::Misuse(format!("{persons} persons: from 2 to {}", MAX_FRAMES_TRAINED / FRAMES as usize)));
+    let most = MAX_FRAMES_TRAINED / FRAMES as usize;
+    if people.is_empty() || people.end > most {
+        return Err(Error::Misuse(format!("people {} to {}: one or more of the first {most}", people.start, people.end)));
     }
     let net = pack.analysis(Device::Cpu)?;
     let options = EncodeOptions {
@@ -83,10 +87,8 @@ fn measure(
         ..EncodeOptions::default()
     };
     let (mut tuned, mut others, mut worst) = ([0.0; 2], [0.0; 2], [f64::MAX; 2]);
-    let (mut sources, mut decoded) = (Vec::new(), Vec::new());
     // Before the work: whether there is an embedding.
     embedding(&net, std::iter::once(&Frame::filled(64, 64, [128; 3])?))?;
-    progress.begin("enroll people", persons as u64);
     let side = pack.config().generator.resolution as u32;
     let detail = options.detail_side(pack);
     let sides = [side, detail.unwrap_or(side)];
@@ -95,8 +97,21 @@ fn measure(
         AlignedFrame::whole(i as i64, heads::render(&head_at(&spec, i), side).frame, i == 0)
     };
     let held_out = |i: &u64| *i as usize % HELD_OUT == HELD_OUT - 1;
-    for person in 0..persons as u64 {
+    let mut sources = Vec::with_capacity(crowd);
+    progress.begin("draw the crowd", crowd as u64);
+    for person in 0..crowd as u64 {
         check(progress)?;
+        let frames: Vec<_> = (0..count).filter(held_out).map(|i| frame(person, i, side).frame).collect();
+        sources.push(embedding(&net, frames.iter())?);
+        progress.advance(person + 1, "");
+    }
+    progress.end();
+    progress.begin("enroll people", people.len() as u64);
+    let (mut found, mut done) = (0, 0u64);
+    for person in people.clone() {
+        check(progress)?;
+        let own = person;
+        let person = person as u64;
         let frames = |of: &[u64], side: u32| of.iter().map(|i| frame(person, *i, side)).collect::<Vec<_>>();
         let (held, seen): (Vec<u64>, Vec<u64>) = (0..count).partition(held_out);
         let (held, seen) = (sides.map(|side| frames(&held, side)), sides.map(|side| frames(&seen, side)));
@@ -127,23 +142,15 @@ fn measure(
         for (k, (near, other)) in near.into_iter().zip(other).enumerate() {
             (tuned[k], others[k], worst[k]) = (tuned[k] + near, others[k] + other, worst[k].min(near));
         }
-        sources.push(embedding(&net, held[0].iter().map(|f| &f.frame))?);
-        decoded.push(embedding(&net, renders.iter())?);
-        let found = (0..=person as usize).filter(|i| is_nearest(&decoded[*i], *i, &sources)).count();
-        let done = person + 1;
+        found += usize::from(is_nearest(&embedding(&net, renders.iter())?, own, &sources));
+        done += 1;
         let mean = |sums: [f64; 2]| sums.map(|sum| format!("{:.2}", sum / done as f64)).join(" and ");
         progress.advance(done, &format!("{} dB, other frames {} dB, {found} told apart", mean(tuned), mean(others)));
     }
     progress.end();
-    for person in persons as u64..crowd as u64 {
-        check(progress)?;
-        let frames: Vec<_> = (0..count).filter(held_out).map(|i| frame(person, i, side).frame).collect();
-        sources.push(embedding(&net, frames.iter())?);
-    }
-    let all = persons as f64;
-    let found = (0..persons).filter(|i| is_nearest(&decoded[*i], *i, &sources)).count() as f64;
+    let (persons, all) = (people.len(), people.len() as f64);
     let mean = |sums: [f64; 2]| sums.map(|sum| sum / all);
-    Ok(Enrolled { persons, crowd, sides, tuned: mean(tuned), others: mean(others), worst, found: found / all })
+    Ok(Enrolled { persons, crowd, sides, tuned: mean(tuned), others: mean(others), worst, found: found as f64 / all })
 }
 
 /// The mean embedding of pictures of one person.
@@ -164,7 +171,7 @@ mod tests {
     #[test]
     fn enrolled_people_are_decoded_and_compared() {
         let pack = fixture::tiny(1).unwrap();
-        let e = measure(&pack, (2, 5), (40, 4), &Silent).unwrap();
+        let e = measure(&pack, (0..2, 5), (40, 4), &Silent).unwrap();
         let grey = Frame::filled(32, 32, [128; 3]).unwrap();
         let spec = ClipSpec { seed: FIRST, frames: 4, fps: RATE, camera: None };
         let flat = psnr(&heads::render(&head_at(&spec, 0), 32).frame, &grey).unwrap();
@@ -173,6 +180,11 @@ mod tests {
             assert!(e.tuned[k] > flat && e.worst[k] <= e.tuned[k] && (e.others[k] - e.tuned[k]).abs() < 3.0, "{e:?}");
         }
         assert!([0.0, 0.5, 1.0].contains(&e.found) && (e.persons, e.crowd) == (2, 5));
-        assert!(matches!(measure_enrolled(&pack, 1, 1, &Silent), Err(Error::Misuse(_))));
+        let second = measure(&pack, (1..2, 5), (40, 4), &Silent).unwrap();
+        let first = measure(&pack, (0..1, 5), (40, 4), &Silent).unwrap();
+        for k in 0..2 {
+            assert!(((first.tuned[k] + second.tuned[k]) / 2.0 - e.tuned[k]).abs() < 1e-9, "parts make the whole");
+        }
+        assert!(matches!(measure_enrolled(&pack, 3..3, 1, &Silent), Err(Error::Misuse(_))));
     }
 }

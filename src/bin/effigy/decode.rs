@@ -68,7 +68,8 @@ pub struct Args {
     /// over it, without the body below the crop
     #[arg(long, value_name = "CLIP|PICTURE")]
     paste: Option<PathBuf>,
-    /// Side of the pictures, pixels: those of the pack are scaled up or down to it. From twice the pack's side on they have the identity's detail, if there is one
+    /// Side of the pictures, pixels: those of the pack are scaled up or down to it. From twice the pack's side on they have the identity's detail, or are enlarged
+    /// more sharply if there is none
     /// [default: the pack's]
     #[arg(long, value_name = "PIXELS", conflicts_with_all = ["paste", "camera"], value_parser = clap::value_parser!(u32).range(16..=4096))]
     size: Option<u32>,

@@ -98,6 +98,9 @@ pub struct MeasureArgs {
     /// measure how near they come and whether they are told from those of a crowd of at least 50, instead of the pack's networks
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     enroll: Option<u64>,
+    /// With --enroll: number of the first of these people, so that a long measurement can be made in parts: `--persons 10`, then `--from 10 --persons 10`
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "enroll")]
+    from: usize,
     /// Processor threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroU16>,
@@ -175,7 +178,8 @@ fn run_verify(args: &VerifyArgs, reporter: &Reporter) -> Result<()> {
 }
 
 fn print_enrolled(args: &MeasureArgs, pack: &Pack, steps: u64, reporter: &Reporter) -> Result<()> {
-    let e = effigy::train::enrolled::measure_enrolled(pack, args.persons.unwrap_or(50), steps, reporter)?;
+    let people = args.from..args.from.saturating_add(args.persons.unwrap_or(50));
+    let e = effigy::train::enrolled::measure_enrolled(pack, people, steps, reporter)?;
     let mut text = format!(
         "{}: pack {}, {}, {} people, {steps} steps each; {:.0} % of them are told from the {} others\n\n\
          | compared at | tuned frames dB | the worst person's | other frames dB |\n|---|---|---|---|",
