@@ -108,10 +108,9 @@ fn measure(
     progress.end();
     progress.begin("enroll people", people.len() as u64);
     let (mut found, mut done) = (0, 0u64);
-    for person in people.clone() {
+    for own in people.clone() {
         check(progress)?;
-        let own = person;
-        let person = person as u64;
+        let person = own as u64;
         let frames = |of: &[u64], side: u32| of.iter().map(|i| frame(person, *i, side)).collect::<Vec<_>>();
         let (held, seen): (Vec<u64>, Vec<u64>) = (0..count).partition(held_out);
         let (held, seen) = (sides.map(|side| frames(&held, side)), sides.map(|side| frames(&seen, side)));
