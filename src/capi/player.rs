@@ -273,7 +273,7 @@ pub(super) fn shown_side(decoder: &Decoder, detail: bool) -> u32 {
 }
 
 /// The decoder's picture as it is for a caller who gets them at that side.
-pub(super) fn shown_at(side: u32, decoder: &Decoder, frame: Frame, params: &FrameParams) -> Result<Frame> {
+fn shown_at(side: u32, decoder: &Decoder, frame: Frame, params: &FrameParams) -> Result<Frame> {
     if side == frame.width {
         return Ok(frame);
     }

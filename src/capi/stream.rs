@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use super::entry::StreamProperties;
-use super::player::{shown_at, shown_side};
+use super::player::shown_side;
 use crate::bitstream::{Concealer, Identity, Origin, ShownFrame, StreamReader};
 use crate::decode::{DecodeOptions, Decoder};
 use crate::frame::{Frame, TimedFrame};
@@ -24,7 +24,7 @@ pub struct Stream {
     side: u32,
     /// Frames of the packet read last that are not rendered yet, by number.
     waiting: VecDeque<(u64, ShownFrame)>,
-    /// Pictures that are not handed out yet, with their residual: several are drawn at once.
+    /// Pictures that are not handed out yet, as they will be: several are drawn at once.
     drawn: VecDeque<(ShownFrame, Frame)>,
     residual: Residual,
     concealer: Concealer,
@@ -78,8 +78,18 @@ impl Stream {
     }
 
     /// From here on pictures are twice as large, with the identity's detail if it has one, unless the pack's are too large.
-    pub fn show_detail(&mut self) {
-        self.side = shown_side(&self.decoder, true);
+    ///
+    /// # Errors
+    /// Device: then they stay as they were.
+    pub fn show_detail(&mut self) -> Result<()> {
+        let side = shown_side(&self.decoder, true);
+        if side != self.side {
+            let (shown, frames): (Vec<_>, Vec<_>) = self.drawn.iter().cloned().unzip();
+            let params: Vec<FrameParams> = shown.iter().map(|shown| shown.frame.params).collect();
+            self.drawn = shown.into_iter().zip(self.decoder.detailed(&frames, &params)?).collect();
+            self.side = side;
+        }
+        Ok(())
     }
 
     /// What is known so far; `size` is left to the caller. The number of frames is known once the last one is out.
@@ -104,7 +114,7 @@ impl Stream {
     /// made up.
     ///
     /// # Errors
-    /// Input/output and device. The frames that were to be drawn together are gone, or the one that was to be enlarged; the next call goes on behind them.
+    /// Input/output and device. The frames that were to be drawn together are gone; the next call goes on behind them.
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
         while self.waiting.is_empty() && self.drawn.is_empty() {
             let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
@@ -116,7 +126,6 @@ impl Stream {
             self.draw()?;
         }
         let Some((ShownFrame { frame: record, origin }, frame)) = self.drawn.pop_front() else { return Ok(None) };
-        let frame = shown_at(self.side, &self.decoder, frame, &record.params)?;
         self.decoded += 1;
         self.concealed += u64::from(origin != Origin::Received);
         Ok(Some(TimedFrame { pts: record.pts, frame }))
@@ -124,13 +133,17 @@ impl Stream {
 
     /// Draws as many of the frames that wait as are drawn fastest.
     fn draw(&mut self) -> Result<()> {
-        let count = self.decoder.batch_of(self.decoder.resolution()).min(self.waiting.len());
+        let count = self.decoder.batch().min(self.waiting.len());
         let next: Vec<(u64, ShownFrame)> = self.waiting.drain(..count).collect();
         let params: Vec<FrameParams> = next.iter().map(|(_, shown)| shown.frame.params).collect();
-        for ((number, shown), mut frame) in next.into_iter().zip(self.decoder.render_batch(&params)?) {
-            self.residual.apply(number, &mut frame);
-            self.drawn.push_back((shown, frame));
+        let mut frames = self.decoder.render_batch(&params)?;
+        for ((number, _), frame) in next.iter().zip(&mut frames) {
+            self.residual.apply(*number, frame);
         }
+        if self.side != self.decoder.resolution() {
+            frames = self.decoder.detailed(&frames, &params)?;
+        }
+        self.drawn.extend(next.into_iter().map(|(_, shown)| shown).zip(frames));
         Ok(())
     }
 }
@@ -169,7 +182,7 @@ mod tests {
         let mut stream = Stream::open_memory(&pack, bytes.clone()).unwrap();
         let first = stream.next_frame().unwrap().unwrap().frame;
         assert_eq!((&first, stream.properties().width, stream.properties().decoded), (&plain[0], 32, 1));
-        stream.show_detail();
+        stream.show_detail().unwrap();
         assert_eq!(stream.properties().width, 64);
         let large = all(&mut stream);
         assert_eq!((large.len(), stream.properties().decoded, stream.properties().frames), (4, 5, 5));

@@ -93,16 +93,16 @@ impl Decoder {
     /// As [`Decoder::render`].
     pub fn render_batch(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
         let mut out = Vec::with_capacity(params.len());
-        for part in params.chunks(self.batch_of(self.resolution())) {
+        for part in params.chunks(self.batch()) {
             out.extend(self.renderer.frames(part)?);
         }
         Ok(out)
     }
 
-    /// Pictures of this side that are rendered at once.
-    pub(crate) fn batch_of(&self, side: u32) -> usize {
+    /// Pictures that are rendered at once.
+    pub(crate) fn batch(&self) -> usize {
         match self.options.batch {
-            0 => self.renderer.good_batch(side),
+            0 => self.renderer.good_batch(self.resolution()),
             n => n,
         }
     }
@@ -124,7 +124,8 @@ impl Decoder {
             return Err(crate::Error::Misuse(format!("{pictures} pictures for {params} parameters, or not of {side} x {side}")));
         }
         let mut out = Vec::with_capacity(params.len());
-        let most = self.batch_of(2 * side);
+        // Three planes of twice the side are less than the features of what they are made from.
+        let most = self.batch();
         for (pictures, params) in pictures.chunks(most).zip(params.chunks(most)) {
             out.extend(self.renderer.detailed(pictures, params)?);
         }

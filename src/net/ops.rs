@@ -131,13 +131,14 @@ pub fn to_tensor(frames: &[&crate::frame::Frame], device: Device) -> Result<Tens
 /// 8-bit RGB frames from `[B, 3, R, R]` in [-1, 1]; values outside are clipped.
 pub fn to_frames(images: &Tensor) -> Result<Vec<crate::frame::Frame>> {
     let size = images.size();
+    // Large pictures lie in fresh memory, which costs more than the arithmetic: one copy is enough.
     let bytes = images
         .f_detach()?
         .f_to_kind(Kind::Float)?
         .shift(1.0)?
-        .scale(127.5)?
-        .f_round()?
-        .f_clamp(0.0, 255.0)?
+        .f_mul_scalar_(127.5)?
+        .f_round_()?
+        .f_clamp_(0.0, 255.0)?
         .f_to_kind(Kind::Uint8)?
         .f_permute([0, 2, 3, 1])?
         .f_contiguous()?

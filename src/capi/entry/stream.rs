@@ -153,7 +153,7 @@ pub unsafe extern "C" fn effigy_stream_show_detail(stream: *mut StreamHandle) ->
     // SAFETY: the caller's promise above.
     let stream = unsafe { stream.as_mut() }.map(|stream| &mut stream.0);
     guard_on(stream, "stream", |stream| {
-        stream.show_detail();
+        stream.show_detail()?;
         Ok(Status::Ok)
     })
 }
