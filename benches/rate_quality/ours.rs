@@ -148,9 +148,9 @@ fn render(stream: &Path, (width, height): (u32, u32), pack: &Pack) -> Result<Vec
     let mut out = decoder.render_batch(&params)?;
     let mut residual = Residual::new();
     source.residuals.into_iter().for_each(|record| residual.push(record));
-    (0..).zip(&mut out).for_each(|(number, frame)| residual.apply(number, frame));
+    let motions: Vec<_> = (0..).zip(&mut out).map(|(number, frame)| residual.apply(number, frame)).collect();
     match decoder.detailed_side().is_some_and(|side| width >= side) {
-        true => decoder.detailed(&out, &params),
+        true => decoder.detailed(&out, &params, &motions),
         false => Ok(out),
     }
 }

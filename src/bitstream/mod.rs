@@ -40,6 +40,7 @@ pub use quality::{fit_bitrate, set_quality, DEFAULT_QUALITY};
 pub use quant::{raw16_round, step_from_code, RAW16_BYTES};
 pub use reader::StreamReader;
 pub use receiver::{Receiver, ReceiverInfo, MAX_AHEAD};
-pub use residual::{residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RESIDUAL_STEP};
+pub(crate) use residual::MAX_NODES;
+pub use residual::{residual_halvings, residual_side, residual_step, ResidualKind, ResidualRecord, MAX_FADE, MAX_RESIDUAL_STEP};
 pub use track::{MAX_CLASS, MAX_CODED_LEVEL, MAX_TRACKS};
 pub use tuned::{tuned_bytes, StepRule, TunedTensor, DETAIL};

@@ -33,6 +33,8 @@ pub(super) const SOUND: u8 = 0xf4;
 pub(super) const PLATE: u8 = 0xf5;
 /// First byte of a residual picture.
 pub(super) const RESIDUAL: u8 = 0xf6;
+/// First byte of a residual that displaces.
+pub(super) const MOTION: u8 = 0xf7;
 /// Bytes of a check value after a record's body.
 const CRC_BYTES: usize = 4;
 

@@ -8,7 +8,7 @@ use super::coded::Decoder;
 use super::container::StreamInfo;
 use super::header::{StreamHeader, StreamIdentity, STREAM_MAGIC};
 use super::index::{read_index_body, EndFields, IndexEntry};
-use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, PACKET, PLATE, RESIDUAL, SOUND};
+use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, MOTION, PACKET, PLATE, RESIDUAL, SOUND};
 use super::piece::{Carried, Piece};
 use super::residual::ResidualRecord;
 use crate::error::{Error, Result};
@@ -225,7 +225,7 @@ impl Parser {
             END => EndFields::from_body(body).map(|end| Some(self.end(end))),
             SOUND => Carried::Sound.read(body).map(|piece| Some(Event::Sound(piece))),
             PLATE => Carried::Plate.read(body).map(|piece| Some(Event::Plate(piece))),
-            RESIDUAL => ResidualRecord::from_body(body).map(|residual| Some(Event::Residual(residual))),
+            RESIDUAL | MOTION => ResidualRecord::from_body(kind, body).map(|residual| Some(Event::Residual(residual))),
             // Kinds of later versions carry a good check and are nothing to worry about.
             _ => Ok(None),
         };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::coded::Decoder;
 use super::conceal::{Concealer, Origin, ShownFrame};
 use super::header::StreamHeader;
-use super::packet::{find_record, read_fields, read_packet, Fields, FrameRecord, Framing, PACKET, RESIDUAL};
+use super::packet::{find_record, read_fields, read_packet, Fields, FrameRecord, Framing, MOTION, PACKET, RESIDUAL};
 use super::residual::ResidualRecord;
 use crate::error::{Error, Result};
 use crate::params::FrameParams;
@@ -131,7 +131,7 @@ impl Receiver {
             };
             match kind {
                 PACKET => packets.push(read_fields(&self.header, &rest[body])?),
-                RESIDUAL => residuals.push(ResidualRecord::from_body(&rest[body])),
+                RESIDUAL | MOTION => residuals.push(ResidualRecord::from_body(kind, &rest[body])),
                 _ => {}
             }
             rest = &rest[total..];

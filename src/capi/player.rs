@@ -205,10 +205,15 @@ impl Player {
         };
         let mut frame = self.decoder.render(&params)?;
         // The residual is the stream's own person's.
-        if let (Some(link), None) = (&mut self.link, &self.puppet) {
-            link.residual.apply(number, &mut frame);
+        let motion = match (&mut self.link, &self.puppet) {
+            (Some(link), None) => link.residual.apply(number, &mut frame),
+            _ => None,
+        };
+        if self.side == frame.width {
+            return Ok(frame);
         }
-        shown_at(self.side, &self.decoder, frame, &params)
+        let large = self.decoder.detailed(&[frame], &[params], &[motion])?.pop();
+        large.ok_or_else(|| Error::Device("libtorch: an empty picture".into()))
     }
 
     /// Shows another person from here on, moved by the stream's; or the stream's own again. On failure nothing changes.
@@ -270,15 +275,6 @@ impl Link {
 /// Side of the pictures that a caller gets.
 pub(super) fn shown_side(decoder: &Decoder, detail: bool) -> u32 {
     decoder.detailed_side().filter(|_| detail).unwrap_or(decoder.resolution())
-}
-
-/// The decoder's picture as it is for a caller who gets them at that side.
-fn shown_at(side: u32, decoder: &Decoder, frame: Frame, params: &FrameParams) -> Result<Frame> {
-    if side == frame.width {
-        return Ok(frame);
-    }
-    let large = decoder.detailed(&[frame], std::slice::from_ref(params))?.pop();
-    large.ok_or_else(|| Error::Device("libtorch: an empty picture".into()))
 }
 
 /// Where a frame comes from, in numbers.
@@ -399,11 +395,11 @@ mod tests {
         let (plain, large) = (shown(false), shown(true));
         let decoder = Decoder::new(&pack, &own.identity, &options).unwrap();
         let params = FrameParams { yaw: 5.0, ..FrameParams::default() };
-        assert_eq!(large[..1], decoder.detailed(&plain[..1], &[params]).unwrap());
+        assert_eq!(large[..1], decoder.detailed(&plain[..1], &[params], &[]).unwrap());
         assert_eq!((&large[0], large[1].width), (&large[2], 64));
         let without = Decoder::new(&pack, &other.identity, &options).unwrap();
-        assert_eq!(large[1..2], without.detailed(&plain[1..2], &[params]).unwrap());
-        assert_ne!(large[..1], without.detailed(&plain[..1], &[params]).unwrap());
+        assert_eq!(large[1..2], without.detailed(&plain[1..2], &[params], &[]).unwrap());
+        assert_ne!(large[..1], without.detailed(&plain[..1], &[params], &[]).unwrap());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::decode::{DecodeOptions, Decoder};
 use crate::frame::{Frame, TimedFrame};
 use crate::pack::Pack;
 use crate::params::FrameParams;
-use crate::residual::Residual;
+use crate::residual::{Motion, Residual};
 use crate::{Error, Result};
 
 /// A stream and the decoder of its identity. It holds what it needs of the pack.
@@ -25,11 +25,18 @@ pub struct Stream {
     /// Frames of the packet read last that are not rendered yet, by number.
     waiting: VecDeque<(u64, ShownFrame)>,
     /// Pictures that are not handed out yet, as they will be: several are drawn at once.
-    drawn: VecDeque<(ShownFrame, Frame)>,
+    drawn: VecDeque<Drawn>,
     residual: Residual,
     concealer: Concealer,
     decoded: u64,
     concealed: u64,
+}
+
+/// A picture, and what displaced it.
+struct Drawn {
+    shown: ShownFrame,
+    frame: Frame,
+    motion: Option<Motion>,
 }
 
 impl Stream {
@@ -84,9 +91,11 @@ impl Stream {
     pub fn show_detail(&mut self) -> Result<()> {
         let side = shown_side(&self.decoder, true);
         if side != self.side {
-            let (shown, frames): (Vec<_>, Vec<_>) = self.drawn.iter().cloned().unzip();
-            let params: Vec<FrameParams> = shown.iter().map(|shown| shown.frame.params).collect();
-            self.drawn = shown.into_iter().zip(self.decoder.detailed(&frames, &params)?).collect();
+            let frames: Vec<Frame> = self.drawn.iter().map(|drawn| drawn.frame.clone()).collect();
+            let params: Vec<FrameParams> = self.drawn.iter().map(|drawn| drawn.shown.frame.params).collect();
+            let motions: Vec<_> = self.drawn.iter().map(|drawn| drawn.motion.clone()).collect();
+            let large = self.decoder.detailed(&frames, &params, &motions)?;
+            self.drawn.iter_mut().zip(large).for_each(|(drawn, large)| drawn.frame = large);
             self.side = side;
         }
         Ok(())
@@ -125,7 +134,9 @@ impl Stream {
         if self.drawn.is_empty() {
             self.draw()?;
         }
-        let Some((ShownFrame { frame: record, origin }, frame)) = self.drawn.pop_front() else { return Ok(None) };
+        let Some(Drawn { shown: ShownFrame { frame: record, origin }, frame, .. }) = self.drawn.pop_front() else {
+            return Ok(None);
+        };
         self.decoded += 1;
         self.concealed += u64::from(origin != Origin::Received);
         Ok(Some(TimedFrame { pts: record.pts, frame }))
@@ -137,13 +148,13 @@ impl Stream {
         let next: Vec<(u64, ShownFrame)> = self.waiting.drain(..count).collect();
         let params: Vec<FrameParams> = next.iter().map(|(_, shown)| shown.frame.params).collect();
         let mut frames = self.decoder.render_batch(&params)?;
-        for ((number, _), frame) in next.iter().zip(&mut frames) {
-            self.residual.apply(*number, frame);
-        }
+        let numbered = next.iter().zip(&mut frames);
+        let motions: Vec<_> = numbered.map(|((number, _), frame)| self.residual.apply(*number, frame)).collect();
         if self.side != self.decoder.resolution() {
-            frames = self.decoder.detailed(&frames, &params)?;
+            frames = self.decoder.detailed(&frames, &params, &motions)?;
         }
-        self.drawn.extend(next.into_iter().map(|(_, shown)| shown).zip(frames));
+        let all = next.into_iter().zip(frames).zip(motions);
+        self.drawn.extend(all.map(|(((_, shown), frame), motion)| Drawn { shown, frame, motion }));
         Ok(())
     }
 }
@@ -190,8 +201,8 @@ mod tests {
         let mut reader = StreamReader::open(Cursor::new(bytes)).unwrap();
         let params: Vec<FrameParams> =
             std::iter::from_fn(|| reader.next_packet().unwrap()).flat_map(|packet| packet.frames).map(|f| f.params).collect();
-        assert!(large == decoder.detailed(&plain[1..], &params[1..]).unwrap());
+        assert!(large == decoder.detailed(&plain[1..], &params[1..], &[]).unwrap());
         let without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
-        assert!(large != without.detailed(&plain[1..], &params[1..]).unwrap());
+        assert!(large != without.detailed(&plain[1..], &params[1..], &[]).unwrap());
     }
 }

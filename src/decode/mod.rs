@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::pack::Pack;
 use crate::params::FrameParams;
+use crate::residual::Motion;
 #[cfg(not(feature = "analysis"))]
 use render::Renderer;
 #[cfg(feature = "analysis")]
@@ -113,21 +114,27 @@ impl Decoder {
     }
 
     /// What [`Decoder::render_batch`] gave for these parameters, a residual added since or not, at twice its side, with the identity's detail on it if there is one.
+    /// `motions`: what [`Residual::apply`](crate::residual::Residual::apply) told of each picture; empty if nothing displaced any.
     ///
     /// # Errors
-    /// Misuse for other pictures, or for another number of them than of parameters, and with packs whose pictures are too large
+    /// Misuse for other pictures, or for another number of them than of parameters or motions, and with packs whose pictures are too large
     /// ([`Decoder::detailed_side`]); device.
-    pub fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
+    pub fn detailed(&self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
         let side = self.resolution();
-        if pictures.len() != params.len() || pictures.iter().any(|p| (p.width, p.height) != (side, side)) {
-            let (pictures, params) = (pictures.len(), params.len());
-            return Err(crate::Error::Misuse(format!("{pictures} pictures for {params} parameters, or not of {side} x {side}")));
+        let count = pictures.len();
+        if !motions.is_empty() && motions.len() != count {
+            return Err(crate::Error::Misuse(format!("{count} pictures and {} motions", motions.len())));
         }
-        let mut out = Vec::with_capacity(params.len());
+        if count != params.len() || pictures.iter().any(|p| (p.width, p.height) != (side, side)) {
+            let params = params.len();
+            return Err(crate::Error::Misuse(format!("{count} pictures for {params} parameters, or not of {side} x {side}")));
+        }
+        let mut out = Vec::with_capacity(count);
         // Three planes of twice the side are less than the features of what they are made from.
         let most = self.batch();
-        for (pictures, params) in pictures.chunks(most).zip(params.chunks(most)) {
-            out.extend(self.renderer.detailed(pictures, params)?);
+        for (i, (pictures, params)) in (0..).step_by(most).zip(pictures.chunks(most).zip(params.chunks(most))) {
+            let motions = motions.get(i..i + pictures.len()).unwrap_or_default();
+            out.extend(self.renderer.detailed(pictures, params, motions)?);
         }
         Ok(out)
     }

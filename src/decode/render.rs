@@ -11,10 +11,11 @@ use crate::net::detail::Enlarger;
 use crate::net::flow::POSED_ROWS;
 use crate::net::ops::{from_vec, to_frames, to_tensor, Calc};
 use crate::net::synthesis::nodes;
+use crate::net::warp::{NODES, SIDES_PER_UNIT};
 use crate::net::{Frozen, Generator, Moved, DIRECTION_DEGREES, NUMBERS};
 use crate::pack::Pack;
 use crate::params::FrameParams;
-use crate::residual::{detail_picture, detail_side};
+use crate::residual::{detail_picture, detail_side, Motion};
 use tch::{no_grad, Device, Kind, Tensor};
 
 /// Everything that turns one identity's parameters into pictures.
@@ -99,17 +100,41 @@ impl Renderer {
     }
 
     /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
-    pub(super) fn detailed(&self, pictures: &[Frame], params: &[FrameParams]) -> Result<Vec<Frame>> {
+    pub(super) fn detailed(
+        &self,
+        pictures: &[Frame],
+        params: &[FrameParams],
+        motions: &[Option<Motion>],
+    ) -> Result<Vec<Frame>> {
         let Some(enlarger) = &self.enlarger else {
             return Err(Error::Misuse(format!("pictures of {side} x {side} have no detail", side = self.resolution)));
         };
         no_grad(|| {
             let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.device())?;
             to_frames(&match &self.detail {
-                Some(detail) => enlarger.detailed(&pictures, detail, self.displacements(params)?.as_ref())?,
+                Some(detail) => {
+                    let moved = self.moved_detail(params, motions)?;
+                    enlarger.detailed(&pictures, detail, moved.as_ref())?
+                }
                 None => enlarger.enlarged(&pictures)?,
             })
         })
+    }
+
+    /// By how much the detail is displaced: by the numbers, and with the picture by its motion.
+    fn moved_detail(&self, params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Option<Tensor>> {
+        let own = self.displacements(params)?;
+        if motions.iter().all(Option::is_none) {
+            return Ok(own);
+        }
+        let still = || vec![0.0; (2 * NODES * NODES) as usize];
+        let nodes = |motion: &Option<Motion>| motion.as_ref().map_or_else(still, |motion| motion.on_nodes(NODES as usize));
+        let nodes: Vec<f32> = motions.iter().flat_map(nodes).map(|by| by / SIDES_PER_UNIT).collect();
+        let moved = from_vec(&nodes, &[motions.len() as i64, 2, NODES, NODES], self.device())?;
+        Ok(Some(match own {
+            Some(own) => own.plus(&moved)?,
+            None => moved,
+        }))
     }
 
     /// By how much the numbers displace the nodes, `[B, 2, 16, 16]`, if they do.

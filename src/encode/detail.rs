@@ -165,7 +165,7 @@ impl<'a> Looks<'a> {
         let decoder = Decoder::new(self.pack, identity, &self.decoding)?;
         let mut sum = 0.0;
         for ((crops, drawn), params) in self.crops.chunks(BATCH).zip(self.drawn.chunks(BATCH)).zip(self.params.chunks(BATCH)) {
-            let shown = tensor(decoder.detailed(drawn, params)?.iter(), self.device)?;
+            let shown = tensor(decoder.detailed(drawn, params, &[])?.iter(), self.device)?;
             let off = shown.minus(&tensor(crops.iter().copied(), self.device)?)?.scale(127.5)?;
             sum += off.f_square()?.average()?.value()? * crops.len() as f64;
         }
@@ -188,7 +188,7 @@ mod tests {
         let decoding = DecodeOptions { device: crate::decode::DeviceChoice::Cpu, ..DecodeOptions::default() };
         let mut decoder = Decoder::new(pack, &with, &decoding).unwrap();
         let plain = decoder.render_batch(params).unwrap();
-        let pictures = decoder.detailed(&plain, params).unwrap();
+        let pictures = decoder.detailed(&plain, params, &[]).unwrap();
         (0..).zip(pictures).map(|(i, picture)| AlignedFrame::whole(i, picture, i == 0)).collect()
     }
 
@@ -225,7 +225,7 @@ mod tests {
         assert!(again == with);
         let mut decoder = Decoder::new(&pack, &identity, &looks.decoding).unwrap();
         let drawn = decoder.render_batch(&params).unwrap();
-        let smooth = decoder.detailed(&drawn, &params).unwrap();
+        let smooth = decoder.detailed(&drawn, &params, &[]).unwrap();
         let smooth: Vec<_> = (0..).zip(smooth).map(|(i, frame)| AlignedFrame::whole(i, frame, i == 0)).collect();
         let none = learn_detail(&pack, identity.clone(), (&smooth, &params), &options(most), &Silent).unwrap();
         assert!(none == identity);

@@ -1,4 +1,4 @@
-//! What the numbers miss: they are drawn as a receiver will, and the difference becomes residual records. [`residuals`] for a clip, [`LiveResidual`] for a call.
+//! What the numbers miss: they are drawn as a receiver will, and what is displaced or of another colour becomes residual records. [`residuals`] for a clip, [`LiveResidual`] for a call.
 //!
 //! In: the numbers, of a clip as they come out of the stream, and each frame's crop. Out: records for [`StreamWriter::write_residual`](crate::bitstream::StreamWriter::write_residual). Source: ours.
 
@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
-use crate::residual::{CallResidual, ResidualMaker, ResidualOptions};
+use crate::residual::{CallResidual, MotionMaker, ResidualMaker, ResidualOptions, Worth};
 
 /// Least gain, dB, for each byte a frame that a residual takes; beyond so many bytes it need not be more. The numbers' own last bytes give two or three times as much.
 const WORTH: f64 = 0.05;
@@ -21,7 +21,11 @@ const LOOK: u64 = 4;
 /// Looks without the person after which what was sent is let go of: a hand may pass.
 const GONE: u32 = 3;
 
-/// The records of a clip, none if they would gain too little for their bytes: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a batch of frames at a time.
+/// Of the bytes so much is for the motion, the rest for colours.
+const MOTION_SHARE: f64 = 0.5;
+
+/// The records of a clip, none if they would gain too little for their bytes: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a few dozen
+/// frames at a time. Motion and colours are judged apart, and what the one leaves the other does not get.
 ///
 /// # Errors
 /// Misuse for crops of another size or options out of range; whatever `crops` fails with; device; cancelled.
@@ -34,34 +38,76 @@ pub fn residuals(
     progress: &dyn Progress,
 ) -> Result<Vec<ResidualRecord>> {
     let mut decoder = Decoder::new(pack, identity, options.1)?;
-    let known = ResidualOptions { frames: Some(params.len() as u64), ..*options.0 };
-    let mut maker = ResidualMaker::new(decoder.resolution(), known)?;
-    let (mut out, mut crops, mut done) = (Vec::new(), crops.into_iter(), 0);
+    let bytes = options.0.bytes_per_frame;
+    let known = |options| ResidualOptions { frames: Some(params.len() as u64), ..options };
+    let still = known(ResidualOptions { bytes_per_frame: (1.0 - MOTION_SHARE) * bytes, ..*options.0 });
+    let moving = known(ResidualOptions::of_motion(MOTION_SHARE * bytes));
+    let mut motion = MotionMaker::new(decoder.resolution(), moving)?;
+    // Colours of what is drawn, and of what is displaced: which of them will be sent is known at the end.
+    let colours = || Colours::new(decoder.resolution(), still);
+    let mut colours = [colours()?, colours()?];
+    let (mut moves, mut crops, mut done) = (Vec::new(), crops.into_iter(), 0);
     progress.begin("residual", params.len() as u64);
     for part in params.chunks(BATCH) {
         check(progress)?;
         for drawn in decoder.render_batch(part)? {
             let crop = crops.next().ok_or_else(|| Error::Misuse("residual: fewer crops than frames".into()))??;
-            out.extend(maker.push(&crop, &drawn)?);
+            colours[0].push(&crop, &drawn)?;
+            let settled = motion.push(crop, drawn)?;
+            moves.extend(settled.record);
+            settled.frames.iter().try_for_each(|(crop, shown)| colours[1].push(crop, shown))?;
         }
         done += part.len() as u64;
         progress.advance(done, "");
     }
-    let (rest, worth) = maker.finish()?;
-    out.extend(rest);
-    progress.end();
-    let gain = worth.decibels();
-    let spent = worth.bytes / params.len().max(1) as f64;
-    if out.is_empty() || !worth_sending(gain, spent) {
-        log::info!("a residual of {spent:.1} bytes a frame would gain {gain:.2} dB: none is sent");
-        return Ok(Vec::new());
+    let (settled, worth) = motion.finish()?;
+    for settled in settled {
+        moves.extend(settled.record);
+        settled.frames.iter().try_for_each(|(crop, shown)| colours[1].push(crop, shown))?;
     }
-    log::info!("the residual gains {gain:.2} dB for {spent:.1} bytes a frame");
+    progress.end();
+    let moved = worth_sending("motion", &moves, worth, params.len());
+    let [plain, displaced] = colours;
+    let (records, worth) = if moved { displaced.finish()? } else { plain.finish()? };
+    let coloured = worth_sending("colours", &records, worth, params.len());
+    let mut out: Vec<_> = moves.into_iter().filter(|_| moved).chain(records.into_iter().filter(|_| coloured)).collect();
+    out.sort_by_key(|record| record.frame);
     Ok(out)
 }
 
+/// A maker of colours and its records so far.
+struct Colours {
+    maker: ResidualMaker,
+    records: Vec<ResidualRecord>,
+}
+
+impl Colours {
+    fn new(resolution: u32, options: ResidualOptions) -> Result<Self> {
+        Ok(Colours { maker: ResidualMaker::new(resolution, options)?, records: Vec::new() })
+    }
+
+    fn push(&mut self, crop: &Frame, drawn: &Frame) -> Result<()> {
+        self.records.extend(self.maker.push(crop, drawn)?);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Vec<ResidualRecord>, Worth)> {
+        let (rest, worth) = self.maker.finish()?;
+        Ok((self.records.into_iter().chain(rest).collect(), worth))
+    }
+}
+
+/// Whether records of a clip of so many frames gain enough for their bytes; tells what.
+fn worth_sending(what: &str, records: &[ResidualRecord], worth: Worth, frames: usize) -> bool {
+    let (gain, spent) = (worth.decibels(), worth.bytes / frames.max(1) as f64);
+    let worth = !records.is_empty() && worthwhile(gain, spent);
+    let verdict = if worth { "sent" } else { "not sent" };
+    log::info!("residual, {what}: {gain:.2} dB for {spent:.1} bytes a frame, {verdict}");
+    worth
+}
+
 /// Whether a residual that takes so many bytes a frame gains enough, dB.
-fn worth_sending(gain: f64, bytes: f64) -> bool {
+fn worthwhile(gain: f64, bytes: f64) -> bool {
     gain >= WORTH * bytes.min(WORTH_BYTES)
 }
 
@@ -147,7 +193,7 @@ mod tests {
             residuals(&pack, &identity, &params, crops, (&ResidualOptions::of(6.0), &decoding), &Silent).unwrap()
         };
         let judged =
-            [(0.2, 5.5), (0.29, 30.0), (0.1, 1.9), (0.28, 5.5), (0.31, 30.0)].map(|(gain, bytes)| worth_sending(gain, bytes));
+            [(0.2, 5.5), (0.29, 30.0), (0.1, 1.9), (0.28, 5.5), (0.31, 30.0)].map(|(gain, bytes)| worthwhile(gain, bytes));
         assert_eq!(judged, [false, false, true, true, true]);
         assert_eq!(records(0), []);
         assert!(!records(6).is_empty());

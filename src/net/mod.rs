@@ -27,7 +27,7 @@ pub mod ops;
 pub mod rowflow;
 pub mod styleflow;
 pub mod synthesis;
-mod warp;
+pub(crate) mod warp;
 pub mod weights;
 
 #[cfg(feature = "analysis")]

@@ -11,6 +11,8 @@ use tch::{Device, Kind, Tensor};
 pub const NODES: i64 = 16;
 /// What a displacement of 1 is worth, in units of half a side. Tuning moves all tensors at one rate, and this makes it fit.
 const UNIT: f64 = 0.1;
+/// The same in sides.
+pub(crate) const SIDES_PER_UNIT: f32 = (UNIT / 2.0) as f32;
 /// From so many channels on pictures are read as tables.
 const DEEP: i64 = 8;
 /// Nothing comes from further away than half a side.

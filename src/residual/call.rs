@@ -4,7 +4,7 @@
 //! takes the place of a clip's least squares; where what was sent has come to do harm, as when a head has moved on, the next record comes at once.
 
 use super::key::{leave_face, Keys, ResidualOptions, Spot};
-use crate::bitstream::ResidualRecord;
+use crate::bitstream::{ResidualKind, ResidualRecord};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 
@@ -37,7 +37,7 @@ impl CallResidual {
     /// # Errors
     /// Misuse for options out of range.
     pub fn new(resolution: u32, options: ResidualOptions) -> Result<Self> {
-        let keys = Keys::new(resolution, options)?;
+        let keys = Keys::new(resolution, options, ResidualKind::Colours)?;
         Ok(CallResidual { mean: vec![0.0; keys.sent.len()], keys, known: 0.0, last: 0, asked: 0 })
     }
 

@@ -1,12 +1,12 @@
 //! Keys of a residual and the bytes they take: what both senders share.
 //!
-//! In: a picture that the residual should become. Out: a record that brings it as near to it as the bytes saved so far allow. Also: what of a picture is
+//! In: a picture or a field that the residual should become. Out: a record that brings it as near to it as the bytes saved so far allow. Also: what of a picture is
 //! for a residual at all, and crops at its size.
 
-use super::{level_of, wavelet, Chain};
+use super::{level_of, Chain};
 use crate::bitstream::bands::BandModel;
 use crate::bitstream::{
-    residual_halvings, residual_side, residual_step, ResidualRecord, MAX_FADE, MAX_RECORD_BYTES, MAX_RESIDUAL_STEP,
+    residual_halvings, residual_side, residual_step, ResidualKind, ResidualRecord, MAX_FADE, MAX_RECORD_BYTES, MAX_RESIDUAL_STEP,
 };
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -32,8 +32,9 @@ const LIGHT: usize = 16;
 /// Keys from an intra record to when the next is sent that somebody asks for, and keys' bytes that it waits for.
 const AGAIN: u64 = 4;
 const ANSWER: f64 = 2.0;
-/// Finest step: code of two grey levels.
+/// Finest step: code of two grey levels, and of 2/1024 of a side.
 const FINEST: u8 = 24;
+const FINEST_MOTION: u8 = 40;
 
 /// How much is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +77,7 @@ pub(super) struct Keys {
     pub options: ResidualOptions,
     resolution: u32,
     chain: Chain,
-    /// The last key, as a picture.
+    /// The last key, as a picture or a field.
     pub sent: Vec<f32>,
     /// First frame of the last intra record.
     intra: Option<u64>,
@@ -93,11 +94,11 @@ impl Keys {
     ///
     /// # Errors
     /// Misuse for options out of range.
-    pub fn new(resolution: u32, options: ResidualOptions) -> Result<Self> {
+    pub fn new(resolution: u32, options: ResidualOptions, kind: ResidualKind) -> Result<Self> {
         if !options.sane() || resolution == 0 {
             return Err(Error::Misuse(format!("{options:?} for crops of {resolution} pixels")));
         }
-        let chain = Chain::new(residual_side(resolution, residual_halvings(resolution)));
+        let chain = Chain::new(kind, residual_side(resolution, residual_halvings(kind, resolution)));
         let bytes = options.bytes_per_frame;
         let later = options.frames.map_or(f64::INFINITY, |frames| frames.saturating_sub(1) as f64 * bytes);
         let debt = (SAVINGS * bytes * f64::from(options.every)).min(BORROWED * later);
@@ -115,11 +116,17 @@ impl Keys {
     /// # Errors
     /// Misuse for frames of another size.
     pub fn difference(&self, crop: &Frame, drawn: &Frame) -> Result<Vec<f32>> {
-        if [crop, drawn].iter().any(|f| f.width != self.resolution || f.height != self.resolution) {
-            return Err(Error::Misuse(format!("residual: a frame that is not {0} x {0}", self.resolution)));
-        }
+        self.check([crop, drawn])?;
         let (crop, drawn) = (shrunk(crop, self.side()), shrunk(drawn, self.side()));
         Ok(crop.iter().zip(drawn).map(|(crop, drawn)| crop - drawn).collect())
+    }
+
+    /// Refuses frames of another size.
+    pub fn check(&self, frames: [&Frame; 2]) -> Result<()> {
+        if frames.iter().any(|f| f.width != self.resolution || f.height != self.resolution) {
+            return Err(Error::Misuse(format!("residual: a frame that is not {0} x {0}", self.resolution)));
+        }
+        Ok(())
     }
 
     /// So many frames from `first` on have passed: their bytes may be spent, but for what pays back what was borrowed.
@@ -142,14 +149,14 @@ impl Keys {
 
     /// A key in as many bytes as there are; nothing if what was sent before does as well.
     pub fn send(&mut self, wanted: &[f32], spot: Spot) -> Result<Option<ResidualRecord>> {
-        let target = wavelet::forward(wanted, self.chain.side);
+        let target = self.chain.transformed(wanted);
         // Once it is time for a whole one it is sent if it does nearly as well, and a while later, or when somebody waits for it, in any case.
         let since = self.intra.map_or(u64::MAX, |last| spot.first.saturating_sub(last));
         let asked = self.asked_for(spot.first);
         let forced = asked || since >= self.options.intra.saturating_mul(2);
         let enough = (ANSWER * self.key_bytes()).max(RECORD_BYTES + self.key_bytes()).min(SAVINGS * self.key_bytes());
         let poor = asked && self.credit < enough;
-        let (nothing, shown) = (Chain::new(self.chain.side).far(&target), self.chain.far(&target));
+        let (nothing, shown) = (self.chain.nothing().far(&target), self.chain.far(&target));
         let bar = match self.number {
             0 => nothing - spot.least_gain,
             _ if forced => f64::INFINITY,
@@ -171,7 +178,7 @@ impl Keys {
         let (mut least, mut chosen) = (bar, None);
         let changes = KEPT.iter().map(|kept| (*kept, false)).filter(|_| !forced);
         for (kept, intra) in changes.chain(due.then_some((0, true))) {
-            let mut base = if intra { Chain::new(self.chain.side) } else { self.chain.clone() };
+            let mut base = if intra { self.chain.nothing() } else { self.chain.clone() };
             base.keep(kept);
             let Some((step, Coded { bytes, bands, model, levels })) = finest(&base, target, room)? else { continue };
             let mut chain = Chain { model, ..base };
@@ -187,7 +194,7 @@ impl Keys {
 
     /// An intra record of nothing, for which there are always bytes.
     pub fn let_go(&mut self, spot: Spot) -> Result<ResidualRecord> {
-        let mut chain = Chain::new(self.chain.side);
+        let mut chain = self.chain.nothing();
         let levels = vec![0; chain.levels.len()];
         let (bytes, bands) = chain.model.encode(&levels, &chain.levels, chain.side)?;
         chain.number = self.number;
@@ -205,12 +212,13 @@ impl Keys {
         self.chain = key.chain;
         let Key { kept, intra, step, bytes: levels, .. } = key;
         let Spot { first: frame, fade, .. } = spot;
-        let (number, halvings, bands) = (self.number, residual_halvings(self.resolution), key.bands as u8);
+        let kind = self.chain.kind;
+        let (number, halvings, bands) = (self.number, residual_halvings(kind, self.resolution), key.bands as u8);
         self.number += 1;
         if intra {
             (self.intra, self.wanted) = (Some(frame), false);
         }
-        ResidualRecord { number, frame, fade, intra, kept, halvings, step, bands, levels }
+        ResidualRecord { kind, number, frame, fade, intra, kept, halvings, step, bands, levels }
     }
 }
 
@@ -243,7 +251,8 @@ fn finest(base: &Chain, target: &[f32], room: f64) -> Result<Option<(u8, Coded)>
         Ok(Coded { bytes, bands, model, levels })
     };
     // `fits` is the finest known to fit, all below `low` are known not to.
-    let (mut low, mut fits) = (FINEST, None);
+    let finest = if base.kind == ResidualKind::Motion { FINEST_MOTION } else { FINEST };
+    let (mut low, mut fits) = (finest, None);
     let mut high = MAX_RESIDUAL_STEP;
     while low <= high {
         let step = low + (high - low) / 2;
@@ -291,7 +300,7 @@ pub(super) fn leave_face(wanted: &mut [f32], side: usize) {
 }
 
 /// A square frame at `side` pixels: means of squares, interleaved colours.
-fn shrunk(frame: &Frame, side: usize) -> Vec<f32> {
+pub(super) fn shrunk(frame: &Frame, side: usize) -> Vec<f32> {
     let width = frame.width as usize;
     let sample = |i: usize| f32::from(frame.data[i]);
     if side == width {

@@ -5,7 +5,7 @@
 //! none would follow; the frames behind it count the less the nearer they are to the next one.
 
 use super::key::{leave_face, Keys, ResidualOptions, Spot, RECORD_BYTES};
-use crate::bitstream::ResidualRecord;
+use crate::bitstream::{ResidualKind, ResidualRecord};
 use crate::error::Result;
 use crate::frame::Frame;
 
@@ -98,7 +98,7 @@ impl ResidualMaker {
     /// # Errors
     /// Misuse for options out of range.
     pub fn new(resolution: u32, options: ResidualOptions) -> Result<Self> {
-        let keys = Keys::new(resolution, options)?;
+        let keys = Keys::new(resolution, options, ResidualKind::Colours)?;
         let open = Stretch::new(keys.sent.len());
         Ok(ResidualMaker { keys, done: None, open, frames: 0, next: 0, worth: Worth::default() })
     }

@@ -1,15 +1,17 @@
-//! The residual: what the 35 numbers cannot say, as a picture that changes slowly and is added to what they draw.
+//! The residual: what the 35 numbers cannot say, as a field that displaces what they draw and a picture that is added to it, both of which change slowly.
 //!
-//! Sender: [`ResidualMaker`], in calls [`CallResidual`], takes each frame's crop and what a receiver draws of it, and makes a [`ResidualRecord`] now and then. Receiver: [`Residual`]
-//! takes the records and adds them to its frames. Reading order: `wavelet` (the transform), this file (the receiver), `key`, `make`
-//! and `call` (the senders: keys, those of a clip, of a call); `bitstream::bands` codes the levels. `detail` is what never changes, sent once with the identity. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
+//! Sender: [`MotionMaker`] and [`ResidualMaker`], in calls [`CallResidual`], take each frame's crop and what a receiver draws of it, and make a [`ResidualRecord`] now and then. Receiver: [`Residual`]
+//! takes the records and changes its frames. Reading order: `wavelet` (the transform), this file (the receiver), `motion` (the field), `key`, `make`, `follow`
+//! and `call` (the senders: keys, pictures and fields of a clip, pictures of a call); `bitstream::bands` codes the levels. `detail` is what never changes, sent once with the identity. A scalable layer, as enhancement layers of video codecs are, but in time a piecewise
 //! linear one. Source: ours; docs/bitstream.md, "Residual".
 
 mod call;
 #[cfg(feature = "decode")]
 mod detail;
+mod follow;
 mod key;
 mod make;
+mod motion;
 mod wavelet;
 
 pub use call::CallResidual;
@@ -19,11 +21,13 @@ pub(crate) use detail::detail_picture;
 pub(crate) use detail::detail_tensor;
 #[cfg(feature = "decode")]
 pub use detail::{detail_side, MAX_DETAIL_SIDE};
+pub use follow::{MotionMaker, Settled};
 pub use key::ResidualOptions;
 pub use make::{ResidualMaker, Worth};
+pub use motion::Motion;
 
 use crate::bitstream::bands::{band_count, BandModel, MAX_SIDE, PLANES};
-use crate::bitstream::{residual_side, residual_step, ResidualRecord};
+use crate::bitstream::{residual_side, residual_step, ResidualKind, ResidualRecord, MAX_NODES};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use std::collections::BTreeMap;
@@ -43,6 +47,7 @@ fn level_of(steps: f32, up: f32) -> i32 {
 /// The coder's state from record to record: what the residual will be once all of them are shown.
 #[derive(Clone)]
 struct Chain {
+    kind: ResidualKind,
     /// Number of the record that it stands behind.
     number: u64,
     side: usize,
@@ -52,9 +57,22 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(side: usize) -> Self {
+    fn new(kind: ResidualKind, side: usize) -> Self {
         let count = PLANES * side * side;
-        Chain { number: 0, side, model: BandModel::default(), levels: vec![0; count], coefficients: vec![0.0; count] }
+        Chain { kind, number: 0, side, model: BandModel::default(), levels: vec![0; count], coefficients: vec![0.0; count] }
+    }
+
+    /// One of its kind and side at its beginning.
+    fn nothing(&self) -> Self {
+        Chain::new(self.kind, self.side)
+    }
+
+    /// The coefficients of what it is to become.
+    fn transformed(&self, wanted: &[f32]) -> Vec<f32> {
+        match self.kind {
+            ResidualKind::Colours => wavelet::forward(wanted, self.side),
+            ResidualKind::Motion => wavelet::forward_planes(wanted, self.side),
+        }
     }
 
     /// Takes levels as they are sent.
@@ -73,8 +91,12 @@ impl Chain {
         self.coefficients.iter().zip(target).map(|(c, t)| f64::from((c - t).powi(2))).sum()
     }
 
+    /// Interleaved colours, grey levels; or a plane of displacements to the right, one downwards, and one without meaning, in 4096ths of a side.
     fn picture(&self) -> Vec<f32> {
-        wavelet::inverse(&self.coefficients, self.side)
+        match self.kind {
+            ResidualKind::Colours => wavelet::inverse(&self.coefficients, self.side),
+            ResidualKind::Motion => wavelet::inverse_planes(&self.coefficients, self.side),
+        }
     }
 }
 
@@ -82,7 +104,7 @@ impl Chain {
 #[derive(Clone, Default)]
 struct Fade {
     side: usize,
-    /// Interleaved colours, grey levels.
+    /// As [`Chain::picture`].
     from: Vec<f32>,
     to: Vec<f32>,
     first: u64,
@@ -101,9 +123,9 @@ impl Fade {
     }
 }
 
-/// Adds residuals to frames.
-#[derive(Default)]
-pub struct Residual {
+/// The records of one kind on their way to the frames.
+struct Layer {
+    kind: ResidualKind,
     chain: Option<Chain>,
     /// By their numbers.
     waiting: BTreeMap<u64, ResidualRecord>,
@@ -115,21 +137,13 @@ pub struct Residual {
     broken: bool,
 }
 
-impl std::fmt::Debug for Residual {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Residual({} records waiting)", self.waiting.len())
-    }
-}
-
-impl Residual {
-    /// None yet.
-    pub fn new() -> Self {
-        Residual::default()
+impl Layer {
+    fn new(kind: ResidualKind) -> Self {
+        let (chain, waiting, fade) = (None, BTreeMap::new(), Fade::default());
+        Layer { kind, chain, waiting, bytes: 0, next: 0, fade, broken: false }
     }
 
-    /// Takes a record, in any order, before its frame or late. One behind a later one that is shown already is dropped, as is one more than any sender
-    /// means; later also one that cannot be decoded, and those that need it.
-    pub fn push(&mut self, record: ResidualRecord) {
+    fn push(&mut self, record: ResidualRecord) {
         let size = record.levels.len() + RECORD;
         if record.number >= self.next && self.bytes + size <= MAX_WAITING && !self.waiting.contains_key(&record.number) {
             self.bytes += size;
@@ -137,9 +151,8 @@ impl Residual {
         }
     }
 
-    /// Adds what belongs to the frame of this number. Numbers rise from call to call: whoever seeks back begins with a new one, and shows none until the
-    /// next record that needs no other.
-    pub fn apply(&mut self, number: u64, frame: &mut Frame) {
+    /// Begins what is due with the frame of this number.
+    fn advance(&mut self, number: u64, resolution: u32) {
         // Of those that are late only the last whole one and what builds on it matter.
         let whole = self.waiting.values().take_while(|record| record.frame <= number).filter(|record| record.intra).last();
         if let Some(whole) = whole.map(|record| record.number) {
@@ -152,33 +165,29 @@ impl Residual {
             let record = entry.remove();
             self.bytes -= record.levels.len() + RECORD;
             self.next = record.number + 1;
-            let begun = self.begin(&record, frame.width);
+            let begun = self.begin(&record, resolution);
             self.broken = begun.is_err();
             if let Err(e) = begun {
-                log::debug!("residual {} is left out: {e}", record.number);
+                log::debug!("residual {} ({:?}) is left out: {e}", record.number, record.kind);
             }
         }
-        if self.fade.to.is_empty() || frame.width != frame.height {
-            return;
-        }
-        add(frame, &self.fade.at(number), self.fade.side);
     }
 
-    /// Whether records are missing that only one which needs no other can make good.
-    pub fn needs_intra(&self) -> bool {
+    fn needs_intra(&self) -> bool {
         self.broken && !self.waiting.values().any(|record| record.intra)
     }
 
     /// Decodes a record and begins its fade.
     fn begin(&mut self, record: &ResidualRecord, resolution: u32) -> Result<()> {
         let side = residual_side(resolution, record.halvings);
-        if side == 0 || side > MAX_SIDE || usize::from(record.bands) > band_count(side) {
+        let most = if self.kind == ResidualKind::Motion { MAX_NODES } else { MAX_SIDE };
+        if side == 0 || side > most || usize::from(record.bands) > band_count(side) {
             return Err(Error::Malformed(format!("side of {side}, {} bands", record.bands)));
         }
         let before = self.chain.take();
         let follows = |chain: &Chain| chain.number + 1 == record.number && chain.side == side;
         let mut chain = match (record.intra, before.filter(follows)) {
-            (true, _) => Chain::new(side),
+            (true, _) => Chain::new(self.kind, side),
             (false, Some(chain)) => chain,
             (false, None) => return Err(Error::Malformed("the one before it is missing".into())),
         };
@@ -194,6 +203,64 @@ impl Residual {
     }
 }
 
+/// Displaces frames and adds to them what the records say.
+pub struct Residual {
+    motion: Layer,
+    colours: Layer,
+}
+
+impl Default for Residual {
+    fn default() -> Self {
+        Residual { motion: Layer::new(ResidualKind::Motion), colours: Layer::new(ResidualKind::Colours) }
+    }
+}
+
+impl std::fmt::Debug for Residual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Residual({} records waiting)", self.motion.waiting.len() + self.colours.waiting.len())
+    }
+}
+
+impl Residual {
+    /// None yet.
+    pub fn new() -> Self {
+        Residual::default()
+    }
+
+    /// Takes a record, in any order, before its frame or late. One behind a later one of its kind that is shown already is dropped, as is one more than any sender
+    /// means; later also one that cannot be decoded, and those that need it.
+    pub fn push(&mut self, record: ResidualRecord) {
+        match record.kind {
+            ResidualKind::Motion => self.motion.push(record),
+            ResidualKind::Colours => self.colours.push(record),
+        }
+    }
+
+    /// Displaces the frame of this number and adds what belongs to it; tells what displaced it, if anything did. Numbers rise from call to call: whoever seeks back
+    /// begins with a new one, and shows none until the next record that needs no other.
+    pub fn apply(&mut self, number: u64, frame: &mut Frame) -> Option<Motion> {
+        self.motion.advance(number, frame.width);
+        self.colours.advance(number, frame.width);
+        if frame.width != frame.height {
+            return None;
+        }
+        let fade = &self.motion.fade;
+        let motion = (!fade.to.is_empty()).then(|| Motion::new(fade.at(number), fade.side)).filter(Motion::moves);
+        if let Some(motion) = &motion {
+            motion.displace(frame);
+        }
+        if !self.colours.fade.to.is_empty() {
+            add(frame, &self.colours.fade.at(number), self.colours.fade.side);
+        }
+        motion
+    }
+
+    /// Whether records are missing that only one which needs no other can make good.
+    pub fn needs_intra(&self) -> bool {
+        self.motion.needs_intra() || self.colours.needs_intra()
+    }
+}
+
 /// Adds a picture of `side` x `side` to a square frame, between whose pixels it is drawn straight.
 fn add(frame: &mut Frame, picture: &[f32], side: usize) {
     let width = frame.width as usize;
@@ -202,12 +269,7 @@ fn add(frame: &mut Frame, picture: &[f32], side: usize) {
         frame.data.iter_mut().zip(picture).for_each(|(byte, more)| put(byte, *more));
         return;
     }
-    // Two samples along an axis, and the share of the second.
-    let scale = side as f32 / width as f32;
-    let place = |i: usize| {
-        let at = ((i as f32 + 0.5) * scale - 0.5).clamp(0.0, (side - 1) as f32);
-        (at as usize, (at as usize + 1).min(side - 1), at.fract())
-    };
+    let place = |i: usize| between(i, width, side);
     for (y, row) in frame.data.chunks_exact_mut(3 * width).enumerate() {
         let (top, bottom, down) = place(y);
         for (x, rgb) in row.chunks_exact_mut(3).enumerate() {
@@ -220,4 +282,10 @@ fn add(frame: &mut Frame, picture: &[f32], side: usize) {
             }
         }
     }
+}
+
+/// Where pixel `i` of a line of `width` lies among `side` samples: the two beside it, and the share of the second.
+fn between(i: usize, width: usize, side: usize) -> (usize, usize, f32) {
+    let at = ((i as f32 + 0.5) * side as f32 / width as f32 - 0.5).clamp(0.0, (side - 1) as f32);
+    (at as usize, (at as usize + 1).min(side - 1), at.fract())
 }

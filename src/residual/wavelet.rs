@@ -73,35 +73,51 @@ fn sizes(side: usize) -> Vec<usize> {
     std::iter::successors(Some(side), |n| Some(n.div_ceil(2))).take(depth(side)).collect()
 }
 
+/// A plane as its pyramid.
+fn pyramid(mut plane: Vec<f32>, side: usize) -> Vec<f32> {
+    for size in sizes(side) {
+        rows(&mut plane, side, size, split);
+        columns(&mut plane, side, size, split);
+    }
+    plane
+}
+
+/// The way back.
+fn plane(pyramid: &[f32], side: usize) -> Vec<f32> {
+    let mut plane = pyramid.to_vec();
+    for size in sizes(side).into_iter().rev() {
+        columns(&mut plane, side, size, join);
+        rows(&mut plane, side, size, join);
+    }
+    plane
+}
+
 /// A picture of interleaved colours, `3 * side * side` numbers, as the coefficients of its three planes.
 pub(super) fn forward(picture: &[f32], side: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(picture.len());
-    for axis in AXES {
-        let dot = |rgb: &[f32]| axis.iter().zip(rgb).map(|(a, v)| a * v).sum::<f32>();
-        let mut plane: Vec<f32> = picture.chunks_exact(3).map(dot).collect();
-        for size in sizes(side) {
-            rows(&mut plane, side, size, split);
-            columns(&mut plane, side, size, split);
-        }
-        out.extend(plane);
-    }
-    out
+    let along = |axis: &[f32; 3], rgb: &[f32]| axis.iter().zip(rgb).map(|(a, v)| a * v).sum::<f32>();
+    let coloured = |axis: &[f32; 3]| picture.chunks_exact(3).map(|rgb| along(axis, rgb)).collect();
+    AXES.iter().flat_map(|axis| pyramid(coloured(axis), side)).collect()
 }
 
 /// The way back.
 pub(super) fn inverse(coefficients: &[f32], side: usize) -> Vec<f32> {
     let mut out = vec![0.0; coefficients.len()];
-    for (axis, plane) in AXES.iter().zip(coefficients.chunks_exact(side * side)) {
-        let mut plane = plane.to_vec();
-        for size in sizes(side).into_iter().rev() {
-            columns(&mut plane, side, size, join);
-            rows(&mut plane, side, size, join);
-        }
-        for (rgb, v) in out.chunks_exact_mut(3).zip(plane) {
+    for (axis, pyramid) in AXES.iter().zip(coefficients.chunks_exact(side * side)) {
+        for (rgb, v) in out.chunks_exact_mut(3).zip(plane(pyramid, side)) {
             rgb.iter_mut().zip(axis).for_each(|(c, a)| *c += a * v);
         }
     }
     out
+}
+
+/// Three planes, one behind the other, as their coefficients.
+pub(super) fn forward_planes(planes: &[f32], side: usize) -> Vec<f32> {
+    planes.chunks_exact(side * side).flat_map(|plane| pyramid(plane.to_vec(), side)).collect()
+}
+
+/// The way back.
+pub(super) fn inverse_planes(coefficients: &[f32], side: usize) -> Vec<f32> {
+    coefficients.chunks_exact(side * side).flat_map(|pyramid| plane(pyramid, side)).collect()
 }
 
 #[cfg(test)]
@@ -116,9 +132,11 @@ mod tests {
     fn pictures_of_any_side_come_back() {
         for side in [1, 2, 3, 9, 17, 31, 64] {
             let picture = picture(side);
-            let back = inverse(&forward(&picture, side), side);
-            let worst = picture.iter().zip(&back).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 0.01, "side {side}: {worst}");
+            let planes = inverse_planes(&forward_planes(&picture, side), side);
+            for back in [inverse(&forward(&picture, side), side), planes] {
+                let worst = picture.iter().zip(&back).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 0.01, "side {side}: {worst}");
+            }
         }
     }
 

@@ -128,7 +128,7 @@ fn measure(
         let mut come = |frames: &[Vec<AlignedFrame>; 2], start: &[_]| -> Result<([f64; 2], Vec<Frame>)> {
             let params = searcher.search(&frames[0], start, &quiet)?;
             let renders = decoder.render_batch(&params)?;
-            let large = if detail.is_some() { decoder.detailed(&renders, &params)? } else { renders.clone() };
+            let large = if detail.is_some() { decoder.detailed(&renders, &params, &[])? } else { renders.clone() };
             let large = large.iter().map(|frame| cover(frame, sides[1], sides[1])).collect::<Result<Vec<_>>>()?;
             let mean = |frames: &[AlignedFrame], renders: &[Frame]| -> Result<f64> {
                 let sum: f64 = frames.iter().zip(renders).map(|(f, r)| psnr(&f.frame, r)).sum::<Result<f64>>()?;

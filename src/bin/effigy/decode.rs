@@ -179,9 +179,10 @@ pub fn run(args: &Args, reporter: &Reporter) -> Result<()> {
                 waiting.drain(..waiting.len().min(BATCH)).map(|(number, shown)| (number, shown.frame)).unzip();
             let params: Vec<FrameParams> = batch.iter().map(|record| mapping.apply(&record.params, &pack)).collect();
             let mut crops = decoder.render_batch(&params)?;
-            numbers.into_iter().zip(&mut crops).for_each(|(number, crop)| residual.apply(number, crop));
+            let motions: Vec<_> =
+                numbers.into_iter().zip(&mut crops).map(|(number, crop)| residual.apply(number, crop)).collect();
             let mattes = sink.mattes(&crops)?;
-            let crops = if detailed { decoder.detailed(&crops, &params)? } else { crops };
+            let crops = if detailed { decoder.detailed(&crops, &params, &motions)? } else { crops };
             sink.put(&batch, &crops, &mattes)?;
             done += batch.len() as u64;
             reporter.advance(done, "");

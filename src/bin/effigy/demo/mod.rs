@@ -182,7 +182,7 @@ fn code(args: &Args, pack: &Pack, clip: &Crops, reporter: &Reporter) -> Result<O
     let (identity, params, mut residual) = read_back(&path)?;
     let begun = Instant::now();
     let mut decoded = show(pack, &identity, &params, args, ("rendering", reporter))?;
-    (0..).zip(&mut decoded).for_each(|(number, frame)| residual.apply(number, frame));
+    (0..).zip(&mut decoded).for_each(|(number, frame)| drop(residual.apply(number, frame)));
     let decoding = begun.elapsed();
     let puppet = if args.no_puppet { Vec::new() } else { drive(pack, &identity, &params, args, reporter)? };
     Ok(Outcome {
