@@ -10,7 +10,7 @@ use common::Random;
 use effigy::bitstream::*;
 use effigy::frame::Frame;
 use effigy::params::FrameParams;
-use effigy::residual::{Residual, ResidualMaker, ResidualOptions};
+use effigy::residual::{MotionMaker, Residual, ResidualMaker, ResidualOptions};
 
 /// A file of one test's own; removed at the end.
 struct Scratch(PathBuf);
@@ -197,50 +197,87 @@ fn blobs(side: u32, frames: u32) -> (Frame, Vec<Frame>) {
     (grey, seen)
 }
 
+/// Writes a stream with these records beside so many frames, whole and with one of them lost, and compares what both decoders make of the picture.
+fn compare(command: &str, name: &str, picture: &Frame, records: &[ResidualRecord], frames: usize) {
+    let header = StreamHeader { resolution: picture.width, placement: false, ..StreamHeader::default() };
+    for lost in [None, Some(1)] {
+        let mut writer = StreamWriter::new(Vec::new(), header.clone(), &StreamIdentity::by_hash([1; 32])).unwrap();
+        let kept = records.iter().filter(|record| Some(record.number) != lost);
+        kept.for_each(|record| writer.write_residual(record).unwrap());
+        for i in 0..frames {
+            writer.write_frame(&FrameRecord { pts: i as i64, params: FrameParams::default(), placement: None }).unwrap();
+        }
+        let (bytes, _) = writer.finish().unwrap();
+        let (mut reader, mut residual, mut ours) = (StreamReader::open(&bytes[..]).unwrap(), Residual::new(), Vec::new());
+        while let Some(packet) = reader.next_packet().unwrap() {
+            packet.residuals.into_iter().for_each(|record| residual.push(record));
+            for number in u64::from(packet.sequence)..u64::from(packet.sequence) + packet.frames.len() as u64 {
+                let mut frame = picture.clone();
+                residual.apply(number, &mut frame);
+                ours.push(frame);
+            }
+        }
+        let looks = [0u64, 12, 35];
+        let more: Vec<String> = looks.iter().map(u64::to_string).collect();
+        let file = Scratch::new(&format!("{name}-{lost:?}.effigy"), &bytes);
+        let Some(theirs) = file.read_with(command, &more) else { return };
+        assert_eq!(theirs.len(), looks.len() * picture.data.len());
+        for (look, theirs) in looks.iter().zip(theirs.chunks_exact(picture.data.len())) {
+            let ours = &ours[*look as usize];
+            assert_ne!(ours, picture, "there is something to see at {look}");
+            // Sums in another order may round the other way.
+            let off = ours.data.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(off <= Some(1), "{name}, lost {lost:?}, frame {look}: {off:?}");
+        }
+    }
+}
+
+/// The residual records of these crops, some of which need no other and some of which do.
+fn residual_records(grey: &Frame, seen: &[Frame], options: ResidualOptions) -> Vec<ResidualRecord> {
+    let mut maker = ResidualMaker::new(grey.width, options).unwrap();
+    let mut records = Vec::new();
+    for crop in seen {
+        records.extend(maker.push(crop, grey).unwrap());
+    }
+    records.extend(maker.finish().unwrap().0);
+    assert!(records.iter().filter(|record| record.intra).count() > 1 && records.iter().any(|record| !record.intra));
+    records
+}
+
 #[test]
 fn a_decoder_written_from_the_text_shows_every_residual() {
     // The last one is larger than a residual may be.
     for (side, every, bytes_per_frame) in [(40, 10, 60.0), (33, 7, 200.0), (300, 18, 90.0)] {
         let (grey, seen) = blobs(side, 36);
         let options = ResidualOptions { every, intra: 15, ..ResidualOptions::of(bytes_per_frame) };
-        let mut maker = ResidualMaker::new(side, options).unwrap();
-        let mut records = Vec::new();
-        for crop in &seen {
-            records.extend(maker.push(crop, &grey).unwrap());
-        }
-        records.extend(maker.finish().unwrap().0);
-        assert!(records.iter().filter(|record| record.intra).count() > 1 && records.iter().any(|record| !record.intra));
-        let header = StreamHeader { resolution: side, placement: false, ..StreamHeader::default() };
-        // Whole, and with a record lost on the way.
-        for lost in [None, Some(1)] {
-            let mut writer = StreamWriter::new(Vec::new(), header.clone(), &StreamIdentity::by_hash([1; 32])).unwrap();
-            let kept = records.iter().filter(|record| Some(record.number) != lost);
-            kept.for_each(|record| writer.write_residual(record).unwrap());
-            for i in 0..seen.len() {
-                writer.write_frame(&FrameRecord { pts: i as i64, params: FrameParams::default(), placement: None }).unwrap();
-            }
-            let (bytes, _) = writer.finish().unwrap();
-            let (mut reader, mut residual, mut ours) = (StreamReader::open(&bytes[..]).unwrap(), Residual::new(), Vec::new());
-            while let Some(packet) = reader.next_packet().unwrap() {
-                packet.residuals.into_iter().for_each(|record| residual.push(record));
-                for number in u64::from(packet.sequence)..u64::from(packet.sequence) + packet.frames.len() as u64 {
-                    let mut frame = grey.clone();
-                    residual.apply(number, &mut frame);
-                    ours.push(frame);
-                }
-            }
-            let looks = [0u64, 12, 35];
-            let more: Vec<String> = looks.iter().map(u64::to_string).collect();
-            let file = Scratch::new(&format!("residual-{side}-{lost:?}.effigy"), &bytes);
-            let Some(theirs) = file.read_with("residual", &more) else { return };
-            assert_eq!(theirs.len(), looks.len() * grey.data.len());
-            for (look, theirs) in looks.iter().zip(theirs.chunks_exact(grey.data.len())) {
-                let ours = &ours[*look as usize];
-                assert_ne!(ours, &grey, "there is something to see at {look}");
-                // Sums in another order may round the other way.
-                let off = ours.data.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max();
-                assert!(off <= Some(1), "side {side}, lost {lost:?}, frame {look}: {off:?}");
-            }
+        let records = residual_records(&grey, &seen, options);
+        compare("residual", &format!("residual-{side}"), &grey, &records, seen.len());
+    }
+}
+
+#[test]
+fn a_decoder_written_from_the_text_shows_every_motion() {
+    for (side, every) in [(40, 10), (33, 7), (300, 18)] {
+        let pixel = |i: u32, right: u32| {
+            let (x, y) = ((i % side + right).min(side - 1), i / side);
+            [255 * x / side, 255 * y / side, (x * x + 3 * x * y + 5 * y) % 256].map(|v| v as u8)
+        };
+        let picture = |right: u32| Frame::new(side, side, (0..side * side).flat_map(|i| pixel(i, right)).collect()).unwrap();
+        let drawn = picture(0);
+        let options = ResidualOptions { every, intra: 15, ..ResidualOptions::of_motion(60.0) };
+        let mut maker = MotionMaker::new(side, options).unwrap();
+        let mut settled: Vec<_> = (0..36).map(|t| maker.push(picture(2 + side * t / 400), drawn.clone()).unwrap()).collect();
+        settled.extend(maker.finish().unwrap().0);
+        let records: Vec<_> = settled.into_iter().filter_map(|settled| settled.record).collect();
+        assert!(records.len() > 1);
+        compare("motion", &format!("motion-{side}"), &drawn, &records, 36);
+        // A finer field than any that is fitted, and a wild one: a residual's levels, taken for one.
+        if side <= 64 {
+            let (grey, seen) = blobs(side, 36);
+            let options = ResidualOptions { every, intra: 15, ..ResidualOptions::of(60.0) };
+            let taken = |record| ResidualRecord { kind: ResidualKind::Motion, ..record };
+            let records: Vec<_> = residual_records(&grey, &seen, options).into_iter().map(taken).collect();
+            compare("motion", &format!("wild-{side}"), &drawn, &records, 36);
         }
     }
 }

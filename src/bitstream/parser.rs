@@ -8,7 +8,9 @@ use super::coded::Decoder;
 use super::container::StreamInfo;
 use super::header::{StreamHeader, StreamIdentity, STREAM_MAGIC};
 use super::index::{read_index_body, EndFields, IndexEntry};
-use super::packet::{find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, MOTION, PACKET, PLATE, RESIDUAL, SOUND};
+use super::packet::{
+    find_record, read_fields, read_packet, Fields, Framing, Packet, END, INDEX, MOTION, PACKET, PLATE, RESIDUAL, SOUND,
+};
 use super::piece::{Carried, Piece};
 use super::residual::ResidualRecord;
 use crate::error::{Error, Result};

@@ -205,4 +205,29 @@ mod tests {
         let without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
         assert!(large != without.detailed(&plain[1..], &params[1..], &[]).unwrap());
     }
+
+    #[test]
+    fn a_detail_is_displaced_with_the_picture() {
+        let pack = fixture::tiny(1).unwrap();
+        let mut identity = fixture::identity(&pack, 1).unwrap();
+        let values = (0..64 * 64 * 3).map(|i| if i / 3 % 5 == 0 { 9 } else { 0 }).collect();
+        identity.tuned.push(TunedTensor { name: "detail".into(), shape: vec![64, 64, 3], steps: vec![0], values });
+        let decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
+        let without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
+        let params = [FrameParams::default(); 3];
+        let flat = vec![Frame::filled(32, 32, [128; 3]).unwrap(); 3];
+        // An eighth of a side to the right, not at all, the same.
+        let eighth = Motion::new([vec![512.0; 64], vec![0.0; 128]].concat(), 8);
+        let motions = [Some(eighth.clone()), None, Some(eighth)];
+        let large = decoder.detailed(&flat, &params, &motions).unwrap();
+        assert_eq!(large[1..2], decoder.detailed(&flat[..1], &params[..1], &[]).unwrap());
+        assert_eq!(large[0], large[2]);
+        assert_ne!(large[0], large[1]);
+        for (y, x) in (0..64).flat_map(|y| (0..56).map(move |x| (y, x))) {
+            let [moved, still] = [(0, x), (1, x + 8)].map(|(k, x): (usize, usize)| large[k].data[3 * (64 * y + x)]);
+            assert!(moved.abs_diff(still) <= 1, "{x} {y}: {moved} {still}");
+        }
+        assert_eq!(without.detailed(&flat, &params, &motions).unwrap(), without.detailed(&flat, &params, &[]).unwrap());
+        assert!(matches!(decoder.detailed(&flat, &params, &motions[..2]), Err(Error::Misuse(_))));
+    }
 }

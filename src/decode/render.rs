@@ -100,12 +100,7 @@ impl Renderer {
     }
 
     /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
-    pub(super) fn detailed(
-        &self,
-        pictures: &[Frame],
-        params: &[FrameParams],
-        motions: &[Option<Motion>],
-    ) -> Result<Vec<Frame>> {
+    pub(super) fn detailed(&self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
         let Some(enlarger) = &self.enlarger else {
             return Err(Error::Misuse(format!("pictures of {side} x {side} have no detail", side = self.resolution)));
         };

@@ -212,8 +212,7 @@ impl Sums {
             let (top, bottom, down) = between(y, side, nodes);
             for (x, &(left, right, across)) in columns.iter().enumerate() {
                 let at = [top * nodes + left, top * nodes + right, bottom * nodes + left, bottom * nodes + right];
-                let shares =
-                    [(1.0 - across) * (1.0 - down), across * (1.0 - down), (1.0 - across) * down, across * down];
+                let shares = [(1.0 - across) * (1.0 - down), across * (1.0 - down), (1.0 - across) * down, across * down];
                 let by = |plane: usize| at.iter().zip(shares).map(|(i, share)| share * mixed[plane * count + i]).sum::<f32>();
                 let seen = Seen::new(drawn, side, (x as f32 + by(0), y as f32 + by(1)), &crop[3 * (y * side + x)..][..3]);
                 let weight = view.weight * f64::from(seen.weight);
@@ -331,4 +330,131 @@ fn cholesky(mut matrix: Vec<f64>, mut right: Vec<f64>) -> Option<Vec<f64>> {
         right[i] = (right[i] - known) / matrix[i * size + i];
     }
     right.iter().all(|v| v.is_finite()).then_some(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Residual;
+    use super::*;
+    use crate::error::Error;
+
+    const WIDTH: u32 = 64;
+
+    /// Soft blobs of several sizes and colours, seen from this far to the right, in the upper half, and downwards, in the lower one.
+    fn blobs(right: f32, down: f32) -> Frame {
+        let value = |i: u32| {
+            let (x, y) = ((i % WIDTH) as f32, (i / WIDTH) as f32);
+            let lower = ((y - 24.0) / 16.0).clamp(0.0, 1.0);
+            let (x, y) = (x + right * (1.0 - lower), y + down * lower);
+            let wave = |a: f32, b: f32, c: f32| 127.0 + 60.0 * (x * a + c).sin() * (y * b - c).cos();
+            [wave(0.31, 0.27, 0.0), wave(0.19, 0.41, 1.0), wave(0.45, 0.23, 2.0)].map(|v| v as u8)
+        };
+        Frame::new(WIDTH, WIDTH, (0..WIDTH * WIDTH).flat_map(value).collect()).unwrap()
+    }
+
+    /// Crops that drift away from their drawing, by up to so many pixels, and back.
+    fn clip(frames: u32, far: f32) -> Vec<(Frame, Frame)> {
+        let at = |t: u32| far * (std::f32::consts::PI * t as f32 / frames as f32).sin();
+        (0..frames).map(|t| (blobs(at(t), -0.5 * at(t)), blobs(0.0, 0.0))).collect()
+    }
+
+    fn records(clip: &[(Frame, Frame)], options: ResidualOptions) -> (Vec<ResidualRecord>, Vec<Frame>, Worth) {
+        let mut maker = MotionMaker::new(WIDTH, options).unwrap();
+        let mut settled = Vec::new();
+        for (crop, drawn) in clip {
+            settled.push(maker.push(crop.clone(), drawn.clone()).unwrap());
+        }
+        let (rest, worth) = maker.finish().unwrap();
+        settled.extend(rest);
+        let (mut records, mut shown) = (Vec::new(), Vec::new());
+        for Settled { record, frames } in settled {
+            assert!(record.iter().all(|record| record.frame == shown.len() as u64));
+            records.extend(record);
+            shown.extend(frames.into_iter().map(|(_, shown)| shown));
+        }
+        (records, shown, worth)
+    }
+
+    fn received(clip: &[(Frame, Frame)], records: &[ResidualRecord]) -> Vec<Frame> {
+        let mut residual = Residual::new();
+        records.iter().for_each(|record| residual.push(record.clone()));
+        let show = |(t, (_, drawn)): (usize, &(Frame, Frame))| {
+            let mut frame = drawn.clone();
+            residual.apply(t as u64, &mut frame);
+            frame
+        };
+        clip.iter().enumerate().map(show).collect()
+    }
+
+    fn error(clip: &[(Frame, Frame)], shown: &[Frame]) -> f64 {
+        clip.iter().zip(shown).map(|((crop, _), shown)| apart(crop, shown)).sum()
+    }
+
+    #[test]
+    fn what_drifts_is_followed_within_the_bytes_and_receivers_see_what_the_sender_sees() {
+        for (frames, far, every) in [(60, 5.0, 16), (37, 2.0, 8), (20, 3.0, 1)] {
+            let clip = clip(frames, far);
+            let bytes = if every == 1 { 60.0 } else { 12.0 };
+            let options = ResidualOptions { every, frames: Some(frames.into()), ..ResidualOptions::of_motion(bytes) };
+            let (records, shown, worth) = records(&clip, options);
+            assert_eq!((shown.len(), &received(&clip, &records)), (clip.len(), &shown));
+            let spent: usize = records.iter().map(|r| r.levels.len() + RECORD_BYTES as usize).sum();
+            assert!(spent as f64 <= bytes * f64::from(frames) && worth.bytes == spent as f64, "{spent} bytes");
+            let plain = error(&clip, &clip.iter().map(|(_, drawn)| drawn.clone()).collect::<Vec<_>>());
+            let better = error(&clip, &shown);
+            assert!(better < 0.1 * plain, "every {every}: {plain} -> {better}");
+            assert_eq!((worth.plain, worth.better), (plain, better));
+        }
+    }
+
+    #[test]
+    fn a_lost_record_costs_what_needs_it_until_the_next_whole_one() {
+        let clip = clip(80, 4.0);
+        let options = ResidualOptions { every: 8, intra: 15, ..ResidualOptions::of_motion(30.0) };
+        let (all, shown, _) = records(&clip, options);
+        assert!(all.iter().filter(|r| r.intra).count() > 2 && all.iter().any(|r| !r.intra));
+        let without: Vec<_> = all.iter().filter(|r| r.number != 2).cloned().collect();
+        let late = received(&clip, &without);
+        let behind = all.iter().find(|r| r.number > 2 && r.intra).unwrap();
+        let whole = (behind.frame + u64::from(behind.fade)) as usize;
+        assert_ne!(late[all[2].frame as usize + 8], shown[all[2].frame as usize + 8]);
+        assert_eq!(late[whole..], shown[whole..]);
+        // Pictures of another shape, nonsense: nothing breaks.
+        let mut residual = Residual::new();
+        all.iter().rev().for_each(|r| residual.push(r.clone()));
+        residual.push(ResidualRecord { number: 99, halvings: 0, bands: 1, levels: vec![255; 40], ..all[0].clone() });
+        for number in 0..120 {
+            residual.apply(number, &mut Frame::filled(if number % 2 == 0 { WIDTH } else { 7 }, WIDTH, [1, 2, 3]).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_stays_costs_nothing_and_what_cannot_be_followed_does_no_harm() {
+        let still: Vec<_> = clip(40, 0.0);
+        assert_eq!(records(&still, ResidualOptions::of_motion(10.0)).0, []);
+        let flat = Frame::filled(WIDTH, WIDTH, [128; 3]).unwrap();
+        let gone: Vec<_> = still.iter().map(|(crop, _)| (crop.clone(), flat.clone())).collect();
+        assert_eq!(records(&gone, ResidualOptions::of_motion(10.0)).0, []);
+        // Noise has no places.
+        let noise = |seed: u64| {
+            let byte = |i: u64| (i + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) as u8;
+            Frame::new(WIDTH, WIDTH, (0..3 * u64::from(WIDTH * WIDTH)).map(byte).collect()).unwrap()
+        };
+        let noisy: Vec<_> = (0..20).map(|t| (noise(1000 * t), noise(7))).collect();
+        let (_, shown, worth) = records(&noisy, ResidualOptions::of_motion(10.0));
+        assert!(worth.better < 1.02 * worth.plain && shown.len() == 20, "{worth:?}");
+        // Other sizes than those that are compared, and tiny ones.
+        for side in [1, 2, 5, 40, 300] {
+            let frame = |t: u32| Frame::filled(side, side, [t as u8; 3]).unwrap();
+            let options = ResidualOptions { every: 2, ..ResidualOptions::of_motion(10.0) };
+            let mut maker = MotionMaker::new(side, options).unwrap();
+            let mut all: Vec<_> = (0..3).map(|t| maker.push(frame(t), frame(0)).unwrap()).collect();
+            all.extend(maker.finish().unwrap().0);
+            assert_eq!(all.iter().map(|settled| settled.frames.len()).sum::<usize>(), 3, "{side}");
+        }
+        let mut maker = MotionMaker::new(WIDTH, ResidualOptions::of_motion(10.0)).unwrap();
+        let small = Frame::filled(9, 9, [0; 3]).unwrap();
+        assert!(matches!(maker.push(small.clone(), small), Err(Error::Misuse(_))));
+        assert!(matches!(MotionMaker::new(WIDTH, ResidualOptions::of_motion(f64::NAN)), Err(Error::Misuse(_))));
+    }
 }

@@ -23,7 +23,7 @@ pub struct Motion {
 
 impl Motion {
     /// From planes of `side` x `side` nodes, of which the first two count.
-    pub(super) fn new(mut planes: Vec<f32>, side: usize) -> Self {
+    pub(crate) fn new(mut planes: Vec<f32>, side: usize) -> Self {
         planes.truncate(2 * side * side);
         let most = FARTHEST / UNIT;
         planes.iter_mut().for_each(|by| *by = if by.is_finite() { by.clamp(-most, most) } else { 0.0 });
@@ -73,6 +73,66 @@ impl Motion {
                 let lower = sample(left, bottom) * (1.0 - across) + sample(right, bottom) * across;
                 *byte = (upper * (1.0 - down) + lower * down).round() as u8;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIDE: u32 = 32;
+
+    /// Red tells columns, green rows.
+    fn ramps() -> Frame {
+        let pixel = |i: u32| [(7 * (i % SIDE)) as u8, (7 * (i / SIDE)) as u8, 99];
+        Frame::new(SIDE, SIDE, (0..SIDE * SIDE).flat_map(pixel).collect()).unwrap()
+    }
+
+    fn pixel(frame: &Frame, x: usize, y: usize) -> [u8; 3] {
+        frame.data[3 * (y * SIDE as usize + x)..][..3].try_into().unwrap()
+    }
+
+    /// A field of 4 x 4 nodes, in pixels of the ramps.
+    fn field(by: impl Fn(usize, usize) -> [f32; 2]) -> Motion {
+        let unit = 1.0 / (UNIT * SIDE as f32);
+        let planes = [0, 1, 0].map(|axis| (0..16).map(|i| by(i % 4, i / 4)[axis] * unit).collect::<Vec<_>>());
+        Motion::new(planes.concat(), 4)
+    }
+
+    #[test]
+    fn places_are_taken_from_where_the_field_points() {
+        let shown = |motion: Motion| {
+            let mut frame = ramps();
+            motion.displace(&mut frame);
+            frame
+        };
+        let far = shown(field(|_, _| [2.0, -3.0]));
+        assert_eq!([pixel(&far, 10, 10), pixel(&far, 31, 0)], [[84, 49, 99], [217, 0, 99]], "beyond the border is the border");
+        let half = shown(field(|_, _| [0.5, 0.0]));
+        assert_eq!(pixel(&half, 10, 10), [74, 70, 99], "halves round away from 0");
+        // The second node of the third row, whose middle is between pixels 11 and 12, and 19 and 20; others are 8 pixels off.
+        let one = shown(field(|x, y| if (x, y) == (1, 2) { [4.0, 0.0] } else { [0.0; 2] }));
+        let share = 7.5f32 / 8.0;
+        assert_eq!(pixel(&one, 11, 19)[0], (7.0 * (11.0 + 4.0 * share * share)).round() as u8);
+        assert_eq!(pixel(&one, 20, 20), pixel(&ramps(), 20, 20));
+        for still in [field(|_, _| [0.0; 2]), field(|_, _| [0.01, -0.015]), Motion::new(vec![f32::NAN; 48], 4)] {
+            assert_eq!(shown(still), ramps());
+        }
+        let wild = Motion::new(vec![f32::MAX; 48], 4);
+        assert_eq!(pixel(&shown(wild), 2, 3), [7 * 18, 7 * 19, 99], "half a side at most");
+        assert!(!field(|_, _| [0.0; 2]).moves() && field(|_, _| [0.01, 0.0]).moves());
+    }
+
+    #[test]
+    fn a_field_is_the_same_on_other_nodes() {
+        let ramp = field(|x, y| [x as f32, 2.0 * y as f32]);
+        assert_eq!(ramp.on_nodes(4), field(|x, y| [x as f32, 2.0 * y as f32]).on_nodes(4));
+        let fine = ramp.on_nodes(8);
+        // Nodes of 8 x 8 lie a quarter beside the middle between those of 4 x 4; those at the border keep what the last one has.
+        for (x, want) in [(0, 0.0), (1, 0.25), (2, 0.75), (3, 1.25), (7, 3.0)] {
+            assert!((fine[8 * 5 + x] * SIDE as f32 - want).abs() < 1e-4, "{x}: {}", fine[8 * 5 + x]);
+            assert!((fine[64 + 8 * x + 5] * SIDE as f32 - 2.0 * want).abs() < 1e-4);
         }
     }
 }

@@ -6,25 +6,25 @@
     decoder.py sound    FILE.effigy     the sound, a Matroska file, to standard output
     decoder.py plate    FILE.effigy     the plate, a JPEG file, to standard output
     decoder.py residual FILE.effigy FRAME...   the residual at each of these frames over mid grey
+    decoder.py motion   FILE.effigy FRAME...   the test picture, displaced by the motion at each of these frames
 
 Frames rise; each gives resolution x resolution x 3 bytes on standard output, R, G, B, row by row.
+The test picture: in column x and row y R = floor(255 x / r), G = floor(255 y / r), B = (x x + 3 x y + 5 y) mod 256,
+with r the resolution.
 Pure Python 3, standard library only; slow and plain on purpose. Remarks on damage go to standard error.
+The modules beside it: coding.py, primitives and range coder; residual.py, residual and motion.
 """
 import hashlib, struct, sys, zlib
 from decimal import Context, ROUND_HALF_UP
-from math import floor, isfinite, isqrt, prod, sqrt
+from math import isqrt, prod
 from operator import mul
 from types import SimpleNamespace
 
+from coding import Levels, RangeDecoder, Reader, models, need, scale, sgn
+from residual import Motion, Residual
+
 PARAMETERS, LIMIT20, LIMIT60, MAX_FRAMES = 35, 1 << 20, 1 << 60, 10_368_000
 
-def need(condition, what):
-    """All rules of the format: input that breaks one raises ValueError, as does text that is not UTF-8."""
-    if not condition:
-        raise ValueError(what)
-
-def sgn(x):
-    return (x > 0) - (x < 0)
 def f32(x):
     """x rounded once to binary32. (The product of a level and a binary32 is exact before.)"""
     return struct.unpack("<f", struct.pack("<f", x))[0]
@@ -40,126 +40,6 @@ def read_metadata(count, blob):
     need(all(x[0] < y[0] for x, y in zip(pairs, pairs[1:])), "metadata keys do not rise")
     need(sum(len(k) + len(v) for k, v in pairs) <= 65536, "too much metadata")
     return [(k.decode(), v.decode()) for k, v in pairs]
-
-# ---------------------------------------------------------------- primitives
-class Reader:
-    """Reads the primitives from data[pos:]."""
-    def __init__(self, data, pos=0):
-        self.data, self.pos, self.end = data, pos, len(data)
-    def take(self, count):
-        need(count <= self.end - self.pos, "input ends early")
-        self.pos += count
-        return self.data[self.pos - count:self.pos]
-    def many(self, letters):
-        """A tuple of numbers by struct letters: B u8, H u16, I u32, Q u64, q i64, f f32, e f16."""
-        values = struct.unpack("<" + letters, self.take(struct.calcsize("<" + letters)))
-        need(all(isfinite(v) for v in values), "a number is not finite")
-        return values
-    def one(self, letter):
-        return self.many(letter)[0]
-    def varint(self):
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.one("B")
-            value |= (byte & 127) << shift
-            if byte < 128:
-                need(value < 1 << 64 and (byte or not shift), "varint too large or not the shortest")
-                return value
-        raise ValueError("varint too long")
-    def zigzag(self):
-        u = self.varint()
-        return -(u >> 1) - 1 if u & 1 else u >> 1
-    def blob(self, limit, length=None):
-        length = self.varint() if length is None else length
-        need(length <= limit, "too long")
-        return self.take(length)
-    def crc(self, start):
-        """A CRC here of everything from `start` on."""
-        computed = zlib.crc32(self.data[start:self.pos])
-        need(self.one("I") == computed, "check sum wrong")
-
-# ---------------------------------------------------------------- range coder
-L = [22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743, 32768, 40793, 47911, 53581,
-     57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514]
-SQUASH = {g - 2048: L[g >> 7] + (((L[(g >> 7) + 1] - L[g >> 7]) * (g & 127) + 64) >> 7) for g in range(1, 4096)}
-LOGIT, x = [], -2047                    # by q >> 4: the smallest x with SQUASH[x] >= 16 (q >> 4) + 8
-for j in range(4096):
-    while x < 2047 and SQUASH[x] < 16 * j + 8:
-        x += 1
-    LOGIT.append(x)
-
-def models(count):
-    return [[1 << 23, 0] for _ in range(count)]        # p and n of each
-def learn(m, truth):
-    p, n = m
-    m[:] = p + ((((1 << 24) - p if truth else -p) * (65536 // (n + 2))) >> 16), n + (n < 254)
-def chance(m):
-    """The coded probability of a model."""
-    q = m[0] >> 8
-    return 32 if q < 32 else 65504 if q > 65504 else q
-def scale(mean):
-    """The class of a mean magnitude."""
-    length = mean.bit_length()
-    return min(2 * length + (mean >> (length - 2) & 1 if length >= 2 else 0), 47)
-
-class RangeDecoder:
-    def __init__(self, block):
-        self.block, self.pos, self.range = block + bytes(4), 4, 0xFFFFFFFF
-        self.code = int.from_bytes(self.block[:4], "big")
-        need(self.code < self.range, "a block begins with FF FF FF FF")
-    def finish(self):
-        need(self.pos >= len(self.block) - 4, "bytes left in a block")
-    def split(self, bound):
-        """On which side of `bound` the code lies: the common half of all bits."""
-        truth = self.code < bound
-        if not truth:
-            self.code -= bound
-        self.range = bound if truth else self.range - bound
-        while self.range < 1 << 24:
-            need(self.pos < len(self.block), "block ends early")
-            self.range, self.code, self.pos = self.range << 8, self.code << 8 | self.block[self.pos], self.pos + 1
-        return truth
-    def bit(self, m):
-        truth = self.split((self.range >> 16) * chance(m))
-        learn(m, truth)
-        return truth
-    def mixed(self, chosen, weights):
-        """A mixed bit with the models `chosen` and the mixer `weights`."""
-        logits = [LOGIT[chance(m) >> 4] for m in chosen]
-        probability = SQUASH[min(max(sum(map(mul, weights, logits)) >> 16, -2047), 2047)]
-        truth = self.split((self.range >> 16) * probability)
-        d = ((65536 if truth else 0) - probability) >> 3
-        weights[:] = [min(max(w + ((x * d + 4096) >> 13), -262144), 262144) for w, x in zip(weights, logits)]
-        for m in chosen:
-            learn(m, truth)
-        return truth
-    def unary(self, chosen):
-        """A number from 0 to len(chosen): bits "> 0", "> 1", ... up to the first false."""
-        return next((n for n, m in enumerate(chosen) if not self.bit(m)), len(chosen))
-    def below(self, length, chosen=()):
-        """A magnitude of `length` bits: those below the leading one, the first by models chosen[bits so far]."""
-        x = min(length, 1)
-        for _ in range(length - 1):
-            x = 2 * x + (self.bit(chosen[x]) if x < len(chosen) else self.split(self.range >> 1))
-        return x
-
-class Levels:
-    """The model of signed levels in a row-major array."""
-    def __init__(self):
-        self.mean, self.sign = 0, models(9)
-        self.length = [[models(15) for near in range(3)] for scale in range(48)]
-        self.mantissa = [[models(4) for length in range(16)] for scale in range(48)]
-    def decode(self, rc, count, inner, row):
-        v = []
-        for i in range(count):
-            a, b, c = (v[i - back] if i >= back else 0 for back in (1, inner, row))
-            k, s, mean = scale(self.mean), 64 * (abs(a) + abs(b) + 2 * abs(c)), self.mean
-            near = 0 if 2 * s < mean else 1 if s < 2 * mean else 2
-            n = rc.unary(self.length[k][near])
-            x = rc.below(n, self.mantissa[k][n])
-            self.mean = (15 * mean + 256 * x + 8) >> 4
-            v.append(-x if x and rc.bit(self.sign[3 * sgn(a) + sgn(c) + 4]) else x)
-        return v
 
 # ---------------------------------------------------------------- coded payload
 def middle(c):
@@ -231,7 +111,7 @@ class Stream:
     def __init__(self, data):
         self.data, self.frames, self.recovered, self.remarks = data, [], [], []
         self.sound, self.expected, self.last, self.chain = bytearray(), 0, -LIMIT60 - 1, None
-        self.plate, self.plate_whole, self.residuals = bytearray(), True, []
+        self.plate, self.plate_whole, self.residuals, self.motions = bytearray(), True, [], []
         self.records(self.identity_reference(self.header()))
     def header(self):
         r = Reader(self.data)
@@ -278,7 +158,8 @@ class Stream:
             return None
     def records(self, pos):
         handlers = {0xF1: self.packet, 0xF2: self.index, 0xF3: self.end, 0xF4: self.sound_bytes, 0xF5: self.plate_bytes,
-                    0xF6: self.residual}
+                    0xF6: lambda r: self.residual(r, "residual", self.residuals, 256),
+                    0xF7: lambda r: self.residual(r, "motion", self.motions, 64)}
         skipped = 0
         while pos < len(self.data):
             kind, body, after = self.record(pos) or (None, b"", pos + 1)
@@ -318,18 +199,19 @@ class Stream:
         need(data and position + len(data) <= 4 << 20, "bad plate record")
         self.plate_whole &= position <= len(self.plate)
         self.plate += data[max(len(self.plate) - position, 0):]
-    def residual(self, r):
-        """Only the fields: class Residual does the rest."""
+    def residual(self, r, name, records, limit):
+        """A residual or motion record, one more of `records`. Only the fields: classes Residual and Motion do the rest."""
         number, frame, fade, flags, halvings, step, bands = *(r.varint() for _ in range(3)), *r.many("BBBB")
-        need(max(number, frame) <= MAX_FRAMES and 1 <= fade <= 1024, "bad residual number, frame or fade")
-        need(flags >> 1 <= (0 if flags & 1 else 8) and halvings <= 10 and step <= 80, "bad residual flags, halvings or step")
-        side, last = self.resolution, self.residuals[-1] if self.residuals else None
+        need(max(number, frame) <= MAX_FRAMES and 1 <= fade <= 1024, "bad %s number, frame or fade" % name)
+        need(flags >> 1 <= (0 if flags & 1 else 8) and halvings <= 10 and step <= 80,
+             "bad %s flags, halvings or step" % name)
+        side, last = self.resolution, records[-1] if records else None
         for _ in range(halvings):
             side = (side + 1) // 2
-        need(side <= 256, "residual too large")
-        need(not last or last.number < number and last.frame <= frame, "residual out of order")
-        self.residuals.append(SimpleNamespace(number=number, frame=frame, fade=fade, intra=flags & 1, kept=(flags >> 1) / 8,
-                                              side=side, step=2.0 ** (step / 8 - 2), bands=bands, block=r.take(r.end - r.pos)))
+        need(side <= limit, "%s too large" % name)
+        need(not last or last.number < number and last.frame <= frame, "%s out of order" % name)
+        records.append(SimpleNamespace(number=number, frame=frame, fade=fade, intra=flags & 1, kept=(flags >> 1) / 8,
+                                       side=side, step=2.0 ** (step / 8 - 2), bands=bands, block=r.take(r.end - r.pos)))
     def packet(self, r):
         first, flags = r.varint(), r.one("B")
         intra, redundant, several = flags & 1, flags & 2, flags & 128
@@ -393,142 +275,6 @@ class Stream:
         return frames, recovered
     def values(self, levels):
         return check_placement(tuple(map(f32, map(mul, levels, self.steps))))
-
-# ---------------------------------------------------------------- residual
-CLASS = [0, 1, 2, 3, 4, 5, 5, 5, 6, 6, 6, 6, 6, 7]             # of 0 to 13; 7 above
-
-def corner_sides(side):
-    """n_0, n_1, ... n_d."""
-    return [side] + (corner_sides((side + 1) // 2) if side > 8 else [])
-def band_places(sides):
-    """(kind, t, column, row, width, height) of each band; column and row of its corner in the plane."""
-    d = len(sides) - 1
-    places = [(0, min(d, 5), 0, 0, sides[d], sides[d])]
-    for l in range(d, 0, -1):
-        n, high = sides[l], sides[l - 1] - sides[l]
-        places += [(h, min(l - 1, 5), *place) for h, place in
-                   enumerate([(n, 0, high, n), (0, n, n, high), (n, n, high, high)], 1)]
-    return places
-
-def unlift(line):
-    """A line of samples from its low and high part."""
-    low = (len(line) + 1) // 2
-    even, odd = [x / 1.149604398 for x in line[:low]], [x * 1.149604398 for x in line[low:]]
-    for a, b in (0.4435068520, 0.8829110756), (-0.05298011857, -1.586134342):
-        even = [x - a * (y + z) for x, y, z in zip(even, odd[:1] + odd, odd + odd[-1:])]
-        odd = [x - b * (y + z) for x, y, z in zip(odd, even, even[1:] + even[-1:])]
-    line[0::2], line[1::2] = even, odd
-    return line
-def untransform(plane, sides):
-    """A plane of samples, a list of rows, from its coefficients."""
-    plane = [row[:] for row in plane]
-    for n in sides[-2::-1]:
-        columns = [unlift(list(column)) for column in zip(*(row[:n] for row in plane[:n]))]
-        for y, row in enumerate(zip(*columns)):
-            plane[y][:n] = unlift(list(row))
-    return plane
-def enlarge(plane, size):
-    """Bilinear, to size x size."""
-    last, places = len(plane) - 1, []
-    for x in range(size):
-        p = min(max((x + 0.5) * len(plane) / size - 0.5, 0), last)
-        places.append((int(p), min(int(p) + 1, last), p - int(p)))
-    wide = [[row[i] + w * (row[j] - row[i]) for i, j, w in places] for row in plane]
-    return [[a + w * (b - a) for a, b in zip(wide[i], wide[j])] for i, j, w in places]
-
-class ResidualChain:
-    """What a record needs of those before it. levels: the last ones, [band][plane][2 + y][2 + x], a margin of zeros around."""
-    def __init__(self, side):
-        self.side, self.sides = side, corner_sides(side)
-        self.places, self.planes = band_places(self.sides), [[[0.0] * side for y in range(side)] for q in range(3)]
-        self.levels = self.zeros()
-        start = lambda n, t: [256 * (16000 if n else (300, 1000, 3000, 8000, 14000, 20000)[t]), 4]
-        self.mixers = [[[21845] * 4 for chosen in range(12)] for n in range(2)]
-        self.mixed = [[[[start(n, chosen >> 1) for _ in range(count)] for count in (96, 64, 96, 144)]
-                       for chosen in range(12)] for n in range(2)]
-        self.long, self.mantissa, self.sign = models(15)[2:], [models(4) for length in range(16)], models(36)
-    def zeros(self):
-        return [[[[0] * (width + 3) for y in range(height + 3)] for q in range(3)] for *_, width, height in self.places]
-    def decode(self, record):
-        need(record.bands <= len(self.places), "too many bands")
-        rc, before, self.levels = RangeDecoder(record.block), self.levels, self.zeros()
-        for i in range(record.bands):
-            for q in range(3):
-                self.band(rc, i, q, before[i][q])
-        rc.finish()
-        for q, plane in enumerate(self.planes):
-            plane[:] = [[x * record.kept for x in row] for row in plane]
-            for (*_, column, row, width, height), band in zip(self.places, self.levels):
-                for y in range(height):
-                    for x in range(width):
-                        plane[row + y][column + x] += band[q][y + 2][x + 2] * record.step
-    def band(self, rc, i, q, old):
-        """Decodes the levels of band i of plane q; `old`: those of the record before."""
-        h, t, _, _, width, height = self.places[i]
-        v, chosen = self.levels[i][q], 2 * t + (q > 0)
-        above = self.levels[i - 3][q] if i > 3 else None       # the band of the same kind at l + 1
-        for y in range(2, height + 2):
-            for x in range(2, width + 2):
-                a, b = v[y][x - 1], v[y - 1][x]
-                near = (2 * (abs(a) + abs(b)) + abs(v[y - 1][x - 1]) + abs(v[y - 1][x + 1]) + abs(v[y][x - 2])
-                        + abs(v[y - 2][x]))
-                before = (2 * abs(old[y][x]) + abs(old[y][x - 1]) + abs(old[y][x + 1]) + abs(old[y - 1][x])
-                          + abs(old[y + 1][x]))
-                parent = abs(above[min(y // 2 + 1, len(above) - 2)][min(x // 2 + 1, len(above[0]) - 2)]) if above else 0
-                luma = abs(self.levels[i][0][y][x]) if q else 0
-                other = abs(self.levels[i][1][y][x]) if q == 2 else 0
-                contexts = (3 * (4 * CLASS[min(near, 13)] + h) + q,
-                            4 * (4 * min(parent, 3) + min(luma, 3)) + min(other, 3),
-                            3 * (4 * CLASS[min(before, 13)] + h) + q,
-                            3 * (4 * (3 * min(near, 3) + min(parent, 2)) + min(before, 3)) + min(luma + other, 2))
-                n = next((n for n in range(2) if not rc.mixed([m[c] for m, c in zip(self.mixed[n][chosen], contexts)],
-                                                              self.mixers[n][chosen])), 2)
-                n += rc.unary(self.long) if n == 2 else 0
-                z = rc.below(n, self.mantissa[n])
-                v[y][x] = -z if z and rc.bit(self.sign[12 * sgn(a) + 4 * sgn(b) + h + 16]) else z
-    def picture(self):
-        """R, G and B, lists of rows."""
-        rgb = [], [], []
-        for rows in zip(*(untransform(plane, self.sides) for plane in self.planes)):
-            grey = [[x / sqrt(3), y / sqrt(2), z / sqrt(6)] for x, y, z in zip(*rows)]
-            rgb[0].append([x + y - z for x, y, z in grey])
-            rgb[1].append([x + 2 * z for x, y, z in grey])
-            rgb[2].append([x - y - z for x, y, z in grey])
-        return rgb
-
-class Residual:
-    """What a receiver shows at frames that do not fall."""
-    def __init__(self, stream):
-        self.size, self.waiting, self.remarks = stream.resolution, stream.residuals[::-1], []
-        self.chain, self.number, self.shown = None, None, None  # number: of the chain's last record
-    def begin(self, record):
-        """Shows a record from its frame on."""
-        chain, self.chain = self.chain, None                   # a record that is left out leaves no chain
-        if record.intra:
-            chain = ResidualChain(record.side)
-        else:
-            need(chain and self.number == record.number - 1 and chain.side == record.side, "its chain is not there")
-        chain.decode(record)
-        old, new = self.at(record.frame - 1), chain.picture()
-        if not old or len(old[0]) != record.side:
-            old = [[[0.0] * record.side] * record.side] * 3
-        self.chain, self.number, self.shown = chain, record.number, (record.frame, record.fade, old, new)
-    def at(self, frame):
-        """R, G and B of the residual's side; None: nothing yet."""
-        if not self.shown:
-            return None
-        first, fade, old, new = self.shown
-        w = min(1, (frame - first + 1) / fade)
-        return [[[a + w * (b - a) for a, b in zip(*rows)] for rows in zip(*planes)] for planes in zip(old, new)]
-    def over_grey(self, frame):
-        while self.waiting and self.waiting[-1].frame <= frame:
-            record = self.waiting.pop()
-            try:
-                self.begin(record)
-            except ValueError as error:
-                self.remarks.append("residual %d left out: %s" % (record.number, error))
-        planes = [enlarge(plane, self.size) for plane in self.at(frame) or [[[0.0]]] * 3]
-        return bytes(min(max(floor(128.5 + x), 0), 255) for rows in zip(*planes) for pixel in zip(*rows) for x in pixel)
 
 # ---------------------------------------------------------------- identity
 STEPS = 32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097
@@ -628,6 +374,8 @@ class Identity:
             rc.finish()
 
 # ---------------------------------------------------------------- command
+PICTURES = {"residual": Residual, "motion": Motion}             # by command
+
 def main(command, path, *frames):
     data = open(path, "rb").read()
     if command == "identity":
@@ -646,12 +394,12 @@ def main(command, path, *frames):
         sys.stdout.buffer.write(stream.sound)
     elif command == "plate":
         sys.stdout.buffer.write(stream.plate if stream.plate_whole else b"")
-    elif command == "residual":
-        frames, residual = list(map(int, frames)), Residual(stream)
+    elif command in PICTURES:
+        frames, shown = list(map(int, frames)), PICTURES[command](stream)
         need(frames == sorted(frames), "frames do not rise")
         for frame in frames:
-            sys.stdout.buffer.write(residual.over_grey(frame))
-        print(*residual.remarks, sep="\n", end="\n" * bool(residual.remarks), file=sys.stderr)
+            sys.stdout.buffer.write(shown.picture_at(frame))
+        print(*shown.remarks, sep="\n", end="\n" * bool(shown.remarks), file=sys.stderr)
     else:
         print("frame,pts,yaw,pitch,roll,%s,x,y,side" % ",".join("alpha%d" % i for i in range(32)))
         for number, time, values in sorted(stream.frames + stream.recovered):
@@ -659,7 +407,7 @@ def main(command, path, *frames):
 
 if __name__ == "__main__":
     command = sys.argv[1] if len(sys.argv) > 2 else ""
-    if command not in ("params", "identity", "sound", "plate", "residual") or (len(sys.argv) > 3) != (command == "residual"):
+    if command not in ("params", "identity", "sound", "plate", *PICTURES) or (len(sys.argv) > 3) != (command in PICTURES):
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
