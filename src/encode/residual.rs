@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::pack::Pack;
 use crate::params::FrameParams;
 use crate::progress::{check, Progress};
-use crate::residual::{CallResidual, MotionMaker, ResidualMaker, ResidualOptions, Worth};
+use crate::residual::{CallResidual, MotionMaker, ResidualMaker, ResidualOptions, Settled, Worth};
 
 /// Least gain, dB, for each byte a frame that a residual takes; beyond so many bytes it need not be more. The numbers' own last bytes give two or three times as much.
 const WORTH: f64 = 0.05;
@@ -21,11 +21,12 @@ const LOOK: u64 = 4;
 /// Looks without the person after which what was sent is let go of: a hand may pass.
 const GONE: u32 = 3;
 
-/// Of the bytes so much is for the motion, the rest for colours.
+/// Of the bytes so much is for the motion, where there is any, the rest for colours.
 const MOTION_SHARE: f64 = 0.5;
 
 /// The records of a clip, none if they would gain too little for their bytes: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a few dozen
-/// frames at a time. Motion and colours are judged apart, and what the one leaves the other does not get.
+/// frames at a time. Colours alone, the same in fewer bytes, and motion with colours on it are all made, and what comes
+/// nearest of those that are worth their bytes is sent.
 ///
 /// # Errors
 /// Misuse for crops of another size or options out of range; whatever `crops` fails with; device; cancelled.
@@ -38,41 +39,55 @@ pub fn residuals(
     progress: &dyn Progress,
 ) -> Result<Vec<ResidualRecord>> {
     let mut decoder = Decoder::new(pack, identity, options.1)?;
-    let bytes = options.0.bytes_per_frame;
-    let known = |options| ResidualOptions { frames: Some(params.len() as u64), ..options };
-    let still = known(ResidualOptions { bytes_per_frame: (1.0 - MOTION_SHARE) * bytes, ..*options.0 });
-    let moving = known(ResidualOptions::of_motion(MOTION_SHARE * bytes));
-    let mut motion = MotionMaker::new(decoder.resolution(), moving)?;
-    // Colours of what is drawn, and of what is displaced: which of them will be sent is known at the end.
-    let colours = || Colours::new(decoder.resolution(), still);
-    let mut colours = [colours()?, colours()?];
+    let (side, bytes, frames) = (decoder.resolution(), options.0.bytes_per_frame, params.len());
+    let known = |options, bytes_per_frame| ResidualOptions { frames: Some(frames as u64), bytes_per_frame, ..options };
+    let mut motion = MotionMaker::new(side, known(ResidualOptions::of_motion(bytes), MOTION_SHARE * bytes))?;
+    let colours = |share: f64| Colours::new(side, known(*options.0, share * bytes));
+    let (mut alone, mut fewer, mut upon) = (colours(1.0)?, colours(1.0 - MOTION_SHARE)?, colours(1.0 - MOTION_SHARE)?);
     let (mut moves, mut crops, mut done) = (Vec::new(), crops.into_iter(), 0);
-    progress.begin("residual", params.len() as u64);
+    let mut settle = |settled: Settled| -> Result<()> {
+        moves.extend(settled.record);
+        settled.frames.iter().try_for_each(|(crop, shown)| upon.push(crop, shown))
+    };
+    progress.begin("residual", frames as u64);
     for part in params.chunks(BATCH) {
         check(progress)?;
         for drawn in decoder.render_batch(part)? {
             let crop = crops.next().ok_or_else(|| Error::Misuse("residual: fewer crops than frames".into()))??;
-            colours[0].push(&crop, &drawn)?;
-            let settled = motion.push(crop, drawn)?;
-            moves.extend(settled.record);
-            settled.frames.iter().try_for_each(|(crop, shown)| colours[1].push(crop, shown))?;
+            alone.push(&crop, &drawn)?;
+            fewer.push(&crop, &drawn)?;
+            settle(motion.push(crop, drawn)?)?;
         }
         done += part.len() as u64;
         progress.advance(done, "");
     }
-    let (settled, worth) = motion.finish()?;
-    for settled in settled {
-        moves.extend(settled.record);
-        settled.frames.iter().try_for_each(|(crop, shown)| colours[1].push(crop, shown))?;
-    }
+    let (rest, moved) = motion.finish()?;
+    rest.into_iter().try_for_each(&mut settle)?;
     progress.end();
-    let moved = worth_sending("motion", &moves, worth, params.len());
-    let [plain, displaced] = colours;
-    let (records, worth) = if moved { displaced.finish()? } else { plain.finish()? };
-    let coloured = worth_sending("colours", &records, worth, params.len());
-    let mut out: Vec<_> = moves.into_iter().filter(|_| moved).chain(records.into_iter().filter(|_| coloured)).collect();
-    out.sort_by_key(|record| record.frame);
-    Ok(out)
+    let (alone, fewer, mut upon) = (alone.finish()?, fewer.finish()?, upon.finish()?);
+    upon.bytes += moved.bytes;
+    upon.records.extend(moves);
+    let plain = alone.plain;
+    let (mut most, mut best) = (0.0, Vec::new());
+    for (name, way) in [("colours", alone), ("fewer colours", fewer), ("motion and colours", upon)] {
+        let gain = 10.0 * (plain / way.error.max(1e-9 * plain)).log10();
+        let bytes = way.bytes / frames.max(1) as f64;
+        log::info!("a residual of {name}: {gain:.2} dB for {bytes:.1} bytes a frame");
+        if !way.records.is_empty() && worthwhile(gain, bytes) && gain > most {
+            (most, best) = (gain, way.records);
+        }
+    }
+    log::info!("{}", if best.is_empty() { "none is sent".into() } else { format!("what gains {most:.2} dB is sent") });
+    best.sort_by_key(|record| record.frame);
+    Ok(best)
+}
+
+/// Records, the squared error of the clip without and with them, and their bytes.
+struct Way {
+    records: Vec<ResidualRecord>,
+    plain: f64,
+    error: f64,
+    bytes: f64,
 }
 
 /// A maker of colours and its records so far.
@@ -91,19 +106,10 @@ impl Colours {
         Ok(())
     }
 
-    fn finish(self) -> Result<(Vec<ResidualRecord>, Worth)> {
-        let (rest, worth) = self.maker.finish()?;
-        Ok((self.records.into_iter().chain(rest).collect(), worth))
+    fn finish(self) -> Result<Way> {
+        let (rest, Worth { plain, better: error, bytes }) = self.maker.finish()?;
+        Ok(Way { records: [self.records, rest].concat(), plain, error, bytes })
     }
-}
-
-/// Whether records of a clip of so many frames gain enough for their bytes; tells what.
-fn worth_sending(what: &str, records: &[ResidualRecord], worth: Worth, frames: usize) -> bool {
-    let (gain, spent) = (worth.decibels(), worth.bytes / frames.max(1) as f64);
-    let worth = !records.is_empty() && worthwhile(gain, spent);
-    let verdict = if worth { "sent" } else { "not sent" };
-    log::info!("residual, {what}: {gain:.2} dB for {spent:.1} bytes a frame, {verdict}");
-    worth
 }
 
 /// Whether a residual that takes so many bytes a frame gains enough, dB.
@@ -165,8 +171,10 @@ impl LiveResidual {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bitstream::ResidualKind;
     use crate::pack::fixture;
     use crate::progress::Silent;
+    use crate::residual::{Motion, Residual};
 
     #[test]
     fn a_residual_is_sent_where_it_gains_enough_for_its_bytes() {
@@ -197,5 +205,36 @@ mod tests {
         assert_eq!(judged, [false, false, true, true, true]);
         assert_eq!(records(0), []);
         assert!(!records(6).is_empty());
+    }
+
+    #[test]
+    fn what_is_drawn_beside_its_place_is_displaced() {
+        let pack = fixture::tiny(1).unwrap();
+        let identity = fixture::identity(&pack, 1).unwrap();
+        let decoding = DecodeOptions { threads: Some(1), ..DecodeOptions::default() };
+        let params = vec![identity.rest; 40];
+        let drawn = Decoder::new(&pack, &identity, &decoding).unwrap().render(&identity.rest).unwrap();
+        // Up to an eighth of a side to the right, and half as much down.
+        let crop = |t: usize| {
+            let far = 512.0 * t as f32 / params.len() as f32;
+            let mut crop = drawn.clone();
+            Motion::new([vec![far; 64], vec![far / 2.0; 64], vec![0.0; 64]].concat(), 8).displace(&mut crop);
+            crop
+        };
+        let crops: Vec<Frame> = (0..params.len()).map(crop).collect();
+        let options = (&ResidualOptions::of(10.0), &decoding);
+        let records = residuals(&pack, &identity, &params, crops.iter().cloned().map(Ok), options, &Silent).unwrap();
+        assert!(records.iter().any(|record| record.kind == ResidualKind::Motion));
+        assert!(records.windows(2).all(|pair| pair[0].frame <= pair[1].frame));
+        let mut residual = Residual::new();
+        records.into_iter().for_each(|record| residual.push(record));
+        let off = |a: &Frame, b: &Frame| a.data.iter().zip(&b.data).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum::<f64>();
+        let (mut plain, mut better) = (0.0, 0.0);
+        for (number, crop) in (0..).zip(&crops) {
+            let mut shown = drawn.clone();
+            residual.apply(number, &mut shown);
+            (plain, better) = (plain + off(crop, &drawn), better + off(crop, &shown));
+        }
+        assert!(better < 0.3 * plain, "{plain} -> {better}");
     }
 }

@@ -40,7 +40,7 @@ pub struct CodingArgs {
     /// Frames in a packet: fewer come sooner, more cost less [default: 25; raw16: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PACKET_FRAMES as i64))]
     frames_per_packet: Option<u16>,
-    /// Also send what the numbers miss, as a picture that changes slowly, in at most so many bytes a frame on average, if it gains enough for them;
+    /// Also send what the numbers miss, as displacements and a picture that change slowly, in at most so many bytes a frame on average, if they gain enough for them;
     /// 0: nothing [default: 6, of a --bitrate at most a third; raw16 and with --plate: 0]
     #[arg(long, value_name = "BYTES", value_parser = parse_residual)]
     residual: Option<f64>,
