@@ -1105,7 +1105,8 @@ effigy_status effigy_stream_info(effigy_stream *stream,
 
 /**
  * From the next frame on pictures have twice the pack's side, with the detail of the stream's identity if it has one; packs that draw more
- * than 256 pixels stay as they are. `effigy_stream_info` tells the side. Since version 1.5.
+ * than 256 pixels stay as they are. `effigy_stream_info` tells the side. In the middle of a packet
+ * pictures that are drawn already are enlarged at once; if the device fails then, all stays as it was. Since version 1.5.
  *
  * Required: `stream` is NULL or a live stream.
  */

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`Error`], [`limits`], [`frame`], [`params`], [`progress`] | plain types, caps for untrusted input |
 //! | [`bitstream`] | streams and identities as bytes; no networks |
-//! | [`residual`] | what the numbers cannot say, as a picture that changes slowly; no networks |
+//! | [`residual`] | what the numbers cannot say, as displacements and a picture that change slowly; no networks |
 //! | `media` (`decode`) | video in and out through ffmpeg |
 //! | `net` (`decode`) | networks on libtorch; with `analysis` also the analysis network |
 //! | `pack` (`decode`) | model packs: all networks of one domain in one file |

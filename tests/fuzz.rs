@@ -138,7 +138,9 @@ fn with_files() -> Vec<u8> {
     let mut records = Vec::new();
     (0..4).for_each(|t| records.extend(maker.push(if t == 3 { &dark } else { &light }, &dark).unwrap()));
     records.extend(maker.finish().unwrap().0);
+    let moved = |record: &ResidualRecord| ResidualRecord { kind: ResidualKind::Motion, ..record.clone() };
     records.iter().for_each(|record| writer.write_residual(record).unwrap());
+    records.iter().for_each(|record| writer.write_residual(&moved(record)).unwrap());
     for pts in 0..4 {
         writer.write_sound(&[pts as u8; 30]).unwrap();
         writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();

@@ -269,7 +269,7 @@ fn a_decoder_written_from_the_text_shows_every_motion() {
         let mut settled: Vec<_> = (0..36).map(|t| maker.push(picture(2 + side * t / 400), drawn.clone()).unwrap()).collect();
         settled.extend(maker.finish().unwrap().0);
         let records: Vec<_> = settled.into_iter().filter_map(|settled| settled.record).collect();
-        assert!(records.len() > 1);
+        assert!(records.iter().any(|record| record.intra) && records.iter().any(|record| !record.intra));
         compare("motion", &format!("motion-{side}"), &drawn, &records, 36);
         // A finer field than any that is fitted, and a wild one: a residual's levels, taken for one.
         if side <= 64 {

@@ -1,4 +1,4 @@
-//! Model of the levels of a residual picture: wavelet coefficients, nearly all of them zero.
+//! Model of the levels of a residual picture, or of a field of displacements: wavelet coefficients, nearly all of them zero.
 //!
 //! In: levels of three colour planes in pyramid order, and those of the picture before. Out: bits through a [`BitCoder`], coarse bands first.
 //! Small contexts (neighbours, the coarser band, the picture before, the planes before) guess at each bit, a mixer weighs the guesses. Source: docs/bitstream.md, "Residual".

@@ -230,7 +230,7 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// A residual picture, in the order of their numbers and any time before the first frame that shows it: it is written with that frame's packet.
+    /// A residual record, those of a kind in the order of their numbers, any time before the first frame that shows it: it is written with that frame's packet.
     ///
     /// # Errors
     /// Misuse once that frame is in a packet; limit or malformed for fields out of range; input/output.
@@ -238,7 +238,8 @@ impl<W: Write> StreamWriter<W> {
         if residual.frame < self.info.frames {
             return Err(Error::Misuse(format!("residual for frame {}, {} are written", residual.frame, self.info.frames)));
         }
-        self.residuals.push_back((residual.frame, residual.to_record()?));
+        let behind = self.residuals.partition_point(|(frame, _)| *frame <= residual.frame);
+        self.residuals.insert(behind, (residual.frame, residual.to_record()?));
         Ok(())
     }
 

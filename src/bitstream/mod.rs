@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`quant`] (numbers of the wire), `wire` (byte syntax for both directions), [`range`] (adaptive binary
 //! range coder), `track` (prediction and contexts of the coded mode), `coded` (its payload), `quality` (its steps), `packet`, `header`,
-//! `index`, `piece` (sound and plate), `bands` and `residual` (pictures of what the numbers miss), `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
+//! `index`, `piece` (sound and plate), `bands` and `residual` (pictures and fields of what the numbers miss), `container` (writer and counts), `parser` (push), `reader` (pull), `conceal` and `receiver` (lossy networks), `mixer`, `sparse`,
 //! `tuned` and `identity`. The normative text is `docs/bitstream.md`.
 
 pub(crate) mod bands;

@@ -31,7 +31,7 @@ pub(super) const END: u8 = 0xf3;
 pub(super) const SOUND: u8 = 0xf4;
 /// First byte of a piece of the plate.
 pub(super) const PLATE: u8 = 0xf5;
-/// First byte of a residual picture.
+/// First byte of a residual that is added.
 pub(super) const RESIDUAL: u8 = 0xf6;
 /// First byte of a residual that displaces.
 pub(super) const MOTION: u8 = 0xf7;

@@ -77,6 +77,14 @@ pub fn residual_halvings(kind: ResidualKind, resolution: u32) -> u8 {
 }
 
 impl ResidualRecord {
+    /// Bytes that it takes in a stream, at most: [`ResidualRecord::HEAD`] and its levels.
+    pub fn most_bytes(&self) -> usize {
+        Self::HEAD + self.levels.len()
+    }
+
+    /// Bytes around its levels, at most.
+    pub const HEAD: usize = 20;
+
     /// The whole record.
     pub(super) fn to_record(&self) -> Result<Vec<u8>> {
         let mut put = Put::default();

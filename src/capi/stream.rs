@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use crate::bitstream::{FrameRecord, PacketOptions, StreamHeader, StreamIdentity, StreamWriter, TunedTensor};
     use crate::pack::fixture;
+    use crate::residual::{MotionMaker, ResidualMaker, ResidualOptions, Settled};
 
     #[test]
     fn a_stream_may_move_between_threads() {
@@ -229,5 +230,59 @@ mod tests {
         }
         assert_eq!(without.detailed(&flat, &params, &motions).unwrap(), without.detailed(&flat, &params, &[]).unwrap());
         assert!(matches!(decoder.detailed(&flat, &params, &motions[..2]), Err(Error::Misuse(_))));
+    }
+
+    #[test]
+    fn what_displaces_and_what_is_added_come_from_one_stream_and_the_detail_goes_along() {
+        let pack = fixture::tiny(1).unwrap();
+        let mut identity = fixture::identity(&pack, 1).unwrap();
+        let values = (0..64 * 64 * 3).map(|i| if i / 3 % 5 == 0 { 9 } else { 0 }).collect();
+        identity.tuned.push(TunedTensor { name: "detail".into(), shape: vec![64, 64, 3], steps: vec![0], values });
+        let identity = Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap();
+        let mut decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
+        let params: Vec<_> = (0..6).map(|t| FrameParams { yaw: 3.0 * t as f32, ..FrameParams::default() }).collect();
+        let drawn = decoder.render_batch(&params).unwrap();
+        // Crops that sit an eighth of a side beside what is drawn, and are darker.
+        let field = Motion::new([vec![512.0; 64], vec![0.0; 128]].concat(), 8);
+        let options = ResidualOptions { every: 1, ..ResidualOptions::of_motion(60.0) };
+        let mut motion = MotionMaker::new(32, options).unwrap();
+        let mut settled = Vec::new();
+        for frame in &drawn {
+            let mut crop = frame.clone();
+            field.displace(&mut crop);
+            crop.data.iter_mut().for_each(|byte| *byte -= *byte / 4);
+            settled.push(motion.push(crop, frame.clone()).unwrap());
+        }
+        settled.extend(motion.finish().unwrap().0);
+        let mut colours = ResidualMaker::new(32, options).unwrap();
+        let (mut moves, mut records) = (Vec::new(), Vec::new());
+        for Settled { record, frames } in settled {
+            moves.extend(record);
+            frames.iter().for_each(|(crop, shown)| records.extend(colours.push(crop, shown).unwrap()));
+        }
+        records.extend(colours.finish().unwrap().0);
+        assert!(!moves.is_empty() && !records.is_empty());
+        let header = StreamHeader { pack: pack.hash(), resolution: 32, ..StreamHeader::default() };
+        let inside = StreamIdentity::inline(identity.to_bytes().unwrap());
+        let packets = PacketOptions { frames_per_packet: 6, ..PacketOptions::of(header.coding) };
+        let mut writer = StreamWriter::with_options(Vec::new(), header, &inside, packets).unwrap();
+        // One kind behind the other: the writer puts each record before its frame.
+        records.iter().chain(&moves).for_each(|record| writer.write_residual(record).unwrap());
+        for (pts, params) in (0..).zip(&params) {
+            writer.write_frame(&FrameRecord { pts, params: *params, placement: None }).unwrap();
+        }
+        let bytes = writer.finish().unwrap().0;
+        let mut residual = Residual::new();
+        records.into_iter().chain(moves).for_each(|record| residual.push(record));
+        let mut plain = drawn.clone();
+        let motions: Vec<_> = (0..).zip(&mut plain).map(|(number, frame)| residual.apply(number, frame)).collect();
+        let large = decoder.detailed(&plain, &params, &motions).unwrap();
+        assert!(motions.iter().any(Option::is_some) && large != decoder.detailed(&plain, &params, &[]).unwrap());
+        let mut stream = Stream::open_memory(&pack, bytes).unwrap();
+        let mut shown = |count| -> Vec<Frame> { (0..count).map(|_| stream.next_frame().unwrap().unwrap().frame).collect() };
+        assert_eq!(shown(2), plain[..2]);
+        stream.show_detail().unwrap();
+        let rest: Vec<Frame> = std::iter::from_fn(|| stream.next_frame().unwrap()).map(|timed| timed.frame).collect();
+        assert_eq!(rest, large[2..]);
     }
 }

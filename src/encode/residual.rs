@@ -26,7 +26,7 @@ const MOTION_SHARE: f64 = 0.5;
 
 /// The records of a clip, none if they would gain too little for their bytes: `params` as a receiver has them, `crops` of the pack's resolution, as many. Holds a few dozen
 /// frames at a time. Colours alone, the same in fewer bytes, and motion with colours on it are all made, and what comes
-/// nearest of those that are worth their bytes is sent.
+/// nearest of those that are worth their bytes is sent. [`ResidualOptions::every`] is for the colours.
 ///
 /// # Errors
 /// Misuse for crops of another size or options out of range; whatever `crops` fails with; device; cancelled.
@@ -41,7 +41,10 @@ pub fn residuals(
     let mut decoder = Decoder::new(pack, identity, options.1)?;
     let (side, bytes, frames) = (decoder.resolution(), options.0.bytes_per_frame, params.len());
     let known = |options, bytes_per_frame| ResidualOptions { frames: Some(frames as u64), bytes_per_frame, ..options };
-    let mut motion = MotionMaker::new(side, known(ResidualOptions::of_motion(bytes), MOTION_SHARE * bytes))?;
+    let mut motion = MotionMaker::new(
+        side,
+        known(ResidualOptions { intra: options.0.intra, ..ResidualOptions::of_motion(bytes) }, MOTION_SHARE * bytes),
+    )?;
     let colours = |share: f64| Colours::new(side, known(*options.0, share * bytes));
     let (mut alone, mut fewer, mut upon) = (colours(1.0)?, colours(1.0 - MOTION_SHARE)?, colours(1.0 - MOTION_SHARE)?);
     let (mut moves, mut crops, mut done) = (Vec::new(), crops.into_iter(), 0);
@@ -65,29 +68,30 @@ pub fn residuals(
     rest.into_iter().try_for_each(&mut settle)?;
     progress.end();
     let (alone, fewer, mut upon) = (alone.finish()?, fewer.finish()?, upon.finish()?);
-    upon.bytes += moved.bytes;
+    upon.worth.plain = alone.worth.plain;
+    upon.worth.bytes += moved.bytes;
     upon.records.extend(moves);
-    let plain = alone.plain;
+    Ok(best([("colours", alone), ("fewer colours", fewer), ("motion and colours", upon)], frames))
+}
+
+/// Of several ways to spend bytes on a clip of so many frames the records of the one that comes nearest, if any is worth its bytes.
+fn best(ways: [(&str, Way); 3], frames: usize) -> Vec<ResidualRecord> {
     let (mut most, mut best) = (0.0, Vec::new());
-    for (name, way) in [("colours", alone), ("fewer colours", fewer), ("motion and colours", upon)] {
-        let gain = 10.0 * (plain / way.error.max(1e-9 * plain)).log10();
-        let bytes = way.bytes / frames.max(1) as f64;
+    for (name, way) in ways {
+        let (gain, bytes) = (way.worth.decibels(), way.worth.bytes / frames.max(1) as f64);
         log::info!("a residual of {name}: {gain:.2} dB for {bytes:.1} bytes a frame");
         if !way.records.is_empty() && worthwhile(gain, bytes) && gain > most {
             (most, best) = (gain, way.records);
         }
     }
     log::info!("{}", if best.is_empty() { "none is sent".into() } else { format!("what gains {most:.2} dB is sent") });
-    best.sort_by_key(|record| record.frame);
-    Ok(best)
+    best
 }
 
-/// Records, the squared error of the clip without and with them, and their bytes.
+/// Records, and what they are worth.
 struct Way {
     records: Vec<ResidualRecord>,
-    plain: f64,
-    error: f64,
-    bytes: f64,
+    worth: Worth,
 }
 
 /// A maker of colours and its records so far.
@@ -107,8 +111,8 @@ impl Colours {
     }
 
     fn finish(self) -> Result<Way> {
-        let (rest, Worth { plain, better: error, bytes }) = self.maker.finish()?;
-        Ok(Way { records: [self.records, rest].concat(), plain, error, bytes })
+        let (rest, worth) = self.maker.finish()?;
+        Ok(Way { records: [self.records, rest].concat(), worth })
     }
 }
 
@@ -225,7 +229,6 @@ mod tests {
         let options = (&ResidualOptions::of(10.0), &decoding);
         let records = residuals(&pack, &identity, &params, crops.iter().cloned().map(Ok), options, &Silent).unwrap();
         assert!(records.iter().any(|record| record.kind == ResidualKind::Motion));
-        assert!(records.windows(2).all(|pair| pair[0].frame <= pair[1].frame));
         let mut residual = Residual::new();
         records.into_iter().for_each(|record| residual.push(record));
         let off = |a: &Frame, b: &Frame| a.data.iter().zip(&b.data).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum::<f64>();

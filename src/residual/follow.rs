@@ -5,7 +5,7 @@
 //! pictures (Lucas and Kanade 1981), coarse pictures first, with nodes that hold on to their neighbours and, weakly, to where they were.
 
 use super::between;
-use super::key::{shrunk, Keys, ResidualOptions, Spot, RECORD_BYTES};
+use super::key::{shrunk, Keys, ResidualOptions, Spot, TRUST_LOST};
 use super::motion::{Motion, UNIT};
 use super::Worth;
 use crate::bitstream::{ResidualKind, ResidualRecord};
@@ -13,13 +13,11 @@ use crate::error::Result;
 use crate::frame::Frame;
 
 /// Sides of the pictures that are compared, and how often at each: coarse ones reach far.
-const SIGHTS: [(usize, usize); 3] = [(32, 3), (64, 2), (128, 2)];
+const LEVELS: [(usize, usize); 3] = [(32, 3), (64, 2), (128, 2)];
 /// Displacements are solved for in pixels of pictures of this side.
 const SIDE: f64 = 128.0;
 /// Differences beyond so many grey levels count less: mouths open, hands come.
 const FAR: f32 = 40.0;
-/// How much less the last frame before the next key counts than the first one behind this.
-const TRUST_LOST: f64 = 0.5;
 /// Price of the squared difference of two neighbours, and of what a node moves, squared pixels against squared grey levels, for each frame.
 const STIFF: f64 = 300.0;
 const HOLD: f64 = 30.0;
@@ -42,18 +40,18 @@ pub struct Settled {
     pub frames: Vec<(Frame, Frame)>,
 }
 
-/// A frame, and its pictures at [`SIGHTS`].
-struct Look {
+/// A frame, and its pictures at [`LEVELS`].
+struct Held {
     crop: Frame,
     drawn: Frame,
     /// Share of the key behind its stretch.
     share: f32,
-    sights: Vec<[Vec<f32>; 2]>,
+    levels: Vec<[Vec<f32>; 2]>,
 }
 
 /// A frame as a key sees it.
-struct View<'a> {
-    look: &'a Look,
+struct Weighed<'a> {
+    look: &'a Held,
     /// Shares of the key and of the one before, and what the frame counts.
     own: f64,
     before: f64,
@@ -64,8 +62,8 @@ struct View<'a> {
 pub struct MotionMaker {
     keys: Keys,
     /// The stretch whose later key waits for the one behind it, and the latter.
-    done: Vec<Look>,
-    open: Vec<Look>,
+    done: Vec<Held>,
+    open: Vec<Held>,
     frames: u64,
     /// First frame of the next key's fade.
     next: u64,
@@ -89,11 +87,11 @@ impl MotionMaker {
     pub fn push(&mut self, crop: Frame, drawn: Frame) -> Result<Settled> {
         self.keys.check([&crop, &drawn])?;
         let every = self.keys.options.every;
-        let sides = sides(drawn.width as usize);
-        let sights = sides.into_iter().map(|(side, _)| [shrunk(&crop, side), shrunk(&drawn, side)]).collect();
+        let sides = levels(drawn.width as usize);
+        let levels = sides.into_iter().map(|(side, _)| [shrunk(&crop, side), shrunk(&drawn, side)]).collect();
         let first = self.frames == 0;
         let share = if first { 1.0 } else { (self.open.len() + 1) as f32 / every as f32 };
-        let look = Look { crop, drawn, share, sights };
+        let look = Held { crop, drawn, share, levels };
         // The first key is there at once: its own frame is a stretch of its own.
         if first { &mut self.done } else { &mut self.open }.push(look);
         self.frames += 1;
@@ -126,9 +124,9 @@ impl MotionMaker {
         let spot = Spot { first: self.next, fade, least_gain: 0.0, harmful: false };
         self.next += stretch.len() as u64;
         let record = self.keys.send(&wanted, spot)?;
-        self.worth.bytes += record.iter().map(|record| record.levels.len() as f64 + RECORD_BYTES).sum::<f64>();
+        self.worth.bytes += record.iter().map(ResidualRecord::most_bytes).sum::<usize>() as f64;
         let mut frames = Vec::with_capacity(stretch.len());
-        for Look { crop, drawn, share, .. } in stretch {
+        for Held { crop, drawn, share, .. } in stretch {
             let field = from.iter().zip(&self.keys.sent).map(|(from, to)| from + share * (to - from)).collect();
             let mut shown = drawn.clone();
             Motion::new(field, nodes).displace(&mut shown);
@@ -140,25 +138,25 @@ impl MotionMaker {
     }
 
     /// The field that explains the frames of the stretch before it and of the one behind it best, three planes in [`UNIT`]s.
-    fn fitted(&self, stretch: &[Look], behind: &[Look], nodes: usize) -> Vec<f32> {
+    fn fitted(&self, stretch: &[Held], behind: &[Held], nodes: usize) -> Vec<f32> {
         let rising = stretch.iter().map(|look| {
             let own = f64::from(look.share);
-            View { look, own, before: 1.0 - own, weight: 1.0 }
+            Weighed { look, own, before: 1.0 - own, weight: 1.0 }
         });
         let falling = behind.iter().map(|look| {
-            let weight = 1.0 - TRUST_LOST * f64::from(look.share);
-            View { look, own: 1.0, before: 0.0, weight }
+            let weight = 1.0 - f64::from(TRUST_LOST * look.share);
+            Weighed { look, own: 1.0, before: 0.0, weight }
         });
-        let views: Vec<View> = rising.chain(falling).collect();
+        let views: Vec<Weighed> = rising.chain(falling).collect();
         let pixels = f64::from(UNIT) * SIDE;
         let planes = 2 * nodes * nodes;
         let before: Vec<f64> = self.keys.sent[..planes].iter().map(|by| f64::from(*by) * pixels).collect();
         let mut field = before.clone();
         let width = stretch.first().map_or(0, |look| look.drawn.width as usize);
-        for (level, (_, times)) in sides(width).into_iter().enumerate() {
+        for (level, (_, times)) in levels(width).into_iter().enumerate() {
             for _ in 0..times {
-                let mut sums = Sums::new(nodes);
-                views.iter().for_each(|view| sums.look(view, level, (&field, &before)));
+                let mut sums = Normal::new(nodes);
+                views.iter().for_each(|view| sums.add(view, level, (&field, &before)));
                 let Some(step) = sums.solved(&field, &before) else { break };
                 field.iter_mut().zip(step).for_each(|(by, step)| *by += step.clamp(-STRIDE, STRIDE));
             }
@@ -170,10 +168,10 @@ impl MotionMaker {
 }
 
 /// Sides at which pictures of `width` are compared, and how often.
-fn sides(width: usize) -> Vec<(usize, usize)> {
-    let mut out: Vec<_> = SIGHTS.into_iter().filter(|(side, _)| *side <= width).collect();
+fn levels(width: usize) -> Vec<(usize, usize)> {
+    let mut out: Vec<_> = LEVELS.into_iter().filter(|(side, _)| *side <= width).collect();
     if out.is_empty() {
-        out.push((width, SIGHTS[0].1));
+        out.push((width, LEVELS[0].1));
     }
     out
 }
@@ -184,7 +182,7 @@ fn apart(a: &Frame, b: &Frame) -> f64 {
 }
 
 /// Normal equations of a field.
-struct Sums {
+struct Normal {
     nodes: usize,
     /// What each pair of nodes has in common, of x with x, x with y, y with y.
     pairs: [Vec<f64>; 3],
@@ -193,16 +191,16 @@ struct Sums {
     weight: f64,
 }
 
-impl Sums {
+impl Normal {
     fn new(nodes: usize) -> Self {
         let count = nodes * nodes;
         let pairs = [0; 3].map(|_| vec![0.0; count * count]);
-        Sums { nodes, pairs, pull: vec![0.0; 2 * count], weight: 0.0 }
+        Normal { nodes, pairs, pull: vec![0.0; 2 * count], weight: 0.0 }
     }
 
-    /// Adds a frame, at this of [`SIGHTS`], displaced by the field and the one before.
-    fn look(&mut self, view: &View, level: usize, (field, before): (&[f64], &[f64])) {
-        let [crop, drawn] = &view.look.sights[level];
+    /// Adds a frame, at this of [`LEVELS`], displaced by the field and the one before.
+    fn add(&mut self, view: &Weighed, level: usize, (field, before): (&[f64], &[f64])) {
+        let [crop, drawn] = &view.look.levels[level];
         let side = ((crop.len() / 3) as f64).sqrt().round() as usize;
         let (nodes, count, scale) = (self.nodes, self.nodes * self.nodes, side as f64 / SIDE);
         let mixed: Vec<f32> =
@@ -214,7 +212,7 @@ impl Sums {
                 let at = [top * nodes + left, top * nodes + right, bottom * nodes + left, bottom * nodes + right];
                 let shares = [(1.0 - across) * (1.0 - down), across * (1.0 - down), (1.0 - across) * down, across * down];
                 let by = |plane: usize| at.iter().zip(shares).map(|(i, share)| share * mixed[plane * count + i]).sum::<f32>();
-                let seen = Seen::new(drawn, side, (x as f32 + by(0), y as f32 + by(1)), &crop[3 * (y * side + x)..][..3]);
+                let seen = Sample::new(drawn, side, (x as f32 + by(0), y as f32 + by(1)), &crop[3 * (y * side + x)..][..3]);
                 let weight = view.weight * f64::from(seen.weight);
                 // Coarse pictures have fewer pixels, and their pixels are larger.
                 let (square, pull) = (weight * view.own * view.own, weight * view.own / scale);
@@ -272,7 +270,7 @@ impl Sums {
 }
 
 /// A pixel of the drawing where the field takes it from, and what of the crop's it explains.
-struct Seen {
+struct Sample {
     /// Products of the slopes, over the colours: x with x, x with y, y with y.
     common: [f64; 3],
     /// Of the slopes with the difference.
@@ -280,7 +278,7 @@ struct Seen {
     weight: f32,
 }
 
-impl Seen {
+impl Sample {
     fn new(drawn: &[f32], side: usize, (x, y): (f32, f32), crop: &[f32]) -> Self {
         let last = (side - 1) as f32;
         let (x, y) = (x.clamp(0.0, last), y.clamp(0.0, last));
@@ -302,7 +300,7 @@ impl Seen {
             far += off * off;
         }
         let weight = (FAR / (far / 3.0).sqrt().max(FAR)).min(1.0);
-        Seen { common: [xx, xy, yy].map(f64::from), pull: [px, py].map(f64::from), weight }
+        Sample { common: [xx, xy, yy].map(f64::from), pull: [px, py].map(f64::from), weight }
     }
 }
 
@@ -398,7 +396,7 @@ mod tests {
             let options = ResidualOptions { every, frames: Some(frames.into()), ..ResidualOptions::of_motion(bytes) };
             let (records, shown, worth) = records(&clip, options);
             assert_eq!((shown.len(), &received(&clip, &records)), (clip.len(), &shown));
-            let spent: usize = records.iter().map(|r| r.levels.len() + RECORD_BYTES as usize).sum();
+            let spent: usize = records.iter().map(ResidualRecord::most_bytes).sum();
             assert!(spent as f64 <= bytes * f64::from(frames) && worth.bytes == spent as f64, "{spent} bytes");
             let plain = error(&clip, &clip.iter().map(|(_, drawn)| drawn.clone()).collect::<Vec<_>>());
             let better = error(&clip, &shown);

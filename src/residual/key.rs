@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 
 /// Bytes of a record around its levels, at most.
-pub(super) const RECORD_BYTES: f64 = 20.0;
+pub(super) const RECORD_BYTES: f64 = ResidualRecord::HEAD as f64;
 /// What is not spent on a key may be spent later, up to so many keys' bytes. The first one may borrow as much, but no more than this share of what the
 /// rest of the clip will have; of what comes in, this share goes into paying it back.
 const SAVINGS: f64 = 3.0;
@@ -32,7 +32,9 @@ const LIGHT: usize = 16;
 /// Keys from an intra record to when the next is sent that somebody asks for, and keys' bytes that it waits for.
 const AGAIN: u64 = 4;
 const ANSWER: f64 = 2.0;
-/// Finest step: code of two grey levels, and of 2/1024 of a side.
+/// How much less the last frame before the next key counts than the first one behind this.
+pub(super) const TRUST_LOST: f32 = 0.5;
+/// Finest step: code of two grey levels, and of 1/512 of a side, a quarter of a pixel of 128.
 const FINEST: u8 = 24;
 const FINEST_MOTION: u8 = 40;
 

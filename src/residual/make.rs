@@ -4,13 +4,10 @@
 //! straight, so a key is what fits the differences of the frames on both sides best, in least squares, given the key before as it was sent and as if
 //! none would follow; the frames behind it count the less the nearer they are to the next one.
 
-use super::key::{leave_face, Keys, ResidualOptions, Spot, RECORD_BYTES};
+use super::key::{leave_face, Keys, ResidualOptions, Spot, TRUST_LOST};
 use crate::bitstream::{ResidualKind, ResidualRecord};
 use crate::error::Result;
 use crate::frame::Frame;
-
-/// How much less the last frame before the next key counts than the first one behind this.
-const TRUST_LOST: f32 = 0.5;
 
 /// Weighed sums over the frames between two keys.
 struct Stretch {
@@ -160,7 +157,7 @@ impl ResidualMaker {
         self.next += u64::from(before.frames);
         let last = self.keys.sent.clone();
         let record = self.keys.send(&wanted, spot)?;
-        self.worth.bytes += record.iter().map(|record| record.levels.len() as f64 + RECORD_BYTES).sum::<f64>();
+        self.worth.bytes += record.iter().map(ResidualRecord::most_bytes).sum::<usize>() as f64;
         self.worth.plain += before.energy;
         self.worth.better += before.error(&last, &self.keys.sent);
         self.done = (behind.frames > 0).then_some(behind);
@@ -228,7 +225,7 @@ mod tests {
         for (every, bytes) in [(1, 40.0), (16, 12.0), (200, 8.0)] {
             let options = ResidualOptions { bytes_per_frame: bytes, every, intra: 500, frames: Some(50) };
             let (records, worth) = records(&clip, options);
-            let spent: usize = records.iter().map(|r| r.levels.len() + RECORD_BYTES as usize).sum();
+            let spent: usize = records.iter().map(ResidualRecord::most_bytes).sum();
             assert!(spent as f64 <= bytes * 50.0 && worth.bytes == spent as f64, "{spent} bytes");
             let (plain, better) = shown(&clip, &records);
             assert!(better < 0.1 * plain, "every {every}: {plain} -> {better}");

@@ -271,14 +271,12 @@ fn add(frame: &mut Frame, picture: &[f32], side: usize) {
     }
     let place = |i: usize| between(i, width, side);
     for (y, row) in frame.data.chunks_exact_mut(3 * width).enumerate() {
-        let (top, bottom, down) = place(y);
+        let down = place(y);
         for (x, rgb) in row.chunks_exact_mut(3).enumerate() {
-            let (left, right, across) = place(x);
+            let across = place(x);
             for (c, byte) in rgb.iter_mut().enumerate() {
                 let sample = |x: usize, y: usize| picture[3 * (y * side + x) + c];
-                let upper = sample(left, top) * (1.0 - across) + sample(right, top) * across;
-                let lower = sample(left, bottom) * (1.0 - across) + sample(right, bottom) * across;
-                put(byte, upper * (1.0 - down) + lower * down);
+                put(byte, mixed(sample, across, down));
             }
         }
     }
@@ -288,4 +286,14 @@ fn add(frame: &mut Frame, picture: &[f32], side: usize) {
 fn between(i: usize, width: usize, side: usize) -> (usize, usize, f32) {
     let at = ((i as f32 + 0.5) * side as f32 / width as f32 - 0.5).clamp(0.0, (side - 1) as f32);
     (at as usize, (at as usize + 1).min(side - 1), at.fract())
+}
+
+/// The bilinear mean of four samples: columns and rows as [`between`] gives them.
+fn mixed(
+    sample: impl Fn(usize, usize) -> f32,
+    (left, right, across): (usize, usize, f32),
+    (top, bottom, down): (usize, usize, f32),
+) -> f32 {
+    let line = |y: usize| sample(left, y) * (1.0 - across) + sample(right, y) * across;
+    line(top) * (1.0 - down) + line(bottom) * down
 }

@@ -3,7 +3,7 @@
 //! In: displacements of `side` x `side` nodes, between which they go straight, and a square picture. Out: the picture, each pixel taken from where the field says. Source: ours;
 //! docs/bitstream.md, "Motion".
 
-use super::between;
+use super::{between, mixed};
 use crate::frame::Frame;
 
 /// Displacements are in this part of a picture's side.
@@ -37,24 +37,26 @@ impl Motion {
 
     /// By how much the pixel in this column and row of a picture of `width` is displaced, to the right and downwards, in sides.
     fn at(&self, x: usize, y: usize, width: usize) -> [f32; 2] {
-        let ((left, right, across), (top, bottom, down)) = (between(x, width, self.side), between(y, width, self.side));
+        let (across, down) = (between(x, width, self.side), between(y, width, self.side));
         [0, 1].map(|axis| {
             let node = |x: usize, y: usize| self.nodes[(axis * self.side + y) * self.side + x];
-            let upper = node(left, top) * (1.0 - across) + node(right, top) * across;
-            let lower = node(left, bottom) * (1.0 - across) + node(right, bottom) * across;
-            UNIT * (upper * (1.0 - down) + lower * down)
+            UNIT * mixed(node, across, down)
         })
     }
 
     /// The same field on other nodes, `[2, nodes, nodes]`, in sides.
+    #[cfg(any(test, feature = "decode"))]
     pub(crate) fn on_nodes(&self, nodes: usize) -> Vec<f32> {
         let places = || (0..nodes * nodes).map(|i| self.at(i % nodes, i / nodes, nodes));
         [0, 1].into_iter().flat_map(|axis| places().map(move |by| by[axis])).collect()
     }
 
-    /// Displaces a square picture; beyond the border is the border.
+    /// Displaces a square picture; beyond the border is the border. Others stay as they are.
     pub fn displace(&self, frame: &mut Frame) {
         let width = frame.width as usize;
+        if width == 0 || frame.width != frame.height {
+            return;
+        }
         let last = (width - 1) as f32;
         let source = frame.data.clone();
         for (i, rgb) in frame.data.chunks_exact_mut(3).enumerate() {
@@ -64,14 +66,10 @@ impl Motion {
                 continue;
             }
             let (across, down) = ((x as f32 + by[0]).clamp(0.0, last), (y as f32 + by[1]).clamp(0.0, last));
-            let (left, top) = (across as usize, down as usize);
-            let (right, bottom) = ((left + 1).min(width - 1), (top + 1).min(width - 1));
-            let (across, down) = (across.fract(), down.fract());
+            let beside = |at: f32| (at as usize, (at as usize + 1).min(width - 1), at.fract());
             for (c, byte) in rgb.iter_mut().enumerate() {
                 let sample = |x: usize, y: usize| f32::from(source[3 * (y * width + x) + c]);
-                let upper = sample(left, top) * (1.0 - across) + sample(right, top) * across;
-                let lower = sample(left, bottom) * (1.0 - across) + sample(right, bottom) * across;
-                *byte = (upper * (1.0 - down) + lower * down).round() as u8;
+                *byte = mixed(sample, beside(across), beside(down)).round() as u8;
             }
         }
     }
@@ -121,13 +119,18 @@ mod tests {
         }
         let wild = Motion::new(vec![f32::MAX; 48], 4);
         assert_eq!(pixel(&shown(wild), 2, 3), [7 * 18, 7 * 19, 99], "half a side at most");
+        let mut wide = Frame::filled(9, 4, [1, 2, 3]).unwrap();
+        field(|_, _| [3.0; 2]).displace(&mut wide);
+        assert_eq!(wide, Frame::filled(9, 4, [1, 2, 3]).unwrap(), "no crop");
         assert!(!field(|_, _| [0.0; 2]).moves() && field(|_, _| [0.01, 0.0]).moves());
     }
 
     #[test]
     fn a_field_is_the_same_on_other_nodes() {
         let ramp = field(|x, y| [x as f32, 2.0 * y as f32]);
-        assert_eq!(ramp.on_nodes(4), field(|x, y| [x as f32, 2.0 * y as f32]).on_nodes(4));
+        let same = ramp.on_nodes(4);
+        assert!((0..16).all(|i| (same[i] * SIDE as f32 - (i % 4) as f32).abs() < 1e-4));
+        assert!((0..16).all(|i| (same[16 + i] * SIDE as f32 - 2.0 * (i / 4) as f32).abs() < 1e-4));
         let fine = ramp.on_nodes(8);
         // Nodes of 8 x 8 lie a quarter beside the middle between those of 4 x 4; those at the border keep what the last one has.
         for (x, want) in [(0, 0.0), (1, 0.25), (2, 0.75), (3, 1.25), (7, 3.0)] {
