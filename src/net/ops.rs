@@ -131,7 +131,7 @@ pub fn to_tensor(frames: &[&crate::frame::Frame], device: Device) -> Result<Tens
 /// 8-bit RGB frames from `[B, 3, R, R]` in [-1, 1]; values outside are clipped.
 pub fn to_frames(images: &Tensor) -> Result<Vec<crate::frame::Frame>> {
     let size = images.size();
-    // Large pictures lie in fresh memory, which costs more than the arithmetic: one copy is enough.
+    // In place: of large pictures each further copy costs more than the arithmetic.
     let bytes = images
         .f_detach()?
         .f_to_kind(Kind::Float)?

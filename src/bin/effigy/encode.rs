@@ -424,30 +424,23 @@ pub fn records(tracks: &[Track], params: &[FrameParams]) -> Vec<FrameRecord> {
     pairs.map(|(track, params)| FrameRecord { pts: track.pts, params: *params, placement: Some(track.placement) }).collect()
 }
 
-/// Of the bytes that are kept for a residual, the share below which the numbers get what it leaves of a bit rate.
-const LEFT: f64 = 0.8;
-
-/// Prepares the header for these frames and makes their residual by `residual`, which is told its bytes a frame; where it takes far fewer, the numbers get the rest of a bit rate,
-/// and it is made once more for these. `none`: where none is sent unless it is asked for.
+/// Prepares the header for these frames and makes their residual by `residual`, which is told its bytes a frame; where none is worth sending, the numbers get its share of a bit
+/// rate. `none`: where none is sent unless it is asked for.
 pub fn code_frames(
     coding: &CodingArgs,
     header: &mut StreamHeader,
     (identity, records): (&Identity, &[FrameRecord]),
     none: bool,
-    mut residual: impl FnMut(Written, f64) -> Result<Vec<ResidualRecord>>,
+    residual: impl FnOnce(Written, f64) -> Result<Vec<ResidualRecord>>,
 ) -> Result<(PacketOptions, Vec<ResidualRecord>)> {
     let kept = coding.residual(none, header);
     let mut packets = coding.prepare(header, identity, records, kept)?;
-    let mut found = residual(Written { header, identity, records, packets }, kept)?;
-    let spent = found.iter().map(ResidualRecord::most_bytes).sum::<usize>() as f64 / records.len().max(1) as f64;
-    if kept > 0.0 && spent < LEFT * kept && coding.has_bitrate() {
-        packets = coding.prepare(header, identity, records, spent)?;
-        if !found.is_empty() {
-            found = residual(Written { header, identity, records, packets }, spent)?;
-        }
+    let residual = residual(Written { header, identity, records, packets }, kept)?;
+    if kept > 0.0 && residual.is_empty() && coding.has_bitrate() {
+        packets = coding.prepare(header, identity, records, 0.0)?;
     }
     coding.tell(header);
-    Ok((packets, found))
+    Ok((packets, residual))
 }
 
 /// What a stream will say of its frames.
