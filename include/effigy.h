@@ -1119,8 +1119,9 @@ effigy_status effigy_stream_show_detail(effigy_stream *stream);
  * `size` is the number of bytes at `rgb`, at least `stride * (height - 1) + 3 * width`; they stay the caller's. `pts`
  * receives the time stamp in ticks and may be NULL. Returns `EFFIGY_STATUS_END`, and writes nothing, after the last frame.
  * Damaged packets are passed over and counted in `effigy_stream_info`; frames missing in the middle are made up, at most 250 in a
- * row. A call with unfit arguments takes no frame. Several frames of a packet are drawn at once, so that some calls take long and those
- * that follow them next to no time; after `EFFIGY_STATUS_DEVICE` all of them are gone.
+ * row. A call with unfit arguments takes no frame. Several frames are read and drawn at once, so that some calls take long and
+ * those that follow them next to no time; after `EFFIGY_STATUS_DEVICE` all of them are gone, and what `effigy_stream_info` counts of damage
+ * may be of frames that are not out yet.
  *
  * Required: `stream` is NULL or a live stream; `rgb` is NULL or points to `size` writable bytes; `pts` is NULL or
  * writable.

@@ -393,11 +393,11 @@ mod tests {
             out
         };
         let (plain, large) = (shown(false), shown(true));
-        let decoder = Decoder::new(&pack, &own.identity, &options).unwrap();
+        let mut decoder = Decoder::new(&pack, &own.identity, &options).unwrap();
         let params = FrameParams { yaw: 5.0, ..FrameParams::default() };
         assert_eq!(large[..1], decoder.detailed(&plain[..1], &[params], &[]).unwrap());
         assert_eq!((&large[0], large[1].width), (&large[2], 64));
-        let without = Decoder::new(&pack, &other.identity, &options).unwrap();
+        let mut without = Decoder::new(&pack, &other.identity, &options).unwrap();
         assert_eq!(large[1..2], without.detailed(&plain[1..2], &[params], &[]).unwrap());
         assert_ne!(large[..1], without.detailed(&plain[..1], &[params], &[]).unwrap());
     }

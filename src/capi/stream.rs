@@ -22,12 +22,14 @@ pub struct Stream {
     decoder: Decoder,
     /// Side of the pictures.
     side: u32,
-    /// Frames of the packet read last that are not rendered yet, by number.
+    /// Frames that are read and not rendered yet, by number: as many as are drawn at once, or some more.
     waiting: VecDeque<(u64, ShownFrame)>,
     /// Pictures that are not handed out yet, as they will be: several are drawn at once.
     drawn: VecDeque<Drawn>,
     residual: Residual,
     concealer: Concealer,
+    /// What reading failed with behind the frames that wait.
+    failed: Option<Error>,
     decoded: u64,
     concealed: u64,
 }
@@ -79,6 +81,7 @@ impl Stream {
             drawn: VecDeque::new(),
             residual: Residual::new(),
             concealer,
+            failed: None,
             decoded: 0,
             concealed: 0,
         })
@@ -125,14 +128,12 @@ impl Stream {
     /// # Errors
     /// Input/output and device. The frames that were to be drawn together are gone; the next call goes on behind them.
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
-        while self.waiting.is_empty() && self.drawn.is_empty() {
-            let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
-            let shown = self.concealer.fill(&packet);
-            self.waiting.extend((packet.first_of(shown.len())..).zip(shown));
-            packet.residuals.into_iter().for_each(|record| self.residual.push(record));
-        }
         if self.drawn.is_empty() {
-            self.draw()?;
+            self.read();
+            match self.failed.take_if(|_| self.waiting.is_empty()) {
+                Some(e) => return Err(e),
+                None => self.draw()?,
+            }
         }
         let Some(Drawn { shown: ShownFrame { frame: record, origin }, frame, .. }) = self.drawn.pop_front() else {
             return Ok(None);
@@ -140,6 +141,21 @@ impl Stream {
         self.decoded += 1;
         self.concealed += u64::from(origin != Origin::Received);
         Ok(Some(TimedFrame { pts: record.pts, frame }))
+    }
+
+    /// Reads as many frames as are drawn at once, if there are so many.
+    fn read(&mut self) {
+        while self.failed.is_none() && self.waiting.len() < self.decoder.batch() {
+            match self.reader.next_packet() {
+                Ok(Some(packet)) => {
+                    let shown = self.concealer.fill(&packet);
+                    self.waiting.extend((packet.first_of(shown.len())..).zip(shown));
+                    packet.residuals.into_iter().for_each(|record| self.residual.push(record));
+                }
+                Ok(None) => break,
+                Err(e) => self.failed = Some(e),
+            }
+        }
     }
 
     /// Draws as many of the frames that wait as are drawn fastest.
@@ -198,13 +214,59 @@ mod tests {
         assert_eq!(stream.properties().width, 64);
         let large = all(&mut stream);
         assert_eq!((large.len(), stream.properties().decoded, stream.properties().frames), (4, 5, 5));
-        let decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
+        let mut decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
         let mut reader = StreamReader::open(Cursor::new(bytes)).unwrap();
         let params: Vec<FrameParams> =
             std::iter::from_fn(|| reader.next_packet().unwrap()).flat_map(|packet| packet.frames).map(|f| f.params).collect();
         assert!(large == decoder.detailed(&plain[1..], &params[1..], &[]).unwrap());
-        let without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
+        let mut without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
         assert!(large != without.detailed(&plain[1..], &params[1..], &[]).unwrap());
+    }
+
+    /// Bytes of a stream, and a failure behind them, once.
+    struct Breaking(Cursor<Vec<u8>>, bool);
+
+    impl Read for Breaking {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 if !std::mem::replace(&mut self.1, true) => Err(std::io::Error::other("unplugged")),
+                read => Ok(read),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_a_failure_is_shown_before_it_is_told() {
+        let pack = fixture::tiny(1).unwrap();
+        let header = StreamHeader { pack: pack.hash(), resolution: 32, ..StreamHeader::default() };
+        let inside = StreamIdentity::inline(fixture::identity(&pack, 1).unwrap().to_bytes().unwrap());
+        // A packet for each frame: several are read before any is drawn.
+        let options = PacketOptions { frames_per_packet: 1, ..PacketOptions::of(header.coding) };
+        let mut writer = StreamWriter::with_options(Vec::new(), header, &inside, options).unwrap();
+        for pts in 0..3 {
+            writer.write_frame(&FrameRecord { pts, params: FrameParams::default(), placement: None }).unwrap();
+        }
+        // What the writer adds at the end would be an end.
+        let bytes = writer.finish().unwrap().0;
+        let whole = Stream::open_memory(&pack, bytes.clone()).unwrap();
+        let mut reader = StreamReader::open(Cursor::new(bytes.clone())).unwrap();
+        let _ = std::iter::from_fn(|| reader.next_packet().unwrap()).count();
+        assert!(whole.decoder.batch() >= 2 && reader.ending().is_some());
+        let cut = bytes.len() - 40;
+        let mut stream = Stream::open(&pack, Box::new(Breaking(Cursor::new(bytes[..cut].to_vec()), false))).unwrap();
+        let mut shown = 0;
+        let told = loop {
+            match stream.next_frame() {
+                Ok(Some(timed)) => assert_eq!(timed.pts, {
+                    shown += 1;
+                    shown - 1
+                }),
+                other => break other,
+            }
+        };
+        assert!(matches!(told, Err(Error::Io { .. })) && shown > 0, "{shown} frames");
+        // The end of what is there.
+        assert!(stream.next_frame().unwrap().is_none());
     }
 
     #[test]
@@ -213,8 +275,8 @@ mod tests {
         let mut identity = fixture::identity(&pack, 1).unwrap();
         let values = (0..64 * 64 * 3).map(|i| if i / 3 % 5 == 0 { 9 } else { 0 }).collect();
         identity.tuned.push(TunedTensor { name: "detail".into(), shape: vec![64, 64, 3], steps: vec![0], values });
-        let decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
-        let without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
+        let mut decoder = Decoder::new(&pack, &identity, &DecodeOptions::default()).unwrap();
+        let mut without = Decoder::new(&pack, &fixture::identity(&pack, 1).unwrap(), &DecodeOptions::default()).unwrap();
         let params = [FrameParams::default(); 3];
         let flat = vec![Frame::filled(32, 32, [128; 3]).unwrap(); 3];
         // An eighth of a side to the right, not at all, the same.

@@ -1,10 +1,11 @@
 //! The decoder: identity and 35 numbers per frame to pictures.
 //!
 //! Reading order: [`device`] (where and in what precision), [`identity`] (pack and identity to a tuned generator), `posed` (the
-//! posed latent LH_t from a grid), `render` (styles, pixels), [`paste()`] (the crop
+//! posed latent LH_t from a grid), `render` (styles, pixels), `crew` (several pictures side by side), [`paste()`] (the crop
 //! back into the camera frame), [`retarget()`] (one person's numbers on another's face).
 //! Source: equation 13 of the paper, `render_t = G(A(LH_t) + scatter(alpha_t, V))`.
 
+mod crew;
 pub mod device;
 pub mod identity;
 mod paste;
@@ -40,7 +41,7 @@ pub struct DecodeOptions {
     pub precision: Precision,
     /// Threads of libtorch on the CPU; `None` leaves the setting of the process, which all decoders in it share.
     pub threads: Option<usize>,
-    /// Most frames that [`Decoder::render_batch`] renders at once; 0 lets it choose by the resolution.
+    /// Most frames that each thread of [`Decoder::render_batch`] renders at once; 0 lets it choose by the resolution.
     pub batch: usize,
     /// Grid of posed latents.
     pub grid: GridOptions,
@@ -93,15 +94,18 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::render`].
     pub fn render_batch(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
-        let mut out = Vec::with_capacity(params.len());
-        for part in params.chunks(self.batch()) {
-            out.extend(self.renderer.frames(part)?);
-        }
-        Ok(out)
+        let batch = self.each();
+        self.renderer.frames(params, batch)
     }
 
-    /// Pictures that are rendered at once.
+    /// Pictures of which nothing is gained by rendering more at once.
+    #[cfg(feature = "capi")]
     pub(crate) fn batch(&self) -> usize {
+        self.each() * self.renderer.hands(self.resolution())
+    }
+
+    /// Pictures that one thread renders at once.
+    fn each(&self) -> usize {
         match self.options.batch {
             0 => self.renderer.good_batch(self.resolution()),
             n => n,
@@ -119,7 +123,7 @@ impl Decoder {
     /// # Errors
     /// Misuse for other pictures, or for another number of them than of parameters or motions, and with packs whose pictures are too large
     /// ([`Decoder::detailed_side`]); device.
-    pub fn detailed(&self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
+    pub fn detailed(&mut self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
         let side = self.resolution();
         let count = pictures.len();
         if !motions.is_empty() && motions.len() != count {
@@ -129,14 +133,8 @@ impl Decoder {
             let params = params.len();
             return Err(crate::Error::Misuse(format!("{count} pictures for {params} parameters, or not of {side} x {side}")));
         }
-        let mut out = Vec::with_capacity(count);
-        // Three planes of twice the side are less than the features of what they are made from.
-        let most = self.batch();
-        for (i, (pictures, params)) in (0..).step_by(most).zip(pictures.chunks(most).zip(params.chunks(most))) {
-            let motions = motions.get(i..i + pictures.len()).unwrap_or_default();
-            out.extend(self.renderer.detailed(pictures, params, motions)?);
-        }
-        Ok(out)
+        let batch = self.each();
+        self.renderer.detailed(pictures, params, motions, batch)
     }
 
     /// By how much the parameters displace the nodes of the pictures, `[B, 2, 16, 16]`, if they do.

@@ -61,12 +61,17 @@ impl PosedGrid {
     /// # Errors
     /// Misuse for angles that are not finite; device.
     pub fn rows(&mut self, params: &[FrameParams]) -> Result<Tensor> {
+        let dim = self.len as i64 / POSED_ROWS;
+        from_vec(&self.values(params)?, &[params.len() as i64, POSED_ROWS, dim], self.latent.device())
+    }
+
+    /// The same as numbers, frame by frame.
+    pub(super) fn values(&mut self, params: &[FrameParams]) -> Result<Vec<f32>> {
         let mut all = vec![0f32; params.len() * self.len];
         for (out, p) in all.chunks_exact_mut(self.len).zip(params) {
             self.interpolate(p.yaw, p.pitch, out)?;
         }
-        let dim = self.len as i64 / POSED_ROWS;
-        from_vec(&all, &[params.len() as i64, POSED_ROWS, dim], self.latent.device())
+        Ok(all)
     }
 
     fn interpolate(&mut self, yaw: f32, pitch: f32, out: &mut [f32]) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Only the styles of the four posed rows are computed per frame; those of the other rows are constants of the identity.
 
+use super::crew::{self, divided};
 use super::identity::{latent_tensor, tuned_generator};
 use super::posed::{GridOptions, PosedGrid, MOST_DEGREES};
 use crate::bitstream::Identity;
@@ -21,8 +22,16 @@ use tch::{no_grad, Device, Kind, Tensor};
 /// Everything that turns one identity's parameters into pictures.
 #[derive(Debug)]
 pub(crate) struct Renderer {
-    frozen: Frozen,
     posed: PosedGrid,
+    /// One for each thread that has been needed so far, at least one; all share their tensors.
+    painters: Vec<Painter>,
+    resolution: u32,
+}
+
+/// What one thread draws with.
+#[derive(Debug)]
+struct Painter {
+    frozen: Frozen,
     styles: Vec<Style>,
     /// What one unit of each number displaces the nodes by `[34, 2 x 16 x 16]`, if any does.
     warps: Option<Tensor>,
@@ -30,7 +39,6 @@ pub(crate) struct Renderer {
     detail: Option<Tensor>,
     /// Makes pictures of twice the side, where such may be asked for.
     enlarger: Option<Enlarger>,
-    resolution: u32,
 }
 
 /// How one StyleSpace vector comes about.
@@ -61,51 +69,138 @@ impl Renderer {
             let enlarge = if detail.is_some() { Enlarger::bicubic } else { Enlarger::sharp };
             let side = detail_side(identity.resolution).map(|_| i64::from(identity.resolution));
             let enlarger = side.map(|side| enlarge(side, device)).transpose()?;
-            Ok(Renderer { frozen, posed, styles, warps, detail, enlarger, resolution: identity.resolution })
+            let painters = vec![Painter { frozen, styles, warps, detail, enlarger }];
+            Ok(Renderer { posed, painters, resolution: identity.resolution })
         })
     }
 
+    /// The first of those that draw.
+    fn painter(&self) -> &Painter {
+        &self.painters[0]
+    }
+
     pub(crate) fn device(&self) -> Device {
-        self.frozen.device()
+        self.painter().frozen.device()
     }
 
     pub(super) fn kind(&self) -> Kind {
-        self.frozen.kind()
+        self.painter().frozen.kind()
     }
 
     pub(crate) fn resolution(&self) -> u32 {
         self.resolution
     }
 
-    /// Frames per batch beyond which nothing is gained: four pictures of 128 x 128 on the CPU (larger tensors cost fresh memory pages), more on a GPU.
+    /// Frames per batch of one thread beyond which nothing is gained: two pictures of 128 x 128 on the CPU (larger tensors cost fresh memory pages), more on a GPU.
     pub(crate) fn good_batch(&self, side: u32) -> usize {
         let pixels = (side as usize).pow(2);
-        let (budget, most) = if self.device() == Device::Cpu { (1 << 16, 8) } else { (1 << 22, 64) };
+        let (budget, most) = if self.device() == Device::Cpu { (1 << 15, 8) } else { (1 << 22, 64) };
         (budget / pixels).clamp(1, most)
     }
 
-    pub(super) fn frames(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
-        to_frames(&self.pictures(params, i64::MAX)?)
+    /// How many threads draw pictures of `side` pixels, each its own.
+    pub(super) fn hands(&self, side: u32) -> usize {
+        if self.device() == Device::Cpu {
+            crew::hands(side)
+        } else {
+            1
+        }
     }
 
-    /// The pictures `[B, 3, R, R]` in about [-1, 1]; as they stand at `side`, if the generator passes it.
-    pub(crate) fn pictures(&mut self, params: &[FrameParams], side: i64) -> Result<Tensor> {
+    /// As many as there are hands.
+    fn crew(&mut self, side: u32) -> &mut [Painter] {
+        let hands = self.hands(side);
+        while self.painters.len() < hands {
+            let more = self.painter().shared();
+            self.painters.push(more);
+        }
+        &mut self.painters[..hands]
+    }
+
+    /// Pictures of as many frames as there are, in batches of at most so many.
+    pub(super) fn frames(&mut self, params: &[FrameParams], batch: usize) -> Result<Vec<Frame>> {
+        Ok(self.made(params, (i64::MAX, batch), |pictures| to_frames(&pictures))?.into_iter().flatten().collect())
+    }
+
+    /// What `each` makes of the pictures `[B, 3, R, R]`, in about [-1, 1], as they stand at `side` if the generator passes it; of some at a time, since large ones need not all
+    /// be held.
+    pub(crate) fn made<T: Send>(
+        &mut self,
+        params: &[FrameParams],
+        (side, batch): (i64, usize),
+        each: impl Fn(Tensor) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let rows = self.posed.values(params)?;
+        let len = rows.len() / params.len().max(1);
+        let crew = self.crew(self.resolution.min(side.clamp(1, i64::from(u32::MAX)) as u32));
+        let parts = divided(crew, params.len(), |painter, part| {
+            let (params, rows) = (&params[part.clone()], &rows[part.start * len..part.end * len]);
+            let batches = params.chunks(batch).zip(rows.chunks((batch * len).max(1)));
+            batches.map(|(params, rows)| each(painter.pictures(params, rows, side)?)).collect::<Result<Vec<_>>>()
+        })?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
+    pub(super) fn detailed(
+        &mut self,
+        pictures: &[Frame],
+        params: &[FrameParams],
+        motions: &[Option<Motion>],
+        batch: usize,
+    ) -> Result<Vec<Frame>> {
+        if self.painter().enlarger.is_none() {
+            return Err(Error::Misuse(format!("pictures of {side} x {side} have no detail", side = self.resolution)));
+        }
+        let parts = divided(self.crew(self.resolution), params.len(), |painter, part| {
+            let (mut at, end) = (part.start, part.end);
+            let mut out = Vec::with_capacity(end - at);
+            while at < end {
+                let next = end.min(at + batch);
+                let motions = motions.get(at..next).unwrap_or_default();
+                out.extend(painter.detailed(&pictures[at..next], &params[at..next], motions)?);
+                at = next;
+            }
+            Ok(out)
+        })?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// By how much the numbers displace the nodes, `[B, 2, 16, 16]`, if they do.
+    #[cfg(feature = "analysis")]
+    pub(super) fn displacements(&self, params: &[FrameParams]) -> Result<Option<Tensor>> {
+        self.painter().displacements(params)
+    }
+}
+
+impl Painter {
+    fn shared(&self) -> Painter {
+        let same = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
+        let style = |style: &Style| Style { constant: same(&style.constant), offsets: same(&style.offsets) };
+        Painter {
+            frozen: self.frozen.shared(),
+            styles: self.styles.iter().map(style).collect(),
+            warps: same(&self.warps),
+            detail: same(&self.detail),
+            enlarger: self.enlarger.as_ref().map(Enlarger::shared),
+        }
+    }
+
+    /// `rows`: what [`PosedGrid`] has for the parameters.
+    fn pictures(&self, params: &[FrameParams], rows: &[f32], side: i64) -> Result<Tensor> {
         if params.iter().any(|p| p.alpha.iter().any(|a| !a.is_finite())) {
             return Err(Error::Misuse("expression offsets must be finite".into()));
         }
         no_grad(|| {
-            let Moved { styles, warp } = self.moved(params)?;
+            let Moved { styles, warp } = self.moved(params, rows)?;
             self.frozen.synthesis_to(side, &styles, warp.as_ref())
         })
     }
 
-    /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
-    pub(super) fn detailed(&self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
-        let Some(enlarger) = &self.enlarger else {
-            return Err(Error::Misuse(format!("pictures of {side} x {side} have no detail", side = self.resolution)));
-        };
+    fn detailed(&self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
+        let Some(enlarger) = &self.enlarger else { return Ok(Vec::new()) };
         no_grad(|| {
-            let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.device())?;
+            let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.frozen.device())?;
             to_frames(&match &self.detail {
                 Some(detail) => {
                     let moved = self.moved_detail(params, motions)?;
@@ -125,15 +220,14 @@ impl Renderer {
         let still = || vec![0.0; (2 * NODES * NODES) as usize];
         let nodes = |motion: &Option<Motion>| motion.as_ref().map_or_else(still, |motion| motion.on_nodes(NODES as usize));
         let nodes: Vec<f32> = motions.iter().flat_map(nodes).map(|by| by / SIDES_PER_UNIT).collect();
-        let moved = from_vec(&nodes, &[motions.len() as i64, 2, NODES, NODES], self.device())?;
+        let moved = from_vec(&nodes, &[motions.len() as i64, 2, NODES, NODES], self.frozen.device())?;
         Ok(Some(match own {
             Some(own) => own.plus(&moved)?,
             None => moved,
         }))
     }
 
-    /// By how much the numbers displace the nodes, `[B, 2, 16, 16]`, if they do.
-    pub(super) fn displacements(&self, params: &[FrameParams]) -> Result<Option<Tensor>> {
+    fn displacements(&self, params: &[FrameParams]) -> Result<Option<Tensor>> {
         self.warps.as_ref().map(|warps| nodes(&self.numbers(params)?, warps)).transpose()
     }
 
@@ -141,13 +235,13 @@ impl Renderer {
     fn numbers(&self, params: &[FrameParams]) -> Result<Tensor> {
         let angle = |degrees: f32| degrees.clamp(-MOST_DEGREES, MOST_DEGREES) / DIRECTION_DEGREES as f32;
         let numbers: Vec<f32> = params.iter().flat_map(|p| [angle(p.yaw), angle(p.pitch)].into_iter().chain(p.alpha)).collect();
-        from_vec(&numbers, &[params.len() as i64, NUMBERS], self.device())
+        from_vec(&numbers, &[params.len() as i64, NUMBERS], self.frozen.device())
     }
 
     /// A(LH_t) + scatter(alpha_t, V), moved along the directions, and by how much the picture is displaced.
-    fn moved(&mut self, params: &[FrameParams]) -> Result<Moved> {
-        let rows = self.posed.rows(params)?;
+    fn moved(&self, params: &[FrameParams], rows: &[f32]) -> Result<Moved> {
         let batch = params.len() as i64;
+        let rows = from_vec(rows, &[batch, POSED_ROWS, rows.len() as i64 / (batch * POSED_ROWS).max(1)], self.frozen.device())?;
         let numbers = self.numbers(params)?;
         let mut out = Vec::with_capacity(self.styles.len());
         for (index, style) in self.styles.iter().enumerate() {

@@ -162,7 +162,7 @@ impl<'a> Looks<'a> {
 
     /// Mean squared difference of the crops and what a receiver of this identity shows at their size, grey levels.
     fn error(&self, identity: &Identity) -> Result<f64> {
-        let decoder = Decoder::new(self.pack, identity, &self.decoding)?;
+        let mut decoder = Decoder::new(self.pack, identity, &self.decoding)?;
         let mut sum = 0.0;
         for ((crops, drawn), params) in self.crops.chunks(BATCH).zip(self.drawn.chunks(BATCH)).zip(self.params.chunks(BATCH)) {
             let shown = tensor(decoder.detailed(drawn, params, &[])?.iter(), self.device)?;

@@ -326,8 +326,7 @@ impl Newton {
 fn drawn_as(renderer: &mut Renderer, sight: i64, rows: &Tensor, each: fn(Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let params = from_table(rows, std::iter::repeat(0.0))?;
     let most = renderer.good_batch(renderer.resolution().min(sight as u32));
-    let parts = params.chunks(most).map(|part| each(renderer.pictures(part, sight)?));
-    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    Ok(Tensor::f_cat(&renderer.made(&params, (sight, most), each)?, 0)?)
 }
 
 /// Pictures `[n, 3, sight, sight]` of rows `[n, 34]`.
@@ -392,7 +391,7 @@ pub(super) mod tests {
         let (mut newton, goal) = bench();
         let aim = aim(&goal);
         let rows = Tensor::cat(&[goal.row() * -1.0, goal.row().copy(), goal.row() * 0.5], 0);
-        let images = newton.renderer.pictures(&from_table(&rows, std::iter::repeat(0.0)).unwrap(), 32).unwrap();
+        let images = drawn(&mut newton.renderer, 32, &rows).unwrap();
         let album = Album::new(rows, &[Album::page(&images).unwrap()]).unwrap();
         let weights = fixture::rule("weights", (3 * ALBUM_SIDE * ALBUM_SIDE) as usize, 0.3, 1.0);
         let weights = from_vec(&weights, &[1, 3 * ALBUM_SIDE * ALBUM_SIDE], Device::Cpu).unwrap();

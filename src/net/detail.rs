@@ -47,6 +47,11 @@ impl Enlarger {
         Ok(Enlarger { taps: from_vec(&taps, &[2 * side, side], device)? })
     }
 
+    /// The same taps, for another thread.
+    pub(crate) fn shared(&self) -> Enlarger {
+        Enlarger { taps: self.taps.shallow_clone() }
+    }
+
     /// Pictures at twice their side.
     ///
     /// # Errors

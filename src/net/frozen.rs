@@ -88,6 +88,17 @@ impl Frozen {
         })
     }
 
+    /// The same weights, for another thread.
+    pub(crate) fn shared(&self) -> Frozen {
+        Frozen {
+            layers: self.layers.iter().map(Prepared::shared).collect(),
+            start: self.start.shallow_clone(),
+            slope: self.slope.shallow_clone(),
+            grow: self.grow.shallow_clone(),
+            ..*self
+        }
+    }
+
     /// Where it renders.
     pub fn device(&self) -> Device {
         self.start.device()
@@ -224,6 +235,20 @@ impl Prepared {
         };
         let kernel = kernel.f_to_kind(kind)?.f_contiguous()?;
         Ok(Prepared { layer: layer.clone(), affine, kernel, power, blur, upsampling, bias, map: moving })
+    }
+
+    fn shared(&self) -> Prepared {
+        let same = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
+        Prepared {
+            layer: self.layer.clone(),
+            affine: (self.affine.0.shallow_clone(), self.affine.1.shallow_clone()),
+            kernel: self.kernel.shallow_clone(),
+            power: same(&self.power),
+            blur: same(&self.blur),
+            upsampling: self.upsampling,
+            bias: self.bias.shallow_clone(),
+            map: same(&self.map),
+        }
     }
 
     /// Modulated convolution, demodulation, map, bias, activation.
