@@ -94,18 +94,18 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::render`].
     pub fn render_batch(&mut self, params: &[FrameParams]) -> Result<Vec<Frame>> {
-        let batch = self.each();
+        let batch = self.per_thread();
         self.renderer.frames(params, batch)
     }
 
     /// Pictures of which nothing is gained by rendering more at once.
     #[cfg(feature = "capi")]
     pub(crate) fn batch(&self) -> usize {
-        self.each() * self.renderer.hands(self.resolution())
+        self.per_thread() * self.renderer.hands(self.resolution())
     }
 
     /// Pictures that one thread renders at once.
-    fn each(&self) -> usize {
+    fn per_thread(&self) -> usize {
         match self.options.batch {
             0 => self.renderer.good_batch(self.resolution()),
             n => n,
@@ -133,7 +133,7 @@ impl Decoder {
             let params = params.len();
             return Err(crate::Error::Misuse(format!("{count} pictures for {params} parameters, or not of {side} x {side}")));
         }
-        let batch = self.each();
+        let batch = self.per_thread();
         self.renderer.detailed(pictures, params, motions, batch)
     }
 

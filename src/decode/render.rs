@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::net::detail::Enlarger;
 use crate::net::flow::POSED_ROWS;
-use crate::net::ops::{from_vec, to_frames, to_tensor, Calc};
+use crate::net::ops::{from_vec, shared, to_frames, to_tensor, Calc};
 use crate::net::synthesis::nodes;
 use crate::net::warp::{NODES, SIDES_PER_UNIT};
 use crate::net::{Frozen, Generator, Moved, DIRECTION_DEGREES, NUMBERS};
@@ -25,6 +25,8 @@ pub(crate) struct Renderer {
     posed: PosedGrid,
     /// One for each thread that has been needed so far, at least one; all share their tensors.
     painters: Vec<Painter>,
+    /// Threads of libtorch when it was made.
+    threads: i32,
     resolution: u32,
 }
 
@@ -70,7 +72,7 @@ impl Renderer {
             let side = detail_side(identity.resolution).map(|_| i64::from(identity.resolution));
             let enlarger = side.map(|side| enlarge(side, device)).transpose()?;
             let painters = vec![Painter { frozen, styles, warps, detail, enlarger }];
-            Ok(Renderer { posed, painters, resolution: identity.resolution })
+            Ok(Renderer { posed, painters, threads: tch::get_num_threads(), resolution: identity.resolution })
         })
     }
 
@@ -101,7 +103,7 @@ impl Renderer {
     /// How many threads draw pictures of `side` pixels, each its own.
     pub(super) fn hands(&self, side: u32) -> usize {
         if self.device() == Device::Cpu {
-            crew::hands(side)
+            crew::hands(self.threads, side)
         } else {
             1
         }
@@ -117,23 +119,26 @@ impl Renderer {
         &mut self.painters[..hands]
     }
 
-    /// Pictures of as many frames as there are, in batches of at most so many.
+    /// Pictures of as many frames as there are; each thread draws at most `batch` at a time.
     pub(super) fn frames(&mut self, params: &[FrameParams], batch: usize) -> Result<Vec<Frame>> {
-        Ok(self.made(params, (i64::MAX, batch), |pictures| to_frames(&pictures))?.into_iter().flatten().collect())
+        Ok(self.made(params, i64::MAX, batch, |pictures| to_frames(&pictures))?.into_iter().flatten().collect())
     }
 
-    /// What `each` makes of the pictures `[B, 3, R, R]`, in about [-1, 1], as they stand at `side` if the generator passes it; of some at a time, since large ones need not all
-    /// be held.
+    /// What `each` makes of the pictures `[B, 3, R, R]`, in about [-1, 1], as they stand at `side` if the generator passes it; of at most `batch` at a time, since large ones
+    /// need not all be held.
     pub(crate) fn made<T: Send>(
         &mut self,
         params: &[FrameParams],
-        (side, batch): (i64, usize),
+        side: i64,
+        batch: usize,
         each: impl Fn(Tensor) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let rows = self.posed.values(params)?;
         let len = rows.len() / params.len().max(1);
+        let batch = batch.clamp(1, params.len().max(1));
+        let threads = self.threads;
         let crew = self.crew(self.resolution.min(side.clamp(1, i64::from(u32::MAX)) as u32));
-        let parts = divided(crew, params.len(), |painter, part| {
+        let parts = divided(crew, (params.len(), threads), |painter, part| {
             let (params, rows) = (&params[part.clone()], &rows[part.start * len..part.end * len]);
             let batches = params.chunks(batch).zip(rows.chunks((batch * len).max(1)));
             batches.map(|(params, rows)| each(painter.pictures(params, rows, side)?)).collect::<Result<Vec<_>>>()
@@ -141,7 +146,7 @@ impl Renderer {
         Ok(parts.into_iter().flatten().collect())
     }
 
-    /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one.
+    /// Pictures of these parameters, R x R, at twice their side, with the identity's detail on them if there is one; each thread draws at most `batch` at a time.
     pub(super) fn detailed(
         &mut self,
         pictures: &[Frame],
@@ -149,10 +154,9 @@ impl Renderer {
         motions: &[Option<Motion>],
         batch: usize,
     ) -> Result<Vec<Frame>> {
-        if self.painter().enlarger.is_none() {
-            return Err(Error::Misuse(format!("pictures of {side} x {side} have no detail", side = self.resolution)));
-        }
-        let parts = divided(self.crew(self.resolution), params.len(), |painter, part| {
+        let batch = batch.clamp(1, params.len().max(1));
+        let threads = self.threads;
+        let parts = divided(self.crew(self.resolution), (params.len(), threads), |painter, part| {
             let (mut at, end) = (part.start, part.end);
             let mut out = Vec::with_capacity(end - at);
             while at < end {
@@ -175,13 +179,12 @@ impl Renderer {
 
 impl Painter {
     fn shared(&self) -> Painter {
-        let same = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
-        let style = |style: &Style| Style { constant: same(&style.constant), offsets: same(&style.offsets) };
+        let style = |style: &Style| Style { constant: shared(&style.constant), offsets: shared(&style.offsets) };
         Painter {
             frozen: self.frozen.shared(),
             styles: self.styles.iter().map(style).collect(),
-            warps: same(&self.warps),
-            detail: same(&self.detail),
+            warps: shared(&self.warps),
+            detail: shared(&self.detail),
             enlarger: self.enlarger.as_ref().map(Enlarger::shared),
         }
     }
@@ -198,7 +201,9 @@ impl Painter {
     }
 
     fn detailed(&self, pictures: &[Frame], params: &[FrameParams], motions: &[Option<Motion>]) -> Result<Vec<Frame>> {
-        let Some(enlarger) = &self.enlarger else { return Ok(Vec::new()) };
+        let Some(enlarger) = &self.enlarger else {
+            return Err(Error::Misuse("pictures of this pack are too large for a detail".into()));
+        };
         no_grad(|| {
             let pictures = to_tensor(&pictures.iter().collect::<Vec<_>>(), self.frozen.device())?;
             to_frames(&match &self.detail {
@@ -282,4 +287,58 @@ fn offsets(pack: &Pack, generator: &Generator, layer: usize, width: i64) -> Resu
 fn used(tensor: Tensor) -> Result<Option<Tensor>> {
     let some = tensor.f_abs()?.f_max()?.value()? > 0.0;
     Ok(some.then_some(tensor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bitstream::quant::code_from_step;
+    use crate::bitstream::TunedTensor;
+    use crate::pack::fixture;
+
+    /// A tuned tensor of the tiny generator's.
+    fn own(pack: &Pack, name: &str) -> TunedTensor {
+        let generator = pack.generator(Device::Cpu).unwrap().with_own(true).unwrap();
+        let shape: Vec<usize> = generator.weights().get(name).unwrap().size().iter().map(|d| *d as usize).collect();
+        let values = fixture::rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
+        TunedTensor { name: name.into(), shape, steps: vec![code_from_step(0.02)], values }
+    }
+
+    #[test]
+    fn pictures_drawn_side_by_side_are_those_drawn_one_by_one() {
+        let pack = fixture::tiny(1).unwrap();
+        let mut identity = fixture::identity(&pack, 1).unwrap();
+        identity.tuned = ["convs.4.warp", "conv1.map", "convs.4.map", "conv1.directions"].map(|name| own(&pack, name)).to_vec();
+        let values = (0..64 * 64 * 3).map(|i| if i / 3 % 5 == 0 { 9 } else { 0 }).collect();
+        identity.tuned.push(TunedTensor { name: "detail".into(), shape: vec![64, 64, 3], steps: vec![0], values });
+        let identity = Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap();
+        let made = |threads| {
+            let kind = (Device::Cpu, Kind::Float);
+            Renderer { threads, ..Renderer::new(&pack, &identity, kind.0, kind.1, &GridOptions::default()).unwrap() }
+        };
+        let params: Vec<FrameParams> =
+            (0..7).map(|t| FrameParams { yaw: 4.0 * t as f32, alpha: [0.1 * t as f32; 32], ..FrameParams::default() }).collect();
+        let field = |by: f32| Motion::new([vec![by; 64], vec![0.0; 128]].concat(), 8);
+        let motions: Vec<Option<Motion>> = (0..7).map(|t| (t % 3 != 1).then(|| field(60.0 * t as f32))).collect();
+        let off = |a: &[Frame], b: &[Frame]| {
+            let bytes = |frames: &[Frame]| frames.iter().flat_map(|f| f.data.clone()).collect::<Vec<u8>>();
+            bytes(a).iter().zip(bytes(b)).map(|(a, b)| a.abs_diff(b)).max()
+        };
+        let mut alone = made(1);
+        let drawn = alone.frames(&params, 2).unwrap();
+        let large = alone.detailed(&drawn, &params, &motions, 2).unwrap();
+        assert_eq!((drawn.len(), large.len(), alone.painters.len()), (7, 7, 1));
+        for (threads, batch) in [(2, 2), (3, usize::MAX), (9, 1)] {
+            let mut together = made(threads);
+            let same = together.frames(&params, batch).unwrap();
+            assert!(off(&same, &drawn) <= Some(1) && same.len() == 7, "{threads} threads");
+            let same = together.detailed(&drawn, &params, &motions, batch).unwrap();
+            assert!(off(&same, &large) <= Some(1) && same.len() == 7, "{threads} threads");
+            let still = together.detailed(&drawn, &params, &[], batch).unwrap();
+            assert!(off(&still, &large) > Some(9));
+            assert_eq!(together.painters.len(), threads as usize);
+        }
+        // Neighbours differ, so that another order would be seen.
+        assert!(drawn.windows(2).all(|pair| off(&pair[..1], &pair[1..]) > Some(1)));
+    }
 }

@@ -326,7 +326,7 @@ impl Newton {
 fn drawn_as(renderer: &mut Renderer, sight: i64, rows: &Tensor, each: fn(Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let params = from_table(rows, std::iter::repeat(0.0))?;
     let most = renderer.good_batch(renderer.resolution().min(sight as u32));
-    Ok(Tensor::f_cat(&renderer.made(&params, (sight, most), each)?, 0)?)
+    Ok(Tensor::f_cat(&renderer.made(&params, sight, most, each)?, 0)?)
 }
 
 /// Pictures `[n, 3, sight, sight]` of rows `[n, 34]`.

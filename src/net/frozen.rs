@@ -3,7 +3,7 @@
 //! It computes what [`Generator::synthesis`] computes, with all that does not change from frame to frame done once: equalised,
 //! cast and transposed kernels, the kernels' power for the demodulation, blur kernels, bias with its noise.
 
-use super::ops::{blur_kernel, channels_last, Calc};
+use super::ops::{blur_kernel, channels_last, shared, Calc};
 use super::synthesis::{Generator, Layer};
 use super::warp::Places;
 use crate::error::{Error, Result};
@@ -238,16 +238,15 @@ impl Prepared {
     }
 
     fn shared(&self) -> Prepared {
-        let same = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
         Prepared {
             layer: self.layer.clone(),
             affine: (self.affine.0.shallow_clone(), self.affine.1.shallow_clone()),
             kernel: self.kernel.shallow_clone(),
-            power: same(&self.power),
-            blur: same(&self.blur),
+            power: shared(&self.power),
+            blur: shared(&self.blur),
             upsampling: self.upsampling,
             bias: self.bias.shallow_clone(),
-            map: same(&self.map),
+            map: shared(&self.map),
         }
     }
 

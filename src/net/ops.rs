@@ -73,6 +73,11 @@ pub fn equal_linear(x: &Tensor, weight: &Tensor, bias: &Tensor, lr: f64, activat
     }
 }
 
+/// The same tensor, if there is one, for another thread.
+pub(crate) fn shared(x: &Option<Tensor>) -> Option<Tensor> {
+    x.as_ref().map(Tensor::shallow_clone)
+}
+
 /// The same values stored with the channels last in memory: the layout that CPU convolutions run fastest in.
 pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)

@@ -37,9 +37,9 @@ pub struct StreamProperties {
     pub frames: u64,
     /// Frames handed out so far.
     pub decoded: u64,
-    /// Damaged stretches passed over so far; decoding goes on behind them.
+    /// Damaged stretches passed over so far, also behind the last frame that is out: several are read at once. Decoding goes on behind them.
     pub damaged: u64,
-    /// Frames known to be missing so far, by gaps in their numbers.
+    /// Frames known to be missing so far, by gaps in their numbers; as `damaged`.
     pub lost: u64,
     /// Of the frames handed out, those that were made up or came from a coarse repetition. Since version 1.1.
     pub concealed: u64,
@@ -145,8 +145,8 @@ pub unsafe extern "C" fn effigy_stream_info(stream: *mut StreamHandle, info: *mu
 }
 
 /// From the next frame on pictures have twice the pack's side, with the detail of the stream's identity if it has one; packs that draw more
-/// than 256 pixels stay as they are. `effigy_stream_info` tells the side. In the middle of a packet
-/// pictures that are drawn already are enlarged at once; if the device fails then, all stays as it was. Since version 1.5.
+/// than 256 pixels stay as they are. `effigy_stream_info` tells the side. Pictures that are
+/// drawn already and not out yet are enlarged at once; if the device fails then, all stays as it was. Since version 1.5.
 ///
 /// Required: `stream` is NULL or a live stream.
 #[no_mangle]
@@ -166,8 +166,8 @@ pub unsafe extern "C" fn effigy_stream_show_detail(stream: *mut StreamHandle) ->
 /// receives the time stamp in ticks and may be NULL. Returns `EFFIGY_STATUS_END`, and writes nothing, after the last frame.
 /// Damaged packets are passed over and counted in `effigy_stream_info`; frames missing in the middle are made up, at most 250 in a
 /// row. A call with unfit arguments takes no frame. Several frames are read and drawn at once, so that some calls take long and
-/// those that follow them next to no time; after `EFFIGY_STATUS_DEVICE` all of them are gone, and what `effigy_stream_info` counts of damage
-/// may be of frames that are not out yet.
+/// those that follow them next to no time; after `EFFIGY_STATUS_DEVICE` all of them are gone; `EFFIGY_STATUS_IO` comes behind the frames
+/// before it. A pipe that is still being written is better read packet by packet (`effigy_decoder_new`).
 ///
 /// Required: `stream` is NULL or a live stream; `rgb` is NULL or points to `size` writable bytes; `pts` is NULL or
 /// writable.
