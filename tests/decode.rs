@@ -2,7 +2,6 @@
 
 #![cfg(feature = "decode")]
 
-use effigy::bitstream::quant::code_from_step;
 use effigy::bitstream::{Identity, StepRule, TunedTensor};
 use effigy::decode::{tuned_generator, DecodeOptions, Decoder, DeviceChoice, GridOptions, PosedGrid, Precision};
 use effigy::net::ops::{from_vec, to_frames, to_vec};
@@ -62,18 +61,10 @@ fn the_decoder_renders_what_the_networks_render() {
     }
 }
 
-/// Values for one of a person's own tensors, and how they are sent.
-fn own(pack: &Pack, name: &str, step: f32) -> TunedTensor {
-    let generator = pack.generator(Device::Cpu).unwrap().with_own(true).unwrap();
-    let shape: Vec<usize> = generator.weights().get(name).unwrap().size().iter().map(|d| *d as usize).collect();
-    let values = fixture::rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
-    TunedTensor { name: name.into(), shape, steps: vec![code_from_step(step)], values }
-}
-
 /// The fixture's identity with some tensors of its own, as a receiver has it.
 fn with_own(pack: &Pack, names: &[&str], step: f32) -> Identity {
     let mut identity = fixture::identity(pack, 1).unwrap();
-    identity.tuned.extend(names.iter().map(|name| own(pack, name, step)));
+    identity.tuned.extend(names.iter().map(|name| fixture::own(pack, name, step).unwrap()));
     Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap()
 }
 
@@ -123,10 +114,10 @@ fn an_identity_with_maps_adds_them_place_by_place_and_displaces_them() {
 fn directions_of_another_shape_or_layer_are_refused() {
     let pack = fixture::tiny(1).unwrap();
     let mut identity = fixture::identity(&pack, 1).unwrap();
-    let good = own(&pack, "conv1.directions", 0.02);
+    let good = fixture::own(&pack, "conv1.directions", 0.02).unwrap();
     let broken = TunedTensor { shape: vec![good.shape[1], good.shape[0]], ..good.clone() };
     let stray = TunedTensor { name: "conv9.directions".into(), ..good };
-    let colours = TunedTensor { name: "to_rgb1.map".into(), ..own(&pack, "conv1.map", 0.02) };
+    let colours = TunedTensor { name: "to_rgb1.map".into(), ..fixture::own(&pack, "conv1.map", 0.02).unwrap() };
     for tensor in [broken, stray, colours] {
         let name = tensor.name.clone();
         identity.tuned.push(tensor);

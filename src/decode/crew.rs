@@ -46,7 +46,9 @@ pub(super) fn divided<W: Send, T: Send>(
         };
         let started: Vec<_> = workers.iter_mut().take(busy).enumerate().map(start).collect();
         drop(ready);
-        started.iter().filter(|thread| thread.is_ok()).for_each(|_| set.recv().unwrap_or_default());
+        for _ in started.iter().flatten() {
+            let _ = set.recv();
+        }
         // Threads that others start meanwhile are to begin with the caller's.
         tch::set_num_threads(own);
         let thread = |started: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<T>>>| match started {

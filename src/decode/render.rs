@@ -292,23 +292,16 @@ fn used(tensor: Tensor) -> Result<Option<Tensor>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bitstream::quant::code_from_step;
     use crate::bitstream::TunedTensor;
     use crate::pack::fixture;
-
-    /// A tuned tensor of the tiny generator's.
-    fn own(pack: &Pack, name: &str) -> TunedTensor {
-        let generator = pack.generator(Device::Cpu).unwrap().with_own(true).unwrap();
-        let shape: Vec<usize> = generator.weights().get(name).unwrap().size().iter().map(|d| *d as usize).collect();
-        let values = fixture::rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
-        TunedTensor { name: name.into(), shape, steps: vec![code_from_step(0.02)], values }
-    }
 
     #[test]
     fn pictures_drawn_side_by_side_are_those_drawn_one_by_one() {
         let pack = fixture::tiny(1).unwrap();
         let mut identity = fixture::identity(&pack, 1).unwrap();
-        identity.tuned = ["convs.4.warp", "conv1.map", "convs.4.map", "conv1.directions"].map(|name| own(&pack, name)).to_vec();
+        identity.tuned = ["convs.4.warp", "conv1.map", "convs.4.map", "conv1.directions"]
+            .map(|name| fixture::own(&pack, name, 0.02).unwrap())
+            .to_vec();
         let values = (0..64 * 64 * 3).map(|i| if i / 3 % 5 == 0 { 9 } else { 0 }).collect();
         identity.tuned.push(TunedTensor { name: "detail".into(), shape: vec![64, 64, 3], steps: vec![0], values });
         let identity = Identity::from_bytes(&identity.to_bytes().unwrap()).unwrap();

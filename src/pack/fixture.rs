@@ -4,7 +4,8 @@
 //! bits become uniform numbers with mean `offset` and standard deviation `scale`.
 
 use super::{Framing, Pack, PackConfig, FORMAT};
-use crate::bitstream::Identity;
+use crate::bitstream::quant::code_from_step;
+use crate::bitstream::{Identity, TunedTensor};
 use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec};
 use crate::net::{Channel, FlowConfig, GeneratorConfig, RowFlowConfig, Weights};
@@ -228,6 +229,17 @@ fn channels(generator: &GeneratorConfig, most: i64) -> Vec<Channel> {
             sensitivity: 0.02 + 0.01 * (i % 4) as f32,
         })
         .collect()
+}
+
+/// One of the tensors that tuning adds to the pack's generator, in steps of `step`.
+///
+/// # Errors
+/// As [`Pack::generator`]; malformed for a name that the generator has no place for.
+pub fn own(pack: &Pack, name: &str, step: f32) -> Result<TunedTensor> {
+    let generator = pack.generator(Device::Cpu)?.with_own(true)?;
+    let shape: Vec<usize> = generator.weights().get(name)?.size().iter().map(|d| *d as usize).collect();
+    let values = rule(name, shape.iter().product(), 8.0, 0.0).into_iter().map(|v| v as i32).collect();
+    Ok(TunedTensor { name: name.into(), shape, steps: vec![code_from_step(step)], values })
 }
 
 /// An untuned identity of `pack`: the latent of a z made by the rule.
