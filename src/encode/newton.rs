@@ -33,8 +33,8 @@ pub(super) struct Effort {
     pub steps: u64,
     /// Derivatives that are measured anew in each step, in turn.
     pub columns: i64,
-    /// The error that is small enough to stop at.
-    pub enough: f64,
+    /// Share of the error that a step must take away for another to be made; 0: none of it.
+    pub gain: f64,
 }
 
 /// What a frame's picture is compared with.
@@ -224,9 +224,14 @@ impl Newton {
         self.consider(aim, &album.rows.f_index_select(0, &pick.f_view([1])?)?)
     }
 
-    /// Some steps towards the aim from where the search stands, until little enough of the error is left. Returns what is left.
+    /// Some steps towards the aim from where the search stands, until one gains too little. Returns the error that is left.
     pub(super) fn approach(&mut self, aim: &Aim, effort: &Effort) -> Result<f64> {
-        let more = |done, error| done < effort.steps && (done == 0 || error > effort.enough);
+        let mut before = 0.0;
+        let more = |done, error| {
+            let falls = done == 0 || error <= before * (1.0 - effort.gain);
+            before = error;
+            done < effort.steps && falls
+        };
         self.approach_while(aim, effort.columns, more)
     }
 
@@ -369,7 +374,7 @@ pub(super) mod tests {
         let mut left = before;
         for _ in 0..6 {
             newton.measure().unwrap();
-            left = newton.approach(&aim, &Effort { steps: 1, columns: 0, enough: 0.0 }).unwrap();
+            left = newton.approach(&aim, &Effort { steps: 1, columns: 0, gain: 0.0 }).unwrap();
         }
         assert!(left < 0.01 * before, "{left} of {before}");
         assert_eq!(left, newton.error(&aim).unwrap());
@@ -380,7 +385,7 @@ pub(super) mod tests {
         let (mut newton, goal) = bench();
         let aim = aim(&goal);
         let before = newton.error(&aim).unwrap();
-        let left = newton.approach(&aim, &Effort { steps: 12, columns: 3, enough: 0.0 }).unwrap();
+        let left = newton.approach(&aim, &Effort { steps: 12, columns: 3, gain: 0.0 }).unwrap();
         assert!(left < 0.03 * before, "{left} of {before}");
         newton.restart();
         assert_eq!(newton.error(&aim).unwrap(), before);
@@ -419,7 +424,7 @@ pub(super) mod tests {
         newton.state.slopes = slope;
         newton.state.row = newton.state.row.copy();
         let _ = newton.state.row.get(0).get(3).fill_(0.04);
-        newton.approach(&aim, &Effort { steps: 3, columns: 0, enough: 0.0 }).unwrap();
+        newton.approach(&aim, &Effort { steps: 3, columns: 0, gain: 0.0 }).unwrap();
         let found = to_vec(newton.row()).unwrap();
         assert_eq!(found[3], 0.04);
         assert!(found.iter().all(|v| v.abs() <= 0.05 + 1e-6) && found.iter().any(|v| v.abs() > 0.049), "{found:?}");
@@ -434,13 +439,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_search_that_is_near_enough_stops_and_never_leaves_for_worse() {
+    fn a_search_whose_steps_gain_too_little_stops_and_never_leaves_for_worse() {
         let (mut newton, goal) = bench();
         let aim = aim(&goal);
         let before = newton.error(&aim).unwrap();
-        let once = newton.approach(&aim, &Effort { steps: 9, columns: 2, enough: before }).unwrap();
+        let once = newton.approach(&aim, &Effort { steps: 9, columns: 2, gain: 1.0 }).unwrap();
         let (mut single, _) = bench();
-        assert_eq!(once, single.approach(&aim, &Effort { steps: 1, columns: 2, enough: 0.0 }).unwrap());
+        assert_eq!(once, single.approach(&aim, &Effort { steps: 1, columns: 2, gain: 0.0 }).unwrap());
         let row = newton.row().copy();
         newton.consider(&aim, &(&row * 40.0)).unwrap();
         assert_eq!(to_vec(newton.row()).unwrap(), to_vec(&row).unwrap(), "a row that is farther is not taken");

@@ -45,7 +45,7 @@ pub(super) fn misplaced(
     (table, near): (&Tensor, bool),
     progress: &dyn Progress,
 ) -> Result<(Misplaced, Tensor)> {
-    let effort = Effort { steps: STEPS, columns: 0, enough: 0.0 };
+    let effort = Effort { steps: STEPS, columns: 0, gain: 0.0 };
     let mut found: [Vec<f32>; 4] = Default::default();
     let (mut error, mut rows) = (0.0, Vec::new());
     for frame in 0..crops.len() as i64 {

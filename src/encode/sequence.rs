@@ -101,7 +101,7 @@ mod tests {
         let aims: Vec<Aim> = (0..4).map(|_| aim(goal)).collect();
         let knows = |_: &Newton, frame: usize, _: f64| Ok(Some(frame) != stranger);
         let table = Tensor::cat(&table, 0);
-        let effort = Effort { steps: 0, columns: 0, enough: 0.0 };
+        let effort = Effort { steps: 0, columns: 0, gain: 0.0 };
         let (rows, shown) = there_and_back(newton, &aims, &table, &effort, &knows, &Silent).unwrap();
         (rows.split(1, 0), shown)
     }
@@ -148,7 +148,7 @@ mod tests {
         }
         let table = newton.row().repeat([6, 1]);
         let before = newton.error(&aims[5]).unwrap();
-        let effort = Effort { steps: 3, columns: 6, enough: 0.0 };
+        let effort = Effort { steps: 3, columns: 6, gain: 0.0 };
         let silent = Silent;
         let (rows, _) = there_and_back(&mut newton, &aims, &table, &effort, &|_, _, _| Ok(true), &silent).unwrap();
         newton.stand_at(&rows.get(5).unsqueeze(0)).unwrap();
@@ -175,7 +175,7 @@ mod tests {
             asked.set(asked.get() + u64::from(frame == 1));
             Ok(frame != 1 || asked.get() > 1)
         };
-        let effort = Effort { steps: 2, columns: 0, enough: 0.0 };
+        let effort = Effort { steps: 2, columns: 0, gain: 0.0 };
         let (rows, shown) = there_and_back(&mut newton, &aims, &table, &effort, &knows, &Silent).unwrap();
         assert_eq!((asked.get(), shown), (2, vec![true; 3]));
         newton.stand_at(&rows.get(1).unsqueeze(0)).unwrap();
