@@ -229,6 +229,7 @@ impl EncodeOptions {
         let newton = |steps, columns| Effort { steps, columns, gain: 0.0 };
         let (fit_steps, tune_steps, newton, expression_steps) = match self.preset {
             Preset::Live => (0, 0, newton(0, 0), 0),
+            // 5 % saves hardly more time and loses more (docs/encoder.md, "The search").
             Preset::Fast => (100, 400, Effort { gain: 0.02, ..newton(3, 6) }, 3),
             Preset::Medium => (150, 1000, newton(2, 0), 16),
             Preset::Best => (300, 6000, newton(3, 0), 60),

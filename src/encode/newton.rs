@@ -33,7 +33,7 @@ pub(super) struct Effort {
     pub steps: u64,
     /// Derivatives that are measured anew in each step, in turn.
     pub columns: i64,
-    /// Share of the error that a step must take away for another to be made; 0: none of it.
+    /// Share of the error that a step must take away for another to be made; one that is not taken takes away nothing. 0: all steps are made.
     pub gain: f64,
 }
 
@@ -224,13 +224,13 @@ impl Newton {
         self.consider(aim, &album.rows.f_index_select(0, &pick.f_view([1])?)?)
     }
 
-    /// Some steps towards the aim from where the search stands, until one gains too little. Returns the error that is left.
+    /// At most so many steps towards the aim from where the search stands, none after one that gains too little. Returns the error that is left.
     pub(super) fn approach(&mut self, aim: &Aim, effort: &Effort) -> Result<f64> {
         let mut before = 0.0;
         let more = |done, error| {
-            let falls = done == 0 || error <= before * (1.0 - effort.gain);
+            let worthwhile = done == 0 || error <= before * (1.0 - effort.gain);
             before = error;
-            done < effort.steps && falls
+            done < effort.steps && worthwhile
         };
         self.approach_while(aim, effort.columns, more)
     }
@@ -439,13 +439,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_search_whose_steps_gain_too_little_stops_and_never_leaves_for_worse() {
+    fn a_search_stops_after_a_step_that_gains_too_little() {
+        let (_, goal) = bench();
+        let aim = aim(&goal);
+        // Error left and steps made, by how many derivatives were measured.
+        let approached = |newton: &mut Newton, steps, gain| {
+            let error = newton.approach(&aim, &Effort { steps, columns: 2, gain }).unwrap();
+            (error, newton.state.next / 2)
+        };
+        let errors: Vec<f64> = (0..=3).map(|steps| approached(&mut bench().0, steps, 0.0).0).collect();
+        let share = |step: usize| 1.0 - errors[step] / errors[step - 1];
+        assert!(share(1) > share(2) && share(2) > 0.0 && share(3) == 0.0, "{errors:?}");
+        let made = |gain| approached(&mut bench().0, 9, gain).1;
+        assert_eq!(made((1.0 + share(1)) / 2.0), 1);
+        assert_eq!(made((share(1) + share(2)) / 2.0), 2);
+        assert_eq!(made(share(2) / 2.0), 3, "a step that is not taken takes nothing away");
+        assert_eq!(made(0.0), 9);
+    }
+
+    #[test]
+    fn a_search_never_leaves_for_worse() {
         let (mut newton, goal) = bench();
         let aim = aim(&goal);
-        let before = newton.error(&aim).unwrap();
-        let once = newton.approach(&aim, &Effort { steps: 9, columns: 2, gain: 1.0 }).unwrap();
-        let (mut single, _) = bench();
-        assert_eq!(once, single.approach(&aim, &Effort { steps: 1, columns: 2, gain: 0.0 }).unwrap());
+        newton.approach(&aim, &Effort { steps: 1, columns: 2, gain: 0.0 }).unwrap();
         let row = newton.row().copy();
         newton.consider(&aim, &(&row * 40.0)).unwrap();
         assert_eq!(to_vec(newton.row()).unwrap(), to_vec(&row).unwrap(), "a row that is farther is not taken");

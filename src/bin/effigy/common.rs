@@ -105,7 +105,7 @@ fn parse_device(text: &str) -> std::result::Result<DeviceChoice, String> {
 pub enum PresetArg {
     /// What a call allows: a few steps from the frame before, none waits for a later one; needs an enrolled identity
     Live,
-    /// A preview: two fifths of the tuning, over a third of the search's last part
+    /// A preview: two fifths of the tuning, a shorter search
     Fast,
     /// The usual
     Medium,
