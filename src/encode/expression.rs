@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec, Calc};
 use crate::params::EXPRESSIONS;
 use crate::progress::{check, Progress};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Base rate of alpha before eta.
 const ALPHA_RATE: f32 = 0.05;
@@ -36,7 +36,7 @@ pub(super) fn search(
     rates.extend(eta.iter().map(|e| ALPHA_RATE * e));
     let rates = from_vec(&rates, &[COLUMNS], model.device())?;
     let table = table.copy();
-    for picks in crops.chunks(super::batch(model.sight)) {
+    for picks in crops.chunks(together(model.sight, model.device())) {
         let target = judge.target(&crops.pick(&picks)?)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
         let start = table.f_slice(0, first, last, 1)?;
@@ -45,6 +45,15 @@ pub(super) fn search(
         progress.advance(last as u64, "");
     }
     Ok(table)
+}
+
+/// Frames that descend together. The search takes most memory here, so that a processor, which is no faster with more, has four.
+fn together(side: i64, device: Device) -> usize {
+    let most = super::batch(side);
+    match device {
+        Device::Cpu => most.min(4),
+        _ => most,
+    }
 }
 
 /// Descends on one group; keeps the best rows seen and holds frames still once their loss stalls.

@@ -130,7 +130,7 @@ impl AlignedFrame {
 pub enum Preset {
     /// What a call allows: a few steps from where the last frame ended, as by [`LiveReader`]. Not for [`enroll`].
     Live,
-    /// A preview: two fifths of the tuning steps of `medium`, and a search that takes less than half the time.
+    /// A preview: two fifths of the tuning steps of `medium`, and a search that takes half the time.
     Fast,
     /// The default.
     #[default]
@@ -231,7 +231,7 @@ impl EncodeOptions {
             Preset::Live => (0, 0, newton(0, 0), 0),
             // 5 % saves hardly more time and loses more (docs/encoder.md, "The search").
             Preset::Fast => (100, 400, Effort { gain: 0.02, ..newton(3, 6) }, 3),
-            Preset::Medium => (150, 1000, newton(2, 0), 16),
+            Preset::Medium => (150, 1000, Effort { gain: 0.01, ..newton(5, 4) }, 16),
             Preset::Best => (300, 6000, newton(3, 0), 60),
         };
         let usual = finer * if self.tuning == Tuning::Pivotal { tune_steps.min(350) } else { tune_steps };
