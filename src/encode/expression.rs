@@ -47,7 +47,7 @@ pub(super) fn search(
     Ok(table)
 }
 
-/// Frames that descend together. The search takes most memory here, so that a processor, which is no faster with more, has four.
+/// Frames that descend together. The search takes most memory here: with four on a processor no more than the tuning.
 fn together(side: i64, device: Device) -> usize {
     let most = super::batch(side);
     match device {
