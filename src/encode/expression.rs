@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::net::ops::{from_vec, to_vec, Calc};
 use crate::params::EXPRESSIONS;
 use crate::progress::{check, Progress};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Base rate of alpha before eta.
 const ALPHA_RATE: f32 = 0.05;
@@ -19,6 +19,8 @@ const ALPHA_RATE: f32 = 0.05;
 const ANGLE_RATE: f32 = 0.4;
 /// Weight of the inter-frame term.
 const FLICKER: f64 = 0.5;
+/// Frames that descend together on a processor. The search takes most memory here: with four no more than the tuning.
+const FEW: usize = 4;
 /// A frame whose loss fell by less than this share over eight steps is done.
 const STALL: f32 = 0.004;
 
@@ -36,7 +38,7 @@ pub(super) fn search(
     rates.extend(eta.iter().map(|e| ALPHA_RATE * e));
     let rates = from_vec(&rates, &[COLUMNS], model.device())?;
     let table = table.copy();
-    for picks in crops.chunks(together(model.sight, model.device())) {
+    for picks in crops.chunks(super::batch_on(model.device(), model.sight, FEW)) {
         let target = judge.target(&crops.pick(&picks)?)?;
         let (first, last) = (picks[0], picks[picks.len() - 1] + 1);
         let start = table.f_slice(0, first, last, 1)?;
@@ -45,15 +47,6 @@ pub(super) fn search(
         progress.advance(last as u64, "");
     }
     Ok(table)
-}
-
-/// Frames that descend together. The search takes most memory here: with four on a processor no more than the tuning.
-fn together(side: i64, device: Device) -> usize {
-    let most = super::batch(side);
-    match device {
-        Device::Cpu => most.min(4),
-        _ => most,
-    }
 }
 
 /// Descends on one group; keeps the best rows seen and holds frames still once their loss stalls.

@@ -462,6 +462,14 @@ fn batch(side: i64) -> usize {
     }
 }
 
+/// The same, at most `few` on a processor.
+fn batch_on(device: Device, side: i64, few: usize) -> usize {
+    match device {
+        Device::Cpu => batch(side).min(few),
+        _ => batch(side),
+    }
+}
+
 /// Settings for people to read.
 fn settings((options, maps): (&EncodeOptions, bool), plan: &Plan, frames: usize) -> BTreeMap<String, String> {
     let entries = [

@@ -280,11 +280,7 @@ fn descend(
 /// Crops in a step. A processor takes as long for one step with eight as for three or four with two, which bring a person nearer (docs/encoder.md); a GPU
 /// would wait for more.
 fn batch(side: i64, device: Device) -> usize {
-    let most = super::batch(side);
-    match device {
-        Device::Cpu => most.min(2),
-        _ => most,
-    }
+    super::batch_on(device, side, 2)
 }
 
 /// How many of such steps take as long as one with as many crops as fit.
