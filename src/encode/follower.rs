@@ -1,9 +1,9 @@
-//! What follows a face from crop to crop in a call: some steps of `newton` from where the last crop was found, and from elsewhere where that is nearer.
+//! What follows a face from crop to crop in a call: some steps of `newton` from where the last crop was found, more in the first one, and from elsewhere where that is nearer.
 //! Source: ours.
 
 use super::album::Album;
 use super::loss::Prior;
-use super::newton::{Aim, Newton};
+use super::newton::{Aim, Effort, Newton};
 use super::place::Misplaced;
 use super::strange::{Strange, STRANGE};
 use crate::error::Result;
@@ -15,6 +15,8 @@ use tch::{Device, Tensor};
 pub(super) const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
 const COLUMNS: i64 = 3;
+/// Further search in the first frame, where nothing tells of the derivatives or of where the face was: up to 66 pictures are drawn for it, once.
+const FIRST: Effort = Effort { steps: 8, columns: COLUMNS, gain: 0.02 };
 /// A picture is near enough when its error is so many times the least of late.
 const NEAR: f64 = 1.15;
 /// Frames after which the linear map is asked again, whether or not the search has lost the face.
@@ -100,6 +102,11 @@ impl Follower {
         let (mut left, mut off) = (error, self.unlike(&face)?);
         // Judged after as many steps as ever: with more of them strangers come nearer, too.
         let like = self.strange.is_none_or(|limit| !limit.is(error, off));
+        if like && self.frames == 0 {
+            self.newton.measure()?;
+            left = self.newton.approach(&aim, &FIRST)?;
+            off = self.unlike(&face)?;
+        }
         if let Some(end) = end.filter(|_| like) {
             let pace = self.pace.time();
             let further = u64::from(MOST_STEPS).saturating_sub(made);
