@@ -546,7 +546,7 @@ typedef struct {
     uint32_t reserved;
     /**
      * Most steps of the search per frame, 0 to 16, unless there is time for more (`frame_budget_us`). A step draws the face four times; a second one, which only frames that are far off make, helps lively faces. The first frame that shows the
-     * person takes up to eight more and draws the face up to 66 times, once. 0: the numbers are read by a network alone, which costs a fifth of a step and is far less like the person. Usual: 1. Since version 1.2.
+     * person takes up to eight more, whatever the budget, and draws the face up to 66 times more, once. 0: the numbers are read by a network alone, which costs a fifth of a step and is far less like the person. Usual: 1. Since version 1.2.
      */
     uint32_t search_steps;
     /**

@@ -15,7 +15,8 @@ use tch::{Device, Tensor};
 pub(super) const MOST_STEPS: u32 = 16;
 /// Derivatives that are measured anew with each step.
 const COLUMNS: i64 = 3;
-/// Further search in the first frame, where nothing tells of the derivatives or of where the face was: up to 66 pictures are drawn for it, once.
+/// Further search in the first frame, where nothing tells of the derivatives or of where the face was. Not where the person is seen again after somebody else was: who
+/// flickers between the two would cost as much each time.
 const FIRST: Effort = Effort { steps: 8, columns: COLUMNS, gain: 0.02 };
 /// A picture is near enough when its error is so many times the least of late.
 const NEAR: f64 = 1.15;

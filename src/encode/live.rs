@@ -1,7 +1,7 @@
 //! Live reader: one aligned crop in, its numbers out, at once.
 //!
 //! Input: aligned crops of an enrolled person, in order. Output: yaw, pitch, roll in degrees, and
-//! alpha. One or a few steps of `newton` from where the last frame ended; one
+//! alpha. One or a few steps of `newton` from where the last frame ended, more in the first; one
 //! pass of the analysis network and the linear map of `start` say where to begin, at first and when the face is lost, and so does the nearest of
 //! the renders that the map was learned from where it is nearer than the last frame's. No frame waits for another. Source: ours.
 
@@ -41,7 +41,7 @@ pub struct LiveOptions {
     /// `smoothing / (1 - smoothing)` frames. Roll and placement come smooth from the alignment.
     pub smoothing: f32,
     /// Most steps of the search per frame, 0 to 16, unless there is time for more (`budget`): each draws the face four times. A second one, which only frames that are far off make, helps lively faces. The first frame that
-    /// shows the person takes up to eight more and draws the face up to 66 times, once. 0: the numbers are read by a network alone, which costs a few milliseconds and is far less like the person.
+    /// shows the person takes up to eight more, whatever the budget, and draws the face up to 66 times more, once. 0: the numbers are read by a network alone, which costs a few milliseconds and is far less like the person.
     pub steps: u32,
     /// Time that a frame should take. What is left of it after `steps` steps is spent on more of them, up to 16, whatever they gain: on a fast machine
     /// faces come nearer, and what is found depends on how fast it is. Zero, or `steps` 0: no more.
@@ -361,7 +361,7 @@ mod tests {
         };
         let (lost, found, first) = (off(&[&here, &there], 1), off(&[&here, &there], 2), off(&[&there], 1));
         println!("lost {lost:.2}, found {found:.2}, first {first:.2}");
-        assert!(found < 0.5 * lost && first < 0.5 * lost);
+        assert!(found < 0.5 * lost && first < 0.3 * lost);
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub struct FitArgs {
     /// on come out much better, others of the person worse if they are unlike those. Needs a pack whose tuning learns directions [default: on for `encode`, off for `enroll` and `demo`]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub maps: Option<Switch>,
-    /// Let the background of the crops hardly count: for receivers that show the head before another background, and for `enroll` where the background moves
+    /// Let the background of the crops hardly count: for receivers that show the head before another background
     #[arg(long)]
     pub head_only: bool,
     /// Name stored in the identity

@@ -64,7 +64,7 @@ pub struct EncoderSettings {
     /// For later versions; 0.
     pub reserved: u32,
     /// Most steps of the search per frame, 0 to 16, unless there is time for more (`frame_budget_us`). A step draws the face four times; a second one, which only frames that are far off make, helps lively faces. The first frame that shows the
-    /// person takes up to eight more and draws the face up to 66 times, once. 0: the numbers are read by a network alone, which costs a fifth of a step and is far less like the person. Usual: 1. Since version 1.2.
+    /// person takes up to eight more, whatever the budget, and draws the face up to 66 times more, once. 0: the numbers are read by a network alone, which costs a fifth of a step and is far less like the person. Usual: 1. Since version 1.2.
     pub search_steps: u32,
     /// For later versions; 0. Since version 1.2.
     pub more_reserved: u32,
